@@ -1,0 +1,54 @@
+# Two commands on a fresh machine: `make demo` shows the product, `make test` passes its tests.
+# A private checkout is set up, and works, in a copy that the appliance's uids can read (see bootstrap).
+TREE = $(shell ./bootstrap --where)
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PYTHON = cd $(TREE) && .venv/bin/python
+ROOT_PYTHON = cd $(TREE) && $(SUDO) .venv/bin/python
+
+.PHONY: help setup demo test unit lint format fuzz bench images lab-down lock clean
+
+help:           ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 16
+
+setup:          ## install what is missing: Debian packages, virtual environment, Docker engine
+	@./bootstrap
+
+demo: setup     ## a closed lab Internet, real hardened containers: what they may have and what they may not
+	@$(ROOT_PYTHON) -m tests.lab.demo
+
+test: setup lint ## everything: linters, types, structure, unit, fuzz seeds, real containers
+	@$(ROOT_PYTHON) -m pytest
+
+unit: setup     ## the tests that need no root and no engine
+	@$(PYTHON) -m pytest tests/unit tests/fuzz
+
+lint: setup     ## linters and types
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+format: setup   ## let ruff format the tree
+	@$(TREE)/.venv/bin/python -m ruff format .
+	@$(TREE)/.venv/bin/python -m ruff check --fix .
+
+fuzz: setup     ## hours of fuzzing: TARGET=one (default: all in turn) SECONDS=for each (default: 1800)
+	@$(PYTHON) -c 'import atheris' 2>/dev/null || { $(PYTHON) -m pip install -q -e '.[fuzz]'; }
+	@cd $(TREE) && nice -n 10 .venv/bin/python -m tests.fuzz.run --seconds $(or $(SECONDS),1800) $(TARGET)
+
+bench: setup    ## times as ratios against peers, measured in the same run
+	@$(ROOT_PYTHON) -m tests.bench.docker_run
+	@$(ROOT_PYTHON) -m tests.bench.fairness
+
+images: setup   ## the runner images, from signed Debian packages
+	@$(ROOT_PYTHON) images/build.py
+
+lab-down: setup ## remove what an interrupted demo or test left behind
+	@$(ROOT_PYTHON) -m tests.lab.demo --down
+
+lock: setup     ## renew requirements.lock from pyproject.toml
+	@$(TREE)/.venv/bin/python -m pip install -q pip-tools
+	@$(TREE)/.venv/bin/python -m piptools compile -q --extra dev --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header -o requirements.lock pyproject.toml
+
+clean:          ## remove the virtual environment and what tools left in the checkout
+	rm -rf .venv build dist .ruff_cache
