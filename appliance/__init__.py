@@ -1,0 +1,1 @@
+"""Egress appliance: the one thing a container that runs untrusted code can reach."""

@@ -1,0 +1,245 @@
+"""What is written down about a decision: one frozen dataclass a kind, constant field names.
+
+Never in a record: query values, headers, bodies, secrets. Every record carries, besides its own fields,
+
+| field      | type    | meaning                                                              |
+|------------|---------|----------------------------------------------------------------------|
+| `time`     | string  | RFC 3339, UTC, microseconds: `2026-01-31T23:59:59.000001Z`           |
+| `kind`     | string  | `request`, `connection`, `dns`, `lifecycle`, `admission`             |
+| `process`  | string  | the writing process, for example `gateway-0`                         |
+| `sequence` | integer | number of the record in its process's chain, from 1                  |
+| `prev`     | string  | SHA-256 of the record before (hex), 64 zeros for the first           |
+| `hash`     | string  | SHA-256 of this record's own bytes without this field (see `chain`)  |
+
+A field that does not apply is `null`; none is ever left out. Shared meanings:
+
+| field               | type    | meaning                                                     |
+|---------------------|---------|-------------------------------------------------------------|
+| `tenant`            | string  | tenant that the link belongs to, `null` when unknown        |
+| `endpoint`          | string  | Docker endpoint id                                          |
+| `container`, `run`  | string  | Docker container id; label `egress.run`                     |
+| `source`            | string  | caller, `address:port`                                      |
+| `outcome`           | string  | `allowed`, `denied` (by rule), `failed` (allowed, not done) |
+| `reason`            | string  | stable code, for example `method-not-allowed`               |
+| `rule`              | string  | where the deciding rule stands                              |
+| `detail`            | string  | one sentence                                                |
+| `bytes_to_upstream` | integer | octets sent on behalf of the caller, after re-serialisation |
+| `bytes_to_client`   | integer | octets sent to the caller                                   |
+| `duration_ms`       | number  | from the first byte to the end of the answer                |
+| `status`            | integer | HTTP status that the caller saw, `null` when none was sent  |
+| `query_keys`        | array   | names of the query parameters, in order, never their values |
+| `signals`           | array   | remarkable, and no reason to deny: `high-entropy-target`    |
+| `tls`               | string  | `none`, `intercepted`, `passthrough`                        |
+
+Text that would take more than its bound as JSON (`MAX_TEXT`, `MAX_PATH` octets) is cut and ends in `…+N`, N
+characters missing; an array over `MAX_ITEMS` ends in such an item. So a record never exceeds `MAX_RECORD`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+MAX_TEXT = 512
+MAX_PATH = 2048
+MAX_ITEM = 64
+MAX_ITEMS = 32
+MAX_RECORD = 16 * 1024
+"""Octets of one record with its chain fields and the line's end; follows from the bounds above."""
+
+_LONG = frozenset({"path"})
+
+
+class Kind(StrEnum):
+    """Which dataclass a record is."""
+
+    REQUEST = "request"
+    CONNECTION = "connection"
+    DNS = "dns"
+    LIFECYCLE = "lifecycle"
+    ADMISSION = "admission"
+
+
+class Outcome(StrEnum):
+    """How a decision ended."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+class Interception(StrEnum):
+    """What we did with the TLS of a request."""
+
+    NONE = "none"
+    INTERCEPTED = "intercepted"
+    PASSTHROUGH = "passthrough"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """One HTTP request (or one opaque tunnel, with method CONNECT): the decision and its result."""
+
+    kind: ClassVar[Kind] = Kind.REQUEST
+
+    request_id: str
+    tenant: str | None
+    endpoint: str | None
+    container: str | None
+    run: str | None
+    source: str
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    query_keys: tuple[str, ...] = ()
+    signals: tuple[str, ...] = ()
+    outcome: Outcome
+    reason: str
+    rule: str | None
+    detail: str | None
+    status: int | None
+    upstream_address: str | None = None
+    bytes_to_upstream: int = 0
+    bytes_to_client: int = 0
+    duration_ms: float
+    tls: Interception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRecord:
+    """A connection that ended before it carried a request. `host`: from CONNECT or ClientHello, if any."""
+
+    kind: ClassVar[Kind] = Kind.CONNECTION
+
+    connection_id: str
+    tenant: str | None
+    endpoint: str | None
+    container: str | None
+    run: str | None
+    source: str
+    destination: str
+    host: str | None = None
+    outcome: Outcome
+    reason: str
+    rule: str | None
+    detail: str | None
+    status: int | None = None
+    bytes_to_client: int = 0
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsRecord:
+    """One DNS question. `type` and `rcode` are mnemonics (`A`, `REFUSED`); `transport` is `udp` or `tcp`."""
+
+    kind: ClassVar[Kind] = Kind.DNS
+
+    tenant: str | None
+    endpoint: str | None
+    container: str | None
+    run: str | None
+    source: str
+    destination: str
+    transport: str
+    name: str
+    type: str
+    outcome: Outcome
+    reason: str
+    rule: str | None
+    detail: str | None
+    rcode: str
+    addresses: tuple[str, ...] = ()
+    ttl: int | None = None
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleRecord:
+    """Something that happened to the appliance itself.
+
+    `event` is a stable word in the past tense (`started`, `stopped`, `policy-reloaded`, `endpoint-attached`,
+    `tail-truncated`), `subject` what it happened to (tenant, file, endpoint id).
+    """
+
+    kind: ClassVar[Kind] = Kind.LIFECYCLE
+
+    event: str
+    subject: str | None = None
+    tenant: str | None = None
+    outcome: Outcome = Outcome.ALLOWED
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionRecord:
+    """A Docker API call judged. `operation` names it (`create`, `exec`, `update`, `connect`)."""
+
+    kind: ClassVar[Kind] = Kind.ADMISSION
+
+    operation: str
+    tenant: str | None
+    container: str | None
+    image: str | None
+    user: str | None
+    outcome: Outcome
+    reason: str
+    rule: str | None
+    detail: str | None
+
+
+Record = RequestRecord | ConnectionRecord | DnsRecord | LifecycleRecord | AdmissionRecord
+
+
+def compose(record: Record, process: str, seconds: float) -> dict[str, Any]:
+    """The record as JSON data in its fixed field order, without the chain's fields.
+
+    `seconds` is Unix time. Every text is cut to its bound here, so that no caller can make a record too long.
+    """
+    composed: dict[str, Any] = {"time": timestamp(seconds), "kind": record.kind.value, "process": process}
+    for name in _NAMES[type(record)]:
+        value = getattr(record, name)
+        if isinstance(value, str):
+            value = _bounded(value, MAX_PATH if name in _LONG else MAX_TEXT)
+        elif isinstance(value, tuple):
+            value = _bounded_items(value)
+        elif isinstance(value, float):
+            value = round(value, 3)
+        composed[name] = value
+    return composed
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 §5.6 date-time in UTC with six fractional digits and `Z`, so that text order is time order."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _bounded(text: str, limit: int) -> str:
+    # One character is at most twelve octets of JSON (a surrogate pair of escapes).
+    if len(text) * 12 <= limit or (len(text) <= limit and len(_escaped(text)) <= limit):
+        return text
+    room = limit - 16  # for the mark
+    kept = text[:room]
+    while len(escaped := _escaped(kept)) > room:
+        kept = kept[: min(len(kept) - 1, len(kept) * room // len(escaped))]
+    return f"{kept}…+{len(text) - len(kept)}"
+
+
+def _bounded_items(items: tuple[str, ...]) -> list[str]:
+    kept = [_bounded(item, MAX_ITEM) for item in items[:MAX_ITEMS]]
+    if len(items) > MAX_ITEMS:
+        kept.append(f"…+{len(items) - MAX_ITEMS}")
+    return kept
+
+
+_escaped = json.encoder.encode_basestring_ascii
+
+_NAMES: dict[type[Any], tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind))
+    for kind in (RequestRecord, ConnectionRecord, DnsRecord, LifecycleRecord, AdmissionRecord)
+}

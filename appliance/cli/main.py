@@ -1,0 +1,95 @@
+"""The `egress` command. Here, and nowhere else, an exception becomes a message."""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance import settings as settings_module
+from appliance.cli import doctor, lifecycle, logs, policies, run, status, tenants, top
+from appliance.cli.failures import told
+from appliance.cli.output import Cli, pass_cli
+
+
+class Spoken(click.Group):
+    """A group whose commands end in a message whatever goes wrong below them."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; click prints what is raised from here."""
+        try:
+            return super().invoke(context)
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except click.ClickException as error:
+            if not context.params.get("as_json"):
+                raise  # click's own words come with the usage line
+            failure = told(error)
+            failure.as_json = True
+            raise failure from error
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # the reader of our output left; click ends quietly
+            failure = told(error)
+            failure.as_json = bool(context.params.get("as_json"))
+            raise failure from error
+
+
+@click.group(cls=Spoken, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path),
+    envvar=settings_module.SETTINGS_VARIABLE,
+    help="Settings file of the instance (default: /etc/egress/egress.yaml if it exists).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@click.pass_context
+def cli(context: click.Context, settings_file: Path | None, as_json: bool) -> None:
+    """Egress appliance: the one thing that a container with untrusted code can reach."""
+    settings = settings_module.load(settings_file)
+    if settings_file is not None:
+        os.environ[settings_module.SETTINGS_VARIABLE] = str(settings_file.absolute())
+    context.obj = Cli(settings, settings_file, as_json)
+
+
+@cli.command()
+@pass_cli
+def version(obj: Cli) -> None:
+    """Print the version."""
+    number = importlib.metadata.version("egress-appliance")
+    obj.emit({"version": number}) if obj.as_json else click.echo(f"egress {number}")
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@pass_cli
+def completion(obj: Cli, shell: str) -> None:
+    """Print the line that switches on completion in SHELL.
+
+    For example: egress completion bash >> ~/.bashrc
+    """
+    line = f"_EGRESS_COMPLETE={shell}_source egress"
+    line = f"{line} | source" if shell == "fish" else f'eval "$({line})"'
+    obj.emit({"shell": shell, "line": line}) if obj.as_json else click.echo(line)
+
+
+for command in (
+    lifecycle.up, lifecycle.down, status.status, doctor.doctor, tenants.tenant,
+    run.run, run.shell, policies.policy, logs.log, top.top,
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    os.umask(0o022)  # policy and certificates must be readable by the service uids, whatever root's umask is
+    cli(prog_name="egress")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Connects to an address that was judged: by literal, checked again against what the kernel says.
+
+There is no second resolution here and no way to give a name: Twisted connects an IPv4 literal as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from OpenSSL import SSL
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IAddress, IConnector, IOpenSSLClientConnectionCreator, IReactorTCP
+from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+from appliance.gateway import refusals
+from appliance.gateway.limits import Limits
+from appliance.gateway.refusals import Refusal
+from appliance.names import HostName
+from appliance.tls.upstream import explain
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from appliance.gateway.upstream import Upstream
+
+
+class UpstreamTLS(Protocol):
+    """Client side of TLS: verifies chain and host name, or the handshake fails."""
+
+    def creator(self, name: HostName) -> IOpenSSLClientConnectionCreator:
+        """Makes connections that end unless the peer proves to be `name`."""
+
+
+class DialFailed(Exception):
+    """No connection that may be used."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+class Dialler:
+    """Opens upstream connections. `connector` is the reactor."""
+
+    def __init__(self, connector: IReactorTCP, tls: UpstreamTLS, limits: Limits) -> None:
+        self._connector = connector
+        self._tls = tls
+        self._limits = limits
+
+    async def connect(self, addresses: Sequence[IPv4Address], port: int) -> tuple[Any, IPv4Address]:
+        """A TCP transport to the first of the judged addresses that accepts. Raises `DialFailed`."""
+        refusal = refusals.UNREACHABLE
+        for address in addresses[: self._limits.addresses_tried]:
+            try:
+                transport = await self._attempt(address, port)
+            except ConnectTimeout:
+                refusal = refusals.CONNECT_TIMEOUT
+            except ConnectError:
+                continue
+            else:
+                # Use what was judged: the kernel's word, not ours, on whom we are connected to.
+                if transport.getHandle().getpeername()[0] != str(address):
+                    transport.abortConnection()
+                    raise DialFailed(refusals.INTERNAL)
+                return transport, address
+        raise DialFailed(refusal)
+
+    async def secure(self, transport: Any, name: HostName, upstream: Upstream) -> None:
+        """Put `upstream` on the connection inside TLS; returns when the peer has proved to be `name`.
+
+        Raises `DialFailed`.
+        """
+        assert upstream.secured is not None
+        factory = TLSMemoryBIOFactory(
+            self._tls.creator(name),
+            isClient=True,
+            wrappedFactory=Factory(),
+            clock=cast("Any", self._connector),
+        )
+        tls = TLSMemoryBIOProtocol(factory, upstream)  # type: ignore[no-untyped-call]  # Twisted
+        install(transport, tls)
+        try:
+            await upstream.secured
+        except ConnectTimeout as error:
+            raise DialFailed(refusals.CONNECT_TIMEOUT) from error
+        except (SSL.Error, ConnectionClosed) as error:
+            explanation = explain(error)
+            raise DialFailed(refusals.not_verified(name, explanation.fault, explanation.detail)) from error
+
+    def _attempt(self, address: IPv4Address, port: int) -> Deferred[Any]:
+        attempt = _Attempt()
+        attempt.connector = self._connector.connectTCP(
+            str(address), port, attempt, timeout=self._limits.connect_seconds
+        )
+        return attempt.connected
+
+
+def install(transport: Any, protocol: TwistedProtocol) -> None:
+    """Give a connected transport another protocol, as Twisted's own `startTLS` does."""
+    transport.protocol = protocol
+    protocol.makeConnection(transport)  # type: ignore[no-untyped-call]  # Twisted
+
+
+class _Arrival(TwistedProtocol):
+    """Stands on a new connection for the moment until its real protocol is installed."""
+
+    def __init__(self, arrived: Callable[[Any], None]) -> None:
+        self._arrived = arrived
+
+    def connectionMade(self) -> None:
+        self._arrived(self.transport)
+
+
+class _Attempt(ClientFactory):
+    """One try to connect; `connected` fires with the transport, and cancelling it stops the try."""
+
+    noisy = False
+    connector: IConnector
+
+    def __init__(self) -> None:
+        self.connected: Deferred[Any] = Deferred(self._give_up)
+
+    def _give_up(self, connected: Deferred[Any]) -> None:
+        # First, for `disconnect` reports a failure to connect, after which the next address would be tried.
+        connected.errback(CancelledError())
+        self.connector.disconnect()
+
+    def buildProtocol(self, addr: IAddress | None) -> _Arrival:
+        del addr
+        return _Arrival(self._arrived)
+
+    def _arrived(self, transport: Any) -> None:
+        if self.connected.called:
+            transport.abortConnection()
+        else:
+            self.connected.callback(transport)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        del connector
+        if not self.connected.called:
+            self.connected.errback(reason)

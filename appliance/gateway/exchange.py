@@ -1,0 +1,123 @@
+"""One request under way: what was judged, where it goes, and what is known of its result."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from appliance.audit.record import Interception, Outcome, RequestRecord
+from appliance.gateway import refusals
+from appliance.gateway.channel import Channel
+from appliance.gateway.origin import Origin
+from appliance.gateway.refusals import Refusal
+from appliance.http1.framing import BodyKind
+from appliance.http1.head import RequestHead
+from appliance.policy.tenant import TenantPolicy
+from appliance.policy.verdict import RequestFacts, Verdict
+
+if TYPE_CHECKING:
+    from appliance.audit.log import Claim
+    from appliance.gateway.relay import Relay
+    from appliance.limits.budget import Exceeded, Flow
+
+_RETRIABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Exchange:
+    """Mutable, and owned by one session: filled in as the request goes its way."""
+
+    __slots__ = (
+        "address", "claim", "facts", "flow", "head", "id", "keep_alive", "origin", "policy", "relay",
+        "retried", "signals", "started", "status", "to_client", "to_upstream", "verdict",
+    )  # fmt: skip
+
+    def __init__(self, identity: str, head: RequestHead, started: float) -> None:
+        self.id = identity
+        self.head = head
+        self.started = started
+        self.keep_alive = head.keep_alive
+        self.origin: Origin | None = None
+        self.policy: TenantPolicy | None = None
+        self.facts: RequestFacts | None = None
+        self.verdict: Verdict | None = None
+        self.claim: Claim | None = None
+        self.flow: Flow | None = None
+        self.address: IPv4Address | None = None
+        self.relay: Relay | None = None
+        self.retried = False
+        self.signals: tuple[str, ...] = ()
+        self.status: int | None = None
+        self.to_upstream = 0
+        self.to_client = 0
+
+    @property
+    def rule(self) -> str:
+        """The rule that decided."""
+        return refusals.NO_RULE if self.verdict is None else self.verdict.rule
+
+    @property
+    def has_body(self) -> bool:
+        """Whether content follows the request's head."""
+        framing = self.head.framing
+        return framing.kind is BodyKind.CHUNKED or framing.length > 0
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """RFC 9110 section 9.2.2: a lost idempotent request may be sent again (once, without content)."""
+        return not self.retried and self.head.method in _RETRIABLE and not self.has_body
+
+    def charge_upstream(self, count: int) -> Exceeded | None:
+        """`count` bytes are about to go to the server; the limit that they would pass, if any."""
+        self.to_upstream += count
+        return None if self.flow is None else self.flow.sent(count)
+
+    def charge_client(self, count: int) -> Exceeded | None:
+        """`count` bytes are about to go to the container."""
+        self.to_client += count
+        return None if self.flow is None else self.flow.received(count)
+
+    def still_allowed(self, policy: TenantPolicy) -> bool:
+        """Whether `policy`, newer than the one that allowed it, would allow this too."""
+        if self.facts is None or not policy.judge(self.facts).allowed:
+            return False
+        address = self.address
+        return address is None or policy.judge_address(self.facts.host, self.facts.port, address).allowed
+
+    def record(self, channel: Channel, duration_ms: float, refusal: Refusal | None) -> RequestRecord:
+        """What is written down; without a refusal the request was allowed and done."""
+        endpoint = channel.caller.endpoint
+        head, origin, verdict = self.head, self.origin, self.verdict
+        if refusal is not None:
+            outcome, reason, rule, detail = refusal.outcome, refusal.reason, refusal.rule, refusal.detail
+        else:
+            assert verdict is not None
+            outcome, reason, rule, detail = Outcome.ALLOWED, str(verdict.reason), verdict.rule, None
+        return RequestRecord(
+            request_id=self.id,
+            tenant=endpoint.tenant,
+            endpoint=endpoint.id,
+            container=endpoint.container or None,
+            run=endpoint.run or None,
+            source=channel.caller.source,
+            method=head.method,
+            scheme=origin.scheme if origin else _scheme(channel, head),
+            host=str(head.host),
+            port=origin.port if origin else head.port or channel.port,
+            path=head.path,
+            query_keys=tuple([key for key, _ in head.pairs]) if head.pairs else (),
+            signals=self.signals,
+            outcome=outcome,
+            reason=reason,
+            rule=rule,
+            detail=detail,
+            status=self.status,
+            upstream_address=None if self.address is None else str(self.address),
+            bytes_to_upstream=self.to_upstream,
+            bytes_to_client=self.to_client,
+            duration_ms=duration_ms,
+            tls=channel.tls,
+        )
+
+
+def _scheme(channel: Channel, head: RequestHead) -> str:
+    return "https" if channel.tls is not Interception.NONE else head.scheme or "http"

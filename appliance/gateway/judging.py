@@ -1,0 +1,66 @@
+"""What becomes of a request before anything is done for it: origin, verdict, room for its record, limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from appliance.audit.log import AuditUnavailable
+from appliance.gateway import refusals
+from appliance.gateway.origin import Origin, origin_of
+from appliance.gateway.refusals import Refusal
+from appliance.http1.head import RequestHead
+from appliance.limits.budget import Exceeded
+from appliance.limits.signals import signals
+from appliance.policy.verdict import RequestFacts
+
+if TYPE_CHECKING:
+    from appliance.gateway.channel import Channel
+    from appliance.gateway.exchange import Exchange
+    from appliance.gateway.worker import Worker
+
+
+def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | None:
+    """The refusal of a request, or None; then `exchange` holds all that its way upstream needs."""
+    head = exchange.head
+    origin = origin_of(channel, head)
+    if isinstance(origin, Refusal):
+        return origin
+    exchange.origin = origin
+    endpoint = channel.caller.endpoint
+    policy = exchange.policy = worker.policy(endpoint.tenant)
+    facts = exchange.facts = facts_of(head, origin)
+    verdict = exchange.verdict = policy.judge(facts)
+    if not verdict.allowed:
+        return refusals.from_verdict(verdict)
+    exchange.signals = signals(head.path, head.query)
+    if exchange.signals:
+        worker.budget.tally(endpoint.id, endpoint.tenant).signals += 1
+    if head.upgrade is not None:
+        return refusals.UPGRADE
+    try:
+        exchange.claim = worker.audit.claim()
+    except AuditUnavailable:
+        return refusals.AUDIT_UNAVAILABLE
+    flow = worker.budget.flow(worker.charged(endpoint), origin.destination)
+    if isinstance(flow, Exceeded):
+        return refusals.exceeded(flow)
+    exchange.flow = flow
+    return None
+
+
+def facts_of(head: RequestHead, origin: Origin) -> RequestFacts:
+    """What policy is asked about."""
+    return RequestFacts(
+        head.method,
+        origin.scheme,
+        origin.host,
+        origin.port,
+        head.path,
+        head.pairs,
+        head.content_type,
+        head.content_length,
+        head.chunked,
+        head.uri_bytes,
+        head.head_bytes,
+        head.upgrade,
+    )

@@ -1,0 +1,186 @@
+"""The first bytes of a connection, or of a CONNECT tunnel: what they are, and what becomes of them.
+
+| first bytes | on a connection             | in a CONNECT tunnel               |
+|-------------|-----------------------------|-----------------------------------|
+| ClientHello | TLS for its server name     | TLS for the authority, or refused |
+| other       | HTTP (the strict gate says) | refused (attack D8)               |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from appliance.gateway import refusals
+from appliance.gateway.channel import GATEWAY_NAME, Channel
+from appliance.gateway.deadlines import NEVER
+from appliance.gateway.passthrough import Passthrough
+from appliance.gateway.refusals import Refusal
+from appliance.gateway.routes import NoRoute
+from appliance.http1.refused import NeedMore
+from appliance.names import Authority, HostName, InvalidName
+from appliance.policy.tenant import TenantPolicy
+from appliance.tls.clienthello import ClientHello, InvalidHello, NotTLS, peek
+from appliance.tls.leaf import LeafUnavailable
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from appliance.gateway.connection import Connection
+
+HANDSHAKE = 0x16
+"""TLS ContentType of a ClientHello's record (RFC 8446 section 5.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A server name that may go on. `standing` is set when only a typed refusal is to be told inside TLS."""
+
+    name: HostName
+    port: int
+    standing: Refusal | None = None
+    passthrough: bool = False
+
+
+def judge_hello(
+    hello: ClientHello, authority: Authority | None, port: int, policy: TenantPolicy
+) -> Admitted | Refusal:
+    """The verdict on a ClientHello before anything is minted, resolved or dialled.
+
+    `authority` is that of the CONNECT, if any; `port` that of the connection. An encrypted inner name (ECH)
+    is never read and never needed: TLS ends here under the outer name, and Host must be equal to that.
+    """
+    if hello.server_name is None:
+        return refusals.NO_SERVER_NAME
+    try:
+        name = HostName.parse(hello.server_name)
+    except InvalidName as error:
+        return refusals.server_name_invalid(error.detail)
+    if authority is not None:
+        if name != authority.host:
+            return refusals.server_name_mismatch(name, authority.host)
+        port = authority.port
+    if name == GATEWAY_NAME:
+        return Admitted(name, port, standing=refusals.OWN_ADDRESS.closing())
+    verdict = policy.judge_host("https", name, port)
+    if not verdict.allowed:
+        return Admitted(name, port, standing=refusals.from_verdict(verdict).closing())
+    return Admitted(name, port, passthrough=policy.passthrough(name, port))
+
+
+class Opening:
+    """Reads first bytes within their time, then hands the connection over to what they ask for."""
+
+    def __init__(self, connection: Connection, authority: Authority | None) -> None:
+        self._connection = connection
+        self._worker = connection.worker
+        self._authority = authority
+        self._buffer = b""
+        self._deciding: Deferred[None] | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Look at what there is."""
+        self._buffer += data
+        if self._deciding is not None:
+            # A client says nothing between ClientHello and our answer but early data, which nobody asked for.
+            if len(self._buffer) > 2 * self._worker.limits.buffered_bytes:
+                self._refuse(refusals.TLS_INVALID)
+        elif self._buffer[0] == HANDSHAKE:
+            self._read_hello()
+        elif self._authority is not None:
+            self._refuse(refusals.NOT_TLS_IN_TUNNEL)
+        else:
+            caller = self._connection.caller
+            self._connection.open_session(Channel(caller, caller.destination_port), self._buffer)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Stop deciding."""
+        del reason
+        if self._deciding is not None:
+            self._deciding.cancel()
+
+    def deadline_passed(self) -> None:
+        """Nothing, or not enough, came in time."""
+        self._refuse(refusals.NO_FIRST_BYTES)
+
+    def policy_changed(self) -> None:
+        """Nothing was decided yet, or it is decided again for the first request."""
+
+    def end(self, refusal: Refusal) -> None:
+        """Refuse and close."""
+        self._connection.record(refusal, self._host)
+        self._connection.transport.abortConnection()
+
+    def drain(self) -> None:
+        """A connection that has asked for nothing can go."""
+        if not self._buffer:
+            self._connection.transport.loseConnection()
+
+    @property
+    def _host(self) -> str | None:
+        return None if self._authority is None else str(self._authority)
+
+    def _read_hello(self) -> None:
+        try:
+            hello = peek(self._buffer)
+        except (NotTLS, InvalidHello):
+            self._refuse(refusals.TLS_INVALID)
+            return
+        if isinstance(hello, NeedMore):
+            return
+        caller = self._connection.caller
+        policy = self._worker.policy(caller.endpoint.tenant)
+        decision = judge_hello(hello, self._authority, caller.destination_port, policy)
+        if isinstance(decision, Refusal):
+            self._refuse(decision, hello.server_name)
+        elif decision.standing is None and self._authority is None:
+            self._connection.deadline = NEVER
+            self._deciding = Deferred.fromCoroutine(self._check_destination(decision, policy))
+            self._deciding.addErrback(self._bug)
+        else:
+            self._go_on(decision)
+
+    async def _check_destination(self, admitted: Admitted, policy: TenantPolicy) -> None:
+        """Transparent use: the address connected to must be one of the name's own (attack D5)."""
+        destination = self._connection.caller.destination
+        standing = None
+        try:
+            if not await self._worker.routes.is_pinned(policy, admitted.name, admitted.port, destination):
+                standing = refusals.not_pinned(admitted.name, destination)
+        except NoRoute as answer:
+            standing = answer.refusal.closing()
+        self._go_on(Admitted(admitted.name, admitted.port, standing, admitted.passthrough))
+
+    def _go_on(self, admitted: Admitted) -> None:
+        connection = self._connection
+        if admitted.passthrough and admitted.standing is None:
+            Passthrough(connection, admitted.name, admitted.port, self._buffer).start()
+            return
+        channel = Channel(
+            connection.caller,
+            admitted.port,
+            admitted.name,
+            proxied=self._authority is not None,
+            standing=admitted.standing,
+        )
+        try:
+            connection.open_secured_session(channel, admitted.name, self._buffer)
+        except LeafUnavailable:
+            self._refuse(refusals.LEAF_UNAVAILABLE, admitted.name.text.encode())
+
+    def _refuse(self, refusal: Refusal, server_name: bytes | None = None) -> None:
+        """End before any request: as TLS expects it, when it was TLS."""
+        connection = self._connection
+        host = self._host if server_name is None else server_name.decode("ascii", "backslashreplace")
+        connection.record(refusal, host)
+        if self._buffer[:1] == bytes([HANDSHAKE]):
+            connection.transport.write(refusals.alert(refusal))
+        elif self._authority is None and self._buffer:
+            connection.transport.write(refusals.page(refusal, self._worker.next_id()))
+        connection.close()
+
+    def _bug(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            self._connection.failed(failure)

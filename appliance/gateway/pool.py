@@ -1,0 +1,80 @@
+"""Idle upstream connections, for the next request of the same tenant to the same origin and address only."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from appliance.gateway.deadlines import NEVER, Deadlines
+from appliance.gateway.limits import Limits
+from appliance.names import Host
+
+if TYPE_CHECKING:
+    from appliance.gateway.upstream import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What must be equal for a connection to be used again (attack E20); the address is checked besides."""
+
+    tenant: str
+    secure: bool
+    host: Host
+    port: int
+
+
+class Pool:
+    """Bounded in all and for each key; a connection waits at most `pooled_idle_seconds`."""
+
+    def __init__(self, limits: Limits, deadlines: Deadlines) -> None:
+        self._limits = limits
+        self._deadlines = deadlines
+        self._idle: dict[Key, list[Upstream]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self, key: Key, addresses: Container[IPv4Address]) -> Upstream | None:
+        """The connection that rested last among those to one of the addresses judged for this request."""
+        resting = self._idle.get(key)
+        if not resting:
+            return None
+        for index in range(len(resting) - 1, -1, -1):
+            upstream = resting[index]
+            if upstream.address in addresses:
+                del resting[index]
+                self._forget(upstream, resting)
+                upstream.deadline = NEVER
+                return upstream
+        return None
+
+    def put(self, upstream: Upstream) -> None:
+        """Let a connection rest here, or end it when there is no room."""
+        resting = self._idle.setdefault(upstream.key, [])
+        if len(resting) >= self._limits.pooled_per_target or self._count >= self._limits.pooled:
+            upstream.abort()
+            return
+        resting.append(upstream)
+        self._count += 1
+        upstream.deadline = self._deadlines.seconds() + self._limits.pooled_idle_seconds
+
+    def remove(self, upstream: Upstream) -> None:
+        """The connection is gone, resting or not."""
+        resting = self._idle.get(upstream.key, [])
+        if upstream in resting:
+            resting.remove(upstream)
+            self._forget(upstream, resting)
+
+    def close(self) -> None:
+        """End all that rest."""
+        for resting in list(self._idle.values()):
+            for upstream in list(resting):
+                upstream.abort()
+
+    def _forget(self, upstream: Upstream, resting: list[Upstream]) -> None:
+        self._count -= 1
+        if not resting:
+            del self._idle[upstream.key]

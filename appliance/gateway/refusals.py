@@ -1,0 +1,281 @@
+"""Every way in which the gateway says no, as values: status, stable reason, sentence, rule, mend.
+
+Refusals by policy come as verdicts, those of the HTTP gate as `Refused`; the rest have a constructor here.
+Statuses are of RFC 9110 section 15; 407 is never used, because the link is the identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from appliance.audit.record import Outcome
+from appliance.http1.problem import problem_response
+from appliance.http1.refused import ProtocolFault, UpstreamInvalid
+from appliance.limits.budget import Exceeded
+from appliance.policy.verdict import Verdict
+from appliance.resolver.client import Unresolved
+
+NO_RULE = "gateway"
+"""The `rule` of a refusal that no policy document can change."""
+
+_ASK_OPERATOR = "Ask the operator of this appliance; nothing in the request can change it."
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One typed refusal. `outcome` is DENIED by a rule, or FAILED when it was allowed and could not be done.
+
+    `alert` is what a client hears that speaks TLS before there is anything to say it in (RFC 8446 section
+    6.2): 49 access_denied, 50 decode_error, 80 internal_error, 112 unrecognized_name.
+    """
+
+    status: int
+    reason: str
+    detail: str
+    mend: str
+    rule: str = NO_RULE
+    outcome: Outcome = Outcome.DENIED
+    retry_after: int | None = None
+    closes: bool = False
+    alert: int = 49
+
+    @property
+    def title(self) -> str:
+        """RFC 9457 section 3.1.3: the same short text for the same reason."""
+        return self.reason.replace("-", " ").capitalize()
+
+    def closing(self) -> Refusal:
+        """The same, with the connection closed after it."""
+        return replace(self, closes=True)
+
+
+def page(refusal: Refusal, request_id: str, *, close: bool = True, head_only: bool = False) -> bytes:
+    """The refusal as a whole HTTP response (RFC 9457)."""
+    headers = [("X-Egress-Request-Id", request_id)]
+    if refusal.retry_after is not None:
+        headers.append(("Retry-After", str(refusal.retry_after)))
+    return problem_response(
+        refusal.status,
+        refusal.reason,
+        refusal.title,
+        refusal.detail,
+        request_id,
+        extra={"rule": refusal.rule, "mend": refusal.mend, "request_id": request_id},
+        close=close,
+        head_only=head_only,
+        headers=tuple(headers),
+    )
+
+
+def alert(refusal: Refusal) -> bytes:
+    """The refusal as a fatal TLS alert record (RFC 8446 sections 5.1 and 6)."""
+    return bytes([21, 3, 3, 0, 2, 2, refusal.alert])
+
+
+_VERDICT_STATUS = {"uri-too-long": 414, "headers-too-large": 431, "body-too-large": 413}
+
+
+def from_verdict(verdict: Verdict) -> Refusal:
+    """A policy's denial. RFC 9110: 413, 414 and 431 for what is too large, 403 for the rest."""
+    reason = str(verdict.reason)
+    return Refusal(_VERDICT_STATUS.get(reason, 403), reason, verdict.detail, verdict.mend, verdict.rule)
+
+
+def malformed(fault: ProtocolFault) -> Refusal:
+    """The HTTP gate takes no more bytes of this connection (RFC 9112 section 11.2)."""
+    if isinstance(fault, UpstreamInvalid):
+        return failed(fault.status, "upstream-protocol-error", f"{fault.reason}: {fault.detail}")
+    mend = "Send one strictly formed HTTP/1.1 request (RFC 9112)."
+    return Refusal(fault.status, fault.reason, fault.detail, mend, closes=True)
+
+
+def failed(status: int, reason: str, detail: str, mend: str = "") -> Refusal:
+    """Allowed, but not done: the fault lies upstream or with us."""
+    return Refusal(status, reason, detail, mend or "Try again later.", outcome=Outcome.FAILED)
+
+
+def misdirected(reason: str, detail: str) -> Refusal:
+    """RFC 9110 section 15.5.20: the request is for another authority than its connection."""
+    mend = "Open a connection of its own for each host and port."
+    return Refusal(421, reason, detail, mend, closes=True)
+
+
+def unresolved(answer: Unresolved) -> Refusal:
+    """The resolver gives no address for a name: denied there, or not found."""
+    if answer.denied:
+        rule = answer.rule or "resolver"
+        return Refusal(403, answer.reason, answer.detail, _ASK_OPERATOR, rule)
+    if answer.reason in _UNAVAILABLE:
+        return replace(failed(503, answer.reason, answer.detail), retry_after=1)
+    if answer.reason.endswith("-timeout"):
+        return failed(504, answer.reason, answer.detail)
+    return failed(502, answer.reason, answer.detail, "Check the host name.")
+
+
+_UNAVAILABLE = frozenset({"resolver-unavailable", "audit-unavailable"})
+
+IPV6 = Refusal(
+    403,
+    "private-address",
+    "IPv6 is not configured on this appliance.",
+    "Use a host name with an IPv4 address.",
+)
+UPGRADE = Refusal(
+    403, "upgrade-not-allowed", "The connection may not change its protocol.",
+    "Send the request without an Upgrade field.", closes=True,
+)  # fmt: skip
+CONNECT_IN_TUNNEL = Refusal(
+    400, "connect-in-tunnel", "A tunnel was asked for inside a tunnel.",
+    "Send CONNECT to the gateway itself.", closes=True,
+)  # fmt: skip
+TARGET_FORM = Refusal(
+    400, "target-form", "The request target's form does not fit this connection.",
+    "Use origin-form (RFC 9112 section 3.2).", closes=True,
+)  # fmt: skip
+OWN_ADDRESS = Refusal(
+    403, "own-address", "This address belongs to the gateway and serves only /.well-known/egress/.",
+    "Use the host name of the service that you want to reach.",
+)  # fmt: skip
+HEAD_TIMEOUT = Refusal(
+    408, "request-head-timeout", "The request head was not complete in time.", "Send it faster.", closes=True
+)
+BODY_TIMEOUT = Refusal(
+    408,
+    "request-body-timeout",
+    "No byte of the request body came for too long.",
+    "Send it faster.",
+    closes=True,
+)
+TOO_MANY_CONNECTIONS = Refusal(
+    503, "too-many-connections", "All containers together have too many connections open.",
+    "Try again later.", outcome=Outcome.FAILED, retry_after=1, closes=True,
+)  # fmt: skip
+LIMITS_UNAVAILABLE = Refusal(
+    503, "limits-unavailable", "What has been used cannot be counted, so nothing is allowed.",
+    "Ask the operator; the gateway's log says what is wrong.",
+    outcome=Outcome.FAILED, retry_after=5, closes=True,
+)  # fmt: skip
+AUDIT_UNAVAILABLE = Refusal(
+    503, "audit-unavailable", "The decision could not be recorded, so nothing is allowed.",
+    "Ask the operator to free space for the audit log.", outcome=Outcome.FAILED, retry_after=5, closes=True,
+)  # fmt: skip
+POLICY_CHANGED = Refusal(
+    403, "policy-changed", "The policy changed while this was under way and no longer allows it.",
+    "See `egress policy explain`.", closes=True,
+)  # fmt: skip
+ENDPOINT_REMOVED = Refusal(
+    403, "endpoint-removed", "The container left its network.", _ASK_OPERATOR, closes=True
+)
+TENANT_UNKNOWN = Refusal(
+    403, "tenant-unknown", "No policy exists for this container's tenant.",
+    "Ask the operator to add the tenant.",
+)  # fmt: skip
+RESPONSE_TOO_LARGE = Refusal(
+    502, "response-too-large", "The response is larger than the policy's cap.",
+    "Ask for less at a time, or ask the operator for a higher cap.", closes=True,
+)  # fmt: skip
+CONNECT_TIMEOUT = failed(504, "upstream-connect-timeout", "The server did not accept a connection in time.")
+RESPONSE_TIMEOUT = failed(504, "upstream-response-timeout", "The server did not answer in time.")
+UNREACHABLE = failed(502, "upstream-unreachable", "No connection to any address of the host could be made.")
+UPSTREAM_CLOSED = failed(502, "upstream-closed", "The server closed the connection before it had answered.")
+INTERNAL = failed(500, "internal-error", "The gateway failed.", _ASK_OPERATOR).closing()
+DRAINED = failed(503, "draining", "The gateway is restarting.").closing()
+
+
+SOURCE_UNKNOWN = Refusal(
+    403, "source-unknown", "No container endpoint has this source address.", _ASK_OPERATOR, closes=True
+)
+NO_FIRST_BYTES = Refusal(
+    408,
+    "no-first-bytes",
+    "The client did not say in time what it wants.",
+    "Speak HTTP or TLS first.",
+    closes=True,
+)
+NO_SERVER_NAME = Refusal(
+    400, "no-server-name", "The TLS ClientHello names no server (RFC 6066 section 3).",
+    "Connect by host name with a client that sends SNI.", closes=True, alert=112,
+)  # fmt: skip
+TLS_INVALID = Refusal(
+    400, "tls-invalid", "The first bytes are no TLS ClientHello that can be read.", "Speak TLS 1.2 or 1.3.",
+    closes=True, alert=50,
+)  # fmt: skip
+NOT_TLS_IN_TUNNEL = Refusal(
+    400, "not-tls-in-tunnel", "A CONNECT tunnel carries TLS for its host and nothing else.",
+    "Use an http:// URL through the proxy without CONNECT; other protocols are not carried.", closes=True,
+)  # fmt: skip
+LEAF_UNAVAILABLE = Refusal(
+    503, "leaf-unavailable", "The gateway has no valid certificate authority at the moment.",
+    "Try again; if it stays, the operator sees the cause in `egress status`.",
+    outcome=Outcome.FAILED, closes=True, alert=80,
+)  # fmt: skip
+CLIENT_CLOSED = Refusal(
+    499, "client-closed", "The client closed the connection before the answer was complete.", "",
+    outcome=Outcome.FAILED, closes=True,
+)  # fmt: skip
+OWN_DOCUMENT = Refusal(
+    200, "own-document", "One of the gateway's own documents.", "", outcome=Outcome.ALLOWED
+)
+TUNNEL_IDLE = failed(504, "tunnel-idle", "Nothing went through the tunnel for too long.").closing()
+TUNNEL_TOO_OLD = failed(504, "tunnel-too-old", "The tunnel reached its greatest age.").closing()
+TUNNEL_BROKEN = failed(502, "tunnel-broken", "One side of the tunnel broke off.").closing()
+
+
+def server_name_invalid(detail: str) -> Refusal:
+    """Attacks C2 and C3 in SNI, and addresses as SNI (RFC 6066 section 3 forbids them)."""
+    mend = "Connect by host name."
+    return Refusal(
+        400, "server-name-invalid", f"The TLS server name is no host name: {detail}.", mend, alert=112
+    )
+
+
+def server_name_mismatch(name: object, host: object) -> Refusal:
+    """Attack D3: the tunnel was judged for another host."""
+    return replace(
+        misdirected("server-name-mismatch", f"The tunnel is for {host}, the TLS server name is {name}."),
+        alert=112,
+    )
+
+
+def handshake_failed(error: object) -> Refusal:
+    """Attack D10: the client did not take our certificate, or speaks no TLS that we speak."""
+    return failed(
+        400, "tls-handshake-failed", f"The TLS handshake with the client failed: {error!s:.200}.",
+        "Trust the appliance's CA (`/.well-known/egress/ca.pem`), offer TLS 1.2 or 1.3 and http/1.1.",
+    )  # fmt: skip
+
+
+def exceeded(limit: Exceeded) -> Refusal:
+    """RFC 6585 section 4, with Retry-After (RFC 9110 section 10.2.3) of when there is room again.
+
+    The connection is closed: whoever goes on asking pays for a new one, and those are bounded as well.
+    """
+    return Refusal(
+        429, limit.reason, f"The limit {limit.path} of {limit.limit} is reached.",
+        f"Wait {limit.retry_after} s, or ask for a higher {limit.path} in the tenant's policy.", limit.path,
+        retry_after=limit.retry_after, closes=True,
+    )  # fmt: skip
+
+
+def body_too_large(limit: int, rule: str) -> Refusal:
+    """A body of no announced length grew over the rule's cap (RFC 9110 section 15.5.14)."""
+    return Refusal(
+        413, "body-too-large", f"The request body is over {limit} bytes.",
+        "Send less, or ask for a rule with a higher cap.", rule, closes=True,
+    )  # fmt: skip
+
+
+def not_pinned(host: object, address: object) -> Refusal:
+    """Attack D5: the name is allowed, but the address is not one that it was resolved to."""
+    return Refusal(
+        403, "destination-not-pinned", f"{address} is not an address that {host} was resolved to here.",
+        "Resolve the name with the container's own resolver and connect to that address.", closes=True,
+    )  # fmt: skip
+
+
+def not_verified(host: object, reason: str, detail: str) -> Refusal:
+    """Attack D11: the upstream could not prove that it is `host`; nothing was sent to it."""
+    return failed(
+        502, str(reason), f"No verified TLS connection to {host}: {detail}.",
+        "The server's operator must mend it; verification cannot be switched off.",
+    )  # fmt: skip

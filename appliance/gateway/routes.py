@@ -1,0 +1,101 @@
+"""Where a name may be connected to: the resolver's addresses, every one judged, kept for their TTL.
+
+One resolution serves a name until its TTL ends (the resolver bounds it); what is kept is bound to the very
+policy object that judged it, so a policy that changed judges again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Protocol
+
+from appliance.gateway import refusals
+from appliance.gateway.refusals import Refusal
+from appliance.names import Host, HostName
+from appliance.policy.tenant import TenantPolicy
+from appliance.resolver.client import Resolved, Unresolved
+
+CAPACITY = 4096
+
+
+class Resolver(Protocol):
+    """What the gateway asks of the resolver (see `appliance.resolver.client`)."""
+
+    async def resolve(self, tenant: str, name: HostName) -> Resolved:
+        """Addresses that the tenant may be connected to under this name. Raises `Unresolved`."""
+
+    async def pinned(self, tenant: str, name: HostName, address: IPv4Address) -> bool:
+        """Whether the address was in a judged set of the name. Raises `Unresolved`."""
+
+
+class NoRoute(Exception):
+    """The host has no address that may be connected to."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    policy: TenantPolicy
+    expires: float
+    addresses: tuple[IPv4Address, ...]
+
+
+class Routes:
+    """Judged addresses by tenant, host and port; the least recently found one is forgotten first."""
+
+    def __init__(self, resolver: Resolver, seconds: Callable[[], float]) -> None:
+        self._resolver = resolver
+        self._seconds = seconds
+        self._kept: OrderedDict[tuple[str, Host, int], _Route] = OrderedDict()
+
+    def kept(self, policy: TenantPolicy, host: Host, port: int) -> tuple[IPv4Address, ...]:
+        """Addresses already resolved and judged under this policy, or nothing."""
+        route = self._kept.get((policy.tenant, host, port))
+        if route is None or route.policy is not policy or route.expires <= self._seconds():
+            return ()
+        return route.addresses
+
+    async def find(self, policy: TenantPolicy, host: Host, port: int) -> tuple[IPv4Address, ...]:
+        """Addresses to connect to, never empty. Raises `NoRoute`.
+
+        One address that may not be connected to condemns the whole set (attack B7).
+        """
+        addresses, ttl = await self._resolved(policy.tenant, host)
+        for address in addresses:
+            verdict = policy.judge_address(host, port, address)
+            if not verdict.allowed:
+                raise NoRoute(refusals.from_verdict(verdict))
+        key = (policy.tenant, host, port)
+        self._kept[key] = _Route(policy, self._seconds() + ttl, addresses)
+        self._kept.move_to_end(key)
+        if len(self._kept) > CAPACITY:
+            self._kept.popitem(last=False)
+        return addresses
+
+    async def is_pinned(self, policy: TenantPolicy, host: HostName, port: int, address: IPv4Address) -> bool:
+        """Whether a container may be connecting to `address` because it resolved `host`. Raises `NoRoute`."""
+        if address in self.kept(policy, host, port):
+            return True
+        try:
+            return await self._resolver.pinned(policy.tenant, host, address)
+        except Unresolved as answer:
+            raise NoRoute(refusals.unresolved(answer)) from answer
+
+    async def _resolved(self, tenant: str, host: Host) -> tuple[tuple[IPv4Address, ...], float]:
+        if isinstance(host, IPv4Address):
+            return (host,), 60.0
+        if not isinstance(host, HostName):
+            raise NoRoute(refusals.IPV6)
+        try:
+            resolved = await self._resolver.resolve(tenant, host)
+        except Unresolved as answer:
+            raise NoRoute(refusals.unresolved(answer)) from answer
+        if not resolved.addresses:
+            raise NoRoute(refusals.unresolved(Unresolved("no-address", f"{host} has no IPv4 address")))
+        return resolved.addresses, float(resolved.ttl)

@@ -1,0 +1,163 @@
+"""One response head from a server that is trusted no more than the client (RFC 9112 sections 4 to 6)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from appliance.http1 import grammar
+from appliance.http1.fields import NEVER_NOMINATED, RESPONSE_SINGLETONS, Headers
+from appliance.http1.framing import NO_BODY, BodyKind, Framing, response_framing
+from appliance.http1.limits import DEFAULT_LIMITS, Limits
+from appliance.http1.refused import NeedMore, UpstreamInvalid
+
+_END = b"\r\n\r\n"
+_NOTHING: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """A response head. `interim` ones (1xx but 101) are followed by another head on the same connection.
+
+    `keep_alive` says whether the server's connection may carry another exchange after the body.
+    `headers` are all fields as they came, values possibly with octets over 0x7f (obs-text), never controls.
+    `switching` is a 101 that was asked for: what follows is the new protocol.
+    """
+
+    status: int
+    phrase: bytes
+    headers: Headers
+    framing: Framing
+    http_11: bool
+    keep_alive: bool
+    interim: bool
+    switching: bool
+    nominated: frozenset[bytes]
+    head_bytes: int
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes of the buffer the head took."""
+        return self.head_bytes
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of the first field of that (lower-case) name."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
+
+
+def parse_response_head(
+    buffer: bytes | bytearray,
+    request_method: str,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    searched: int = 0,
+    interim_seen: int = 0,
+    upgrade_requested: bool = False,
+) -> ResponseHead | NeedMore:
+    """Read a head from the front of `buffer`, the answer to a `request_method` request.
+
+    `interim_seen` counts the interim heads before this one. Raises `UpstreamInvalid`; nothing else.
+    """
+    end = buffer.find(_END, max(0, searched - 3), limits.head)
+    if end < 0:
+        return _incomplete(buffer, limits, searched)
+    block = bytes(buffer[: end + len(_END)])
+    line = grammar.status_line(block)
+    if line is None:
+        raise _fault(block)
+    lines = grammar.response_field_lines(block, line.end() - 2)
+    if len(lines) != block.count(b"\n") - 2:
+        raise _fault(block)
+    if len(lines) > limits.header_count:
+        raise UpstreamInvalid("too-many-headers", f"{len(lines)} header fields from the server")
+    headers = tuple((name, value.rstrip(b" \t")) for name, value in lines)
+    _judge_status(
+        int(line.group(2)),
+        limits.interim_responses - interim_seen,
+        http_11=line.group(1) == b"1",
+        upgrade=upgrade_requested,
+    )
+    return _judged(line, headers, len(block), to_head=request_method == "HEAD")
+
+
+def _judge_status(status: int, interim_left: int, *, http_11: bool, upgrade: bool) -> None:
+    # RFC 9110 section 15: status codes are 100 to 599.
+    if status > 599:
+        raise UpstreamInvalid("status-invalid", f"{status} is no status code")
+    if status == 101:
+        # RFC 9110 section 15.2.2 answers an Upgrade. Unasked, it would turn the exchange into a raw tunnel.
+        if not upgrade:
+            raise UpstreamInvalid("upgrade-unsolicited", "101 to a request that asked for no upgrade")
+    elif status < 200 and (interim_left <= 0 or not http_11):
+        raise UpstreamInvalid("interim-flood", "too many 1xx responses, or one in HTTP/1.0")
+
+
+def _judged(line: re.Match[bytes], headers: Headers, size: int, *, to_head: bool) -> ResponseHead:
+    http_11, status = line.group(1) == b"1", int(line.group(2))
+    fields = _fields(headers)
+    framing = response_framing(
+        status,
+        fields.get(b"content-length"),
+        fields.get(b"transfer-encoding"),
+        http_11=http_11,
+        to_head=to_head,
+    )
+    keep_alive, nominated = http_11, _NOTHING
+    connection = fields.get(b"connection")
+    if connection is not None:
+        nominated = frozenset(grammar.list_members(connection))
+        keep_alive = http_11 and b"close" not in nominated
+        if not NEVER_NOMINATED.isdisjoint(nominated):
+            raise UpstreamInvalid(
+                "connection-nominates", "Connection names a field that is not its to remove"
+            )
+    return ResponseHead(
+        status, line.group(3) or b"", headers,
+        NO_BODY if status == 101 else framing, http_11,
+        keep_alive and framing.kind is not BodyKind.UNTIL_CLOSE and status != 101,
+        status < 200 and status != 101, status == 101, nominated, size,
+    )  # fmt: skip
+
+
+def _fields(headers: Headers) -> dict[bytes, bytes]:
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        key = name.lower()
+        if key not in fields:
+            fields[key] = value
+        elif key in RESPONSE_SINGLETONS:
+            # Also Content-Length twice with one value, which RFC 9112 section 6.3 would let pass.
+            raise UpstreamInvalid("field-repeated", f"{key.decode('ascii')} stands twice in the response")
+        else:
+            fields[key] += b"," + value
+    return fields
+
+
+def _incomplete(buffer: bytes | bytearray, limits: Limits, searched: int) -> NeedMore:
+    foul = grammar.foul_in_response(buffer, max(0, searched - 1), limits.head)
+    if foul is not None:
+        raise _foul(foul)
+    if len(buffer) >= limits.head:
+        raise UpstreamInvalid("head-too-large", f"the response head is over {limits.head} bytes")
+    return NeedMore(len(buffer))
+
+
+def _foul(match: re.Match[bytes]) -> UpstreamInvalid:
+    return UpstreamInvalid("octet-invalid", f"octet {match.group()[0]:#04x} out of place in a response head")
+
+
+def _fault(block: bytes) -> UpstreamInvalid:
+    foul = grammar.foul_in_response(block)
+    if foul is not None:
+        return _foul(foul)
+    if grammar.status_line(block) is None:
+        return UpstreamInvalid(
+            "status-line-invalid", "the answer does not begin with an HTTP/1.1 status line"
+        )
+    if b"\r\n " in block or b"\r\n\t" in block:
+        # RFC 9112 section 5.2: a proxy refuses obs-fold with 502 or unfolds it. Refused.
+        return UpstreamInvalid("obs-fold", "a response field continued on a second line")
+    return UpstreamInvalid("field-line-invalid", "a response line that is no header field")

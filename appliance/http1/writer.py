@@ -1,0 +1,117 @@
+"""Heads written anew from what was judged: nothing of the original octets but names and values goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from appliance.http1 import grammar
+from appliance.http1.fields import Headers, travels_in_request, travels_in_response
+from appliance.http1.framing import CHUNKED, BodyKind, Framing
+from appliance.http1.head import RequestHead
+from appliance.http1.response import ResponseHead
+from appliance.http1.target import DEFAULT_PORTS, Scheme
+from appliance.names import Authority, format_host
+
+_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+
+
+def host_field(authority: Authority, scheme: Scheme) -> bytes:
+    """The value of a Host field: the port is left out where the scheme implies it (RFC 9110 section 7.2)."""
+    host = format_host(authority.host)
+    port = "" if authority.port == DEFAULT_PORTS[scheme] else f":{authority.port}"
+    return f"{host}{port}".encode("ascii")
+
+
+def serialise_request(
+    head: RequestHead,
+    authority: Authority,
+    scheme: Scheme,
+    extra: Headers = (),
+    *,
+    keep_alive: bool = True,
+    upgrade: bool = False,
+) -> bytes:
+    """The head that goes to the server: origin-form, one Host, our framing, end-to-end fields as they came.
+
+    `extra` is added last and replaces fields of the same name. `upgrade` passes on the recorded Upgrade. The
+    body, if any, follows in the framing of `head` (`encode_chunk` for chunks).
+    Raises `ValueError` for an `extra` that is no field: that would be our own mistake.
+    """
+    target = head.path if head.query is None else f"{head.path}?{head.query}"
+    parts = [
+        f"{head.method} {target} HTTP/1.1\r\nHost: ".encode("ascii"),
+        host_field(authority, scheme),
+        b"\r\n",
+    ]
+    _append_fields(
+        parts,
+        (field for field in head.headers if travels_in_request(field[0].lower(), head.nominated)),
+        extra,
+    )
+    _append_framing(parts, head.framing)
+    if upgrade and head.upgrade is not None:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade.encode("ascii"))
+    elif not keep_alive:
+        parts.append(b"Connection: close\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def relayed_framing(response: ResponseHead, *, to_http_11: bool) -> Framing:
+    """How the body of `response` is delimited on its way to the client.
+
+    A body that ends with the server's connection is chunked to a client that knows chunks, so that a cut is
+    seen as a cut; chunks end with the connection for HTTP/1.0.
+    """
+    if response.framing.kind is BodyKind.UNTIL_CLOSE and to_http_11:
+        return CHUNKED
+    if response.framing.kind is BodyKind.CHUNKED and not to_http_11:
+        return Framing(BodyKind.UNTIL_CLOSE)
+    return response.framing
+
+
+def serialise_response_head(
+    head: ResponseHead, *, keep_alive: bool, framing: Framing | None = None, extra: Headers = ()
+) -> bytes:
+    """The head that goes to the client; `framing` (see `relayed_framing`) is that of `head` if not given."""
+    framing = head.framing if framing is None else framing
+    phrase = _PHRASES.get(head.status, b"")
+    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, phrase)]
+    _append_fields(
+        parts,
+        (field for field in head.headers if travels_in_response(field[0].lower(), head.nominated)),
+        extra,
+    )
+    if framing.kind is BodyKind.NONE:
+        # RFC 9110 section 8.6: in an answer to HEAD, and in a 304, the length is that of the absent body.
+        length = head.field(b"content-length")
+        if length is not None and head.status >= 200 and head.status != 204:
+            parts.append(b"Content-Length: %b\r\n" % length)
+    else:
+        _append_framing(parts, framing)
+    upgrade = head.field(b"upgrade")
+    if head.switching and upgrade is not None:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
+    elif not head.interim and (not keep_alive or framing.kind is BodyKind.UNTIL_CLOSE):
+        parts.append(b"Connection: close\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def _append_fields(parts: list[bytes], fields: Iterable[tuple[bytes, bytes]], extra: Headers) -> None:
+    replaced = {name.lower() for name, _ in extra}
+    for name, value in fields:
+        if name.lower() not in replaced:
+            parts += (name, b": ", value, b"\r\n")
+    for name, value in extra:
+        if not grammar.token(name) or not grammar.field_value(value):
+            raise ValueError(f"no header field: {name!r}")
+        parts += (name, b": ", value, b"\r\n")
+
+
+def _append_framing(parts: list[bytes], framing: Framing) -> None:
+    if framing.kind is BodyKind.LENGTH:
+        parts.append(b"Content-Length: %d\r\n" % framing.length)
+    elif framing.kind is BodyKind.CHUNKED:
+        parts.append(b"Transfer-Encoding: chunked\r\n")

@@ -1,0 +1,98 @@
+"""Typed messages between our own processes: one JSON object a line over a Unix socket.
+
+Who may say what is decided by the peer's uid (`SO_PEERCRED`, unix(7)), never by what it says of itself.
+A line over `MAX_LINE` bytes, or one that is no JSON object, ends the connection.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.protocols.basic import LineOnlyReceiver
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import ITransport
+
+MAX_LINE = 8 * 1024 * 1024
+_CREDENTIALS = struct.Struct("3i")
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The peer process of a Unix socket at the time it connected."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer_credentials(transport: ITransport) -> Credentials:
+    """Credentials of the process at the other end of a Unix stream socket."""
+    handle: socket.socket = transport.getHandle()  # type: ignore[attr-defined]
+    raw = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return Credentials(*_CREDENTIALS.unpack(raw))
+
+
+class JsonLines(LineOnlyReceiver):
+    """Framing for both ends. Subclasses implement `message_received`."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = MAX_LINE
+
+    def lineReceived(self, line: bytes) -> None:
+        """Parse one line; close on anything that is not a JSON object."""
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            self._abort()
+            return
+        self.message_received(message)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Close: no message of ours is that long."""
+        del line
+        self._abort()
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def message_received(self, message: Message) -> None:
+        """Act on one message."""
+        raise NotImplementedError
+
+    def send(self, message: Message) -> None:
+        """Write one message."""
+        if self.transport is not None:
+            self.transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+
+
+def ask(path: str, message: Message, timeout: float = 5.0) -> Message:
+    """Send one message and wait for one answer, blocking (for the command line, never in a reactor).
+
+    Raises `OSError` when the socket is absent or silent, `ValueError` when the answer is no JSON object.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        connection.connect(path)
+        connection.sendall(json.dumps(message).encode() + b"\n")
+        buffer = bytearray()
+        while not buffer.endswith(b"\n"):
+            chunk = connection.recv(65536)
+            if not chunk:
+                raise ConnectionError(f"{path}: closed before it answered")
+            buffer += chunk
+            if len(buffer) > MAX_LINE:
+                raise ValueError(f"{path}: answer too long")
+    answer = json.loads(buffer)
+    if not isinstance(answer, dict):
+        raise ValueError(f"{path}: answer is no object")  # noqa: TRY004 - a malformed peer, not a caller's type
+    return answer

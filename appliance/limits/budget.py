@@ -1,0 +1,293 @@
+"""May this connection, this request, these bytes be had now? Asked by a worker, answered from its ledgers.
+
+All scopes are asked before any is charged, so what is refused uses up nothing. Bytes are charged as they
+pass: a flow is cut at the piece that goes over, so a limit is passed by at most one piece a flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from appliance.limits.ledger import ROW, Account, Counter, Ledger, Row, length_of
+from appliance.limits.window import CELLS, SECOND, add, used
+from appliance.policy.limits import ScopeLimits, TenantLimits
+
+
+class Scope(StrEnum):
+    """Whose limit it is."""
+
+    CONTAINER = "container"
+    TENANT = "tenant"
+    DESTINATION = "destination"
+
+
+class Measure(StrEnum):
+    """What is limited, as `limits:` of a policy names it."""
+
+    CONNECTIONS = "connections"
+    NEW_CONNECTIONS = "new_connections_per_second"
+    REQUESTS = "requests_per_second"
+    BYTES_OUT = "bytes_out"
+    BYTES_IN = "bytes_in"
+
+
+_COUNTERS = {
+    Measure.NEW_CONNECTIONS: Counter.NEW_CONNECTIONS,
+    Measure.REQUESTS: Counter.REQUESTS,
+    Measure.BYTES_OUT: Counter.BYTES_OUT,
+    Measure.BYTES_IN: Counter.BYTES_IN,
+}
+_FOR_A_CONNECTION = (Measure.CONNECTIONS, Measure.NEW_CONNECTIONS)
+_FOR_A_REQUEST = (Measure.REQUESTS, Measure.BYTES_OUT, Measure.BYTES_IN)
+_FOR_A_FLOW = (Measure.CONNECTIONS, *_FOR_A_REQUEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """The limit that is reached; `retry_after` in whole seconds, at least 1."""
+
+    scope: Scope
+    measure: Measure
+    limit: int
+    retry_after: int
+
+    @property
+    def reason(self) -> str:
+        """A stable code, for example `requests-per-second-exceeded`."""
+        return f"{self.measure.replace('_', '-')}-exceeded"
+
+    @property
+    def path(self) -> str:
+        """Where a policy sets the limit."""
+        return f"limits.{self.scope}.{self.measure}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is charged: one endpoint (by id) of one tenant, under limits in force now."""
+
+    endpoint: str
+    tenant: str
+    limits: TenantLimits
+
+
+class Tally:
+    """What one endpoint has had since this worker knows it."""
+
+    __slots__ = (
+        "account", "bytes_in", "bytes_out", "denied", "requests", "signals", "tenant", "throttled",
+        "turned_away", "untold",
+    )  # fmt: skip
+
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+        self.turned_away = [0] * CELLS
+        self.account = Account(Row([0] * ROW, 0))
+        self.requests = self.denied = self.throttled = self.bytes_out = self.bytes_in = self.signals = 0
+        self.untold = 0
+
+
+_Charged = tuple[Scope, Account, ScopeLimits]
+
+
+class Flow:
+    """One exchange, or one tunnel, under way to a destination. `close` it once."""
+
+    __slots__ = ("_charged", "_clock", "_closed", "_length", "_tally")
+
+    def __init__(
+        self, charged: tuple[_Charged, ...], tally: Tally, clock: Callable[[], int], length: int
+    ) -> None:
+        self._charged = charged
+        self._tally = tally
+        self._clock = clock
+        self._length = length
+        self._closed = False
+
+    def sent(self, count: int) -> Exceeded | None:
+        """`count` bytes go to the server: charged, and the limit that they pass, if any."""
+        self._tally.bytes_out += count
+        return self._charge(Measure.BYTES_OUT, count)
+
+    def received(self, count: int) -> Exceeded | None:
+        """`count` bytes come from the server."""
+        self._tally.bytes_in += count
+        return self._charge(Measure.BYTES_IN, count)
+
+    def close(self) -> None:
+        """It is over."""
+        if not self._closed:
+            self._closed = True
+            self._charged[-1][1].own.closed()
+
+    def _charge(self, measure: Measure, count: int) -> Exceeded | None:
+        now, length, counter = self._clock(), self._length, _COUNTERS[measure]
+        passed = None
+        for scope, account, limits in self._charged:
+            limit: int = getattr(limits, measure)
+            account.add(counter, now, length, count)
+            if passed is None and account.used(counter, now, length) > limit:
+                passed = _exceeded(scope, measure, limit, account.wait(counter, now, length, limit))
+        return passed
+
+
+class Budget:
+    """The accounts of one worker. `ledger` gives a tenant's, and is asked once for each tenant."""
+
+    def __init__(self, ledger: Callable[[str], Ledger], nanoseconds: Callable[[], int]) -> None:
+        self._open_ledger = ledger
+        self._clock = nanoseconds
+        self._ledgers: dict[str, Ledger] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._departed: dict[str, Tally] = {}
+
+    def connect(self, caller: Caller) -> Exceeded | None:
+        """One more connection of the caller, or the limit against it. Raises what `ledger` raises."""
+        now = self._clock()
+        charged = self._scopes(caller)
+        passed = self._first(charged, _FOR_A_CONNECTION, now, caller)
+        if passed is not None:
+            return self._throttled(caller, passed)
+        for _, account, _ in charged:
+            account.own.opened()
+            account.add(Counter.NEW_CONNECTIONS, now, SECOND)
+        return None
+
+    def disconnect(self, endpoint: str, tenant: str) -> None:
+        """An admitted connection has ended."""
+        self._ledger(tenant).tenant.own.closed()
+        tally = self._tallies.get(endpoint)
+        if tally is not None:
+            tally.account.own.closed()
+
+    def request(self, caller: Caller) -> Exceeded | None:
+        """One more request, whatever will be decided about it."""
+        now = self._clock()
+        charged = self._scopes(caller)
+        tally = self.tally(caller.endpoint, caller.tenant)
+        tally.requests += 1
+        passed = self._first(charged, _FOR_A_REQUEST, now, caller)
+        if passed is not None:
+            return self._throttled(caller, passed)
+        for _, account, _ in charged:
+            account.add(Counter.REQUESTS, now, SECOND)
+        return None
+
+    def flow(self, caller: Caller, destination: str) -> Flow | Exceeded:
+        """An admitted request goes on to `destination` (`host:port`)."""
+        now = self._clock()
+        length = caller.limits.window_seconds * SECOND
+        account = self._ledger(caller.tenant).destination(destination, now, length)
+        here: _Charged = (Scope.DESTINATION, account, caller.limits.destination)
+        passed = self._first((here,), _FOR_A_FLOW, now, caller)
+        if passed is not None:
+            return self._throttled(caller, passed)
+        account.own.opened()
+        account.add(Counter.REQUESTS, now, SECOND)
+        tally = self.tally(caller.endpoint, caller.tenant)
+        return Flow((*self._scopes(caller), here), tally, self._clock, length)
+
+    def dial(self, caller: Caller, destination: str) -> Exceeded | None:
+        """A new connection to `destination` is needed."""
+        now = self._clock()
+        length = caller.limits.window_seconds * SECOND
+        account = self._ledger(caller.tenant).destination(destination, now, length)
+        here: _Charged = (Scope.DESTINATION, account, caller.limits.destination)
+        passed = self._first((here,), (Measure.NEW_CONNECTIONS,), now, caller)
+        if passed is not None:
+            return self._throttled(caller, passed)
+        account.add(Counter.NEW_CONNECTIONS, now, SECOND)
+        return None
+
+    def denied(self, endpoint: str) -> None:
+        """A request or connection of the endpoint was refused."""
+        found = self._tallies.get(endpoint)
+        if found is not None:
+            found.denied += 1
+
+    def turned_away(self, endpoint: str, told_per_second: int) -> int | None:
+        """One more connection of the endpoint is turned away.
+
+        None when it is one of a flood, and is not told why; else how many were not told before it.
+        """
+        found, now = self._tallies.get(endpoint), self._clock()
+        if found is None:
+            return 0
+        add(found.turned_away, 0, now, SECOND, 1)
+        if used([(found.turned_away, 0)], 0, now, SECOND) > told_per_second:
+            found.untold += 1
+            return None
+        untold, found.untold = found.untold, 0
+        return untold
+
+    def forget(self, endpoint: str) -> None:
+        """The endpoint has left; what it had is still its tenant's."""
+        gone = self._tallies.pop(endpoint, None)
+        if gone is None:
+            return
+        whole = self._departed.setdefault(gone.tenant, Tally(gone.tenant))
+        for name in ("requests", "denied", "throttled", "bytes_out", "bytes_in", "signals"):
+            setattr(whole, name, getattr(whole, name) + getattr(gone, name))
+
+    def tally(self, endpoint: str, tenant: str) -> Tally:
+        """What the endpoint has had so far."""
+        found = self._tallies.get(endpoint)
+        if found is None:
+            found = self._tallies[endpoint] = Tally(tenant)
+        return found
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """By endpoint id."""
+        return dict(self._tallies)
+
+    @property
+    def departed(self) -> dict[str, Tally]:
+        """By tenant: the sum of its endpoints that have left."""
+        return dict(self._departed)
+
+    def rate(self, tally: Tally) -> int:
+        """Requests of an endpoint in the last second."""
+        return tally.account.used(Counter.REQUESTS, self._clock(), SECOND)
+
+    def _scopes(self, caller: Caller) -> tuple[_Charged, ...]:
+        limits = caller.limits
+        own = self.tally(caller.endpoint, caller.tenant).account
+        return (
+            (Scope.CONTAINER, own, limits.container),
+            (Scope.TENANT, self._ledger(caller.tenant).tenant, limits.tenant),
+        )
+
+    def _ledger(self, tenant: str) -> Ledger:
+        found = self._ledgers.get(tenant)
+        if found is None:
+            found = self._ledgers[tenant] = self._open_ledger(tenant)
+        return found
+
+    def _throttled(self, caller: Caller, passed: Exceeded) -> Exceeded:
+        self.tally(caller.endpoint, caller.tenant).throttled += 1
+        return passed
+
+    @staticmethod
+    def _first(
+        charged: Iterable[_Charged], measures: tuple[Measure, ...], now: int, caller: Caller
+    ) -> Exceeded | None:
+        window = caller.limits.window_seconds * SECOND
+        for scope, account, limits in charged:
+            for measure in measures:
+                limit: int = getattr(limits, measure)
+                if measure is Measure.CONNECTIONS:
+                    if account.open >= limit:
+                        return _exceeded(scope, measure, limit, SECOND)
+                    continue
+                counter = _COUNTERS[measure]
+                late = account.wait(counter, now, length_of(counter, window), limit)
+                if late:
+                    return _exceeded(scope, measure, limit, late)
+        return None
+
+
+def _exceeded(scope: Scope, measure: Measure, limit: int, wait: int) -> Exceeded:
+    return Exceeded(scope, measure, limit, max(1, -(-wait // SECOND)))

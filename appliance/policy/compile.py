@@ -1,0 +1,242 @@
+"""Documents → compiled layers, with every problem found on the way.
+
+What a document's shape cannot say is checked here: wildcards that are public-suffix safe, state-changing
+methods for exact hosts alone, literal addresses where an exception covers them, caps below their ceilings.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import PurePath
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from appliance.names import HostName, parse_host
+from appliance.policy.caps import DEFAULT_CEILINGS, Caps, format_size
+from appliance.policy.compile_limits import OperatorLimits, compile_limits, compile_operator_limits
+from appliance.policy.compile_rule import Entry, Origin, compile_rules
+from appliance.policy.documents import (
+    CapsDocument,
+    NamedPolicyDocument,
+    OperatorDocument,
+    PassthroughDocument,
+    TenantDocument,
+)
+from appliance.policy.hosts import is_special_use
+from appliance.policy.limits import TenantLimits
+from appliance.policy.problems import Problem, errors, from_validation
+from appliance.policy.redundancy import Placed, redundant
+from appliance.policy.rules import AllowRule
+from appliance.policy.tenant import PrivateException, Profile
+from appliance.yamldoc import Document, Path_
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_CAP_FIELDS = {
+    "uri": "uri_bytes",
+    "headers": "header_bytes",
+    "request_body": "request_body_bytes",
+    "response_body": "response_body_bytes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorLayer:
+    """operator.yaml, compiled; `exceptions` are (tenant, exception)."""
+
+    entries: tuple[Entry, ...] = ()
+    ceilings: Caps = DEFAULT_CEILINGS
+    exceptions: tuple[tuple[str, PrivateException], ...] = ()
+    passthrough: tuple[tuple[PassthroughDocument, str], ...] = ()
+    limits: OperatorLimits = field(default_factory=OperatorLimits)
+
+    def exceptions_of(self, tenant: str) -> tuple[PrivateException, ...]:
+        """The private ranges that `tenant` may reach."""
+        return tuple(exception for owner, exception in self.exceptions if owner == tenant)
+
+    def passthrough_of(self, tenant: str) -> dict[tuple[str, int], str]:
+        """(host, port) → label of the passthrough, for `tenant`."""
+        return {
+            (host, port): label
+            for item, label in self.passthrough
+            if item.tenants is None or tenant in item.tenants
+            for host in item.hosts
+            for port in item.ports
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLayer:
+    """One tenant's document with the named policies it uses, compiled."""
+
+    profile: Profile
+    caps: Caps
+    entries: tuple[Entry, ...]
+    limits: TenantLimits
+
+
+def compile_operator(
+    document: Document, own_networks: Iterable[IPv4Network] = ()
+) -> tuple[OperatorLayer | None, list[Problem]]:
+    """The operator's layer, or None when the document has errors.
+
+    `own_networks` are the appliance's links: no exception may reach them.
+    """
+    model, problems = _read(document, OperatorDocument)
+    if model is None:
+        return None, problems
+    file = PurePath(document.file).name
+    placed: list[Placed] = []
+    for key, rules in (("allow", model.allow), ("deny", model.deny)):
+        found, faults = compile_rules(document, (key,), rules or (), Origin.OPERATOR)
+        placed += found
+        problems += faults
+    problems += redundant(placed)
+    ceilings, faults = _caps(document, model.caps, DEFAULT_CEILINGS, None)
+    problems += faults
+    exceptions: list[tuple[str, PrivateException]] = []
+    own = tuple(own_networks)
+    for index, item in enumerate(model.exceptions or ()):
+        place: Path_ = ("exceptions", index)
+        network = IPv4Network(item.cidr)
+        label = f"{file}:{document.at(place).line} exceptions[{index}]"
+        name = HostName.parse(item.name) if item.name else None
+        if reached := next((n for n in own if n.overlaps(network)), None):
+            problems.append(
+                Problem(
+                    document.at((*place, "cidr")),
+                    f"{network} reaches the appliance's own link {reached}",
+                    "write a narrower range",
+                )
+            )
+        entry = (item.tenant, PrivateException(network, item.port, name, label))
+        if any(_same_exception(entry, other) for other in exceptions):
+            problems.append(Problem(document.at(place), "this exception is listed twice", "write it once"))
+        exceptions.append(entry)
+    passthrough = tuple(
+        (item, f"{file}:{document.at(('passthrough', index)).line} passthrough[{index}]")
+        for index, item in enumerate(model.passthrough or ())
+    )
+    limits = compile_operator_limits(model.limits)
+    layer = OperatorLayer(_entries(placed), ceilings, tuple(exceptions), passthrough, limits)
+    return (None if errors(problems) else layer), problems
+
+
+def compile_named(document: Document) -> tuple[tuple[Entry, ...] | None, list[Problem]]:
+    """The rules of a named policy, or None when the document has errors."""
+    model, problems = _read(document, NamedPolicyDocument)
+    if model is None:
+        return None, problems
+    placed, faults = compile_rules(document, ("rules",), model.rules, Origin.NAMED)
+    problems += faults + redundant(placed)
+    return (None if errors(problems) else _entries(placed)), problems
+
+
+def compile_tenant(
+    document: Document, tenant: str, operator: OperatorLayer, named: Mapping[str, tuple[Entry, ...] | None]
+) -> tuple[TenantLayer | None, list[Problem]]:
+    """The tenant's layer, or None when its document, or a policy that it uses, has errors."""
+    model, problems = _read(document, TenantDocument)
+    if model is None:
+        return None, problems
+    caps, faults = _caps(document, model.caps, Caps(), operator.ceilings)
+    problems += faults
+    limits, faults = compile_limits(document, model.limits, tenant, operator.limits)
+    problems += faults
+    placed, faults = compile_rules(document, ("rules",), model.rules or (), Origin.TENANT, caps)
+    problems += faults + redundant(placed)
+    problems += [p for item in placed if (p := _unreachable_host(item, tenant, operator)) is not None]
+    used: list[Entry] = []
+    for index, name in enumerate(model.use or ()):
+        entries = named.get(name)
+        if entries is None:
+            problems.append(_unusable(document, ("use", index), name, named))
+        else:
+            used += entries
+    layer = TenantLayer(Profile(model.profile), caps, (*_entries(placed), *used), limits)
+    return (None if errors(problems) else layer), problems
+
+
+def _read(document: Document, model: type[_Model]) -> tuple[_Model | None, list[Problem]]:
+    if document.data is None or document.data == {}:
+        # A file cut off by a full disk must not turn an allowlist into the default profile.
+        known = ", ".join(model.model_fields)
+        return None, [
+            Problem(document.at(()), "the document is empty", f"write some of: {known}; or remove the file")
+        ]
+    try:
+        return model.model_validate(document.data), []
+    except ValidationError as error:
+        return None, from_validation(error, document, model)
+
+
+def _entries(placed: Iterable[Placed]) -> tuple[Entry, ...]:
+    return tuple((item.pattern, item.rule) for item in placed)
+
+
+def _caps(
+    document: Document, written: CapsDocument, default: Caps, ceilings: Caps | None
+) -> tuple[Caps, list[Problem]]:
+    values = {cap.name: getattr(default, cap.name) for cap in fields(Caps)}
+    problems = []
+    for key, name in _CAP_FIELDS.items():
+        size = getattr(written, key)
+        if size is not None:
+            values[name] = size
+        ceiling = getattr(ceilings, name) if ceilings else values[name]
+        if values[name] > ceiling:
+            if size is not None:
+                problems.append(
+                    Problem(
+                        document.at(("caps", key)),
+                        f"caps.{key}: {format_size(size)} is above the operator's ceiling",
+                        f"write {format_size(ceiling)} or less",
+                    )
+                )
+            values[name] = ceiling  # the defaults bow to the operator too
+    return Caps(**values), problems
+
+
+def _same_exception(one: tuple[str, PrivateException], other: tuple[str, PrivateException]) -> bool:
+    (tenant, a), (other_tenant, b) = one, other
+    return (tenant, a.network, a.port, a.name) == (other_tenant, b.network, b.port, b.name)
+
+
+def _unreachable_host(item: Placed, tenant: str, operator: OperatorLayer) -> Problem | None:
+    """A tenant's allow rule for a host that only the operator can open."""
+    if not isinstance(item.rule, AllowRule):
+        return None
+    pattern, exceptions = item.pattern, operator.exceptions_of(tenant)
+    host = parse_host(pattern.name)
+    if isinstance(host, HostName):
+        special = is_special_use(HostName(f"x.{host}") if pattern.below else host)
+        if not special or any(exception.name == host for exception in exceptions):
+            return None
+        opened = any(p.covers(pattern) for p, rule in operator.entries if isinstance(rule, AllowRule))
+        return (
+            None
+            if opened
+            else _needs_operator(item, f"{pattern} is no name of the public DNS", "an allow rule")
+        )
+    if isinstance(host, IPv4Address) and any(host in exception.network for exception in exceptions):
+        return None
+    return _needs_operator(item, f"{pattern} is an address", "an exception for it")
+
+
+def _needs_operator(item: Placed, message: str, what: str) -> Problem:
+    return Problem(item.position, message, f"write a public name, or {what} in operator.yaml")
+
+
+def _unusable(
+    document: Document, place: Path_, name: str, named: Mapping[str, tuple[Entry, ...] | None]
+) -> Problem:
+    if name in named:
+        return Problem(document.at(place), f"policy {name!r} has errors", f"mend policies/{name}.yaml")
+    close = difflib.get_close_matches(name, named, n=1)
+    known = ", ".join(sorted(named)) or "none"
+    mend = f"did you mean {close[0]!r}?" if close else f"write policies/{name}.yaml, or use one of: {known}"
+    return Problem(document.at(place), f"there is no policy {name!r}", mend)

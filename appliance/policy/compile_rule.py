@@ -1,0 +1,168 @@
+"""One written rule → one compiled rule; where the narrow defaults of a left-out item are filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from pathlib import PurePath
+
+from appliance.policy.caps import MAX_SIZE, Caps, format_size
+from appliance.policy.documents import OperatorRule, Rule
+from appliance.policy.hosts import HostPattern, parse_pattern
+from appliance.policy.methods import READING, STATE_CHANGING
+from appliance.policy.paths import ANY_PATH, PathPattern
+from appliance.policy.problems import Problem, Severity
+from appliance.policy.redundancy import Placed
+from appliance.policy.rules import AllowRule, DenyRule, Service, allowed, denied
+from appliance.policy.verdict import Reason
+from appliance.yamldoc import Document, Path_
+
+Entry = tuple[HostPattern, AllowRule | DenyRule]
+Written = Rule | OperatorRule
+
+_DEFAULT_PORT = {"https": 443, "http": 80}
+
+
+class Origin(Enum):
+    """Whose rule it is: the reason that stands in its verdicts depends on it."""
+
+    OPERATOR = "operator"
+    NAMED = "named"
+    TENANT = "tenant"
+
+
+def compile_rules(
+    document: Document, key: Path_, rules: Sequence[Written], origin: Origin, caps: Caps | None = None
+) -> tuple[list[Placed], list[Problem]]:
+    """Every rule of the list at `key`, once for each of its hosts, and what is wrong with them."""
+    placed: list[Placed] = []
+    problems: list[Problem] = []
+    names: dict[str, int] = {}
+    for index, rule in enumerate(rules):
+        place = (*key, index)
+        if rule.name is not None and rule.name in names:
+            problems.append(
+                Problem(
+                    document.at((*place, "name")),
+                    f"rule name {rule.name!r} is taken by {key[0]}[{names[rule.name]}]",
+                    "give each rule a name of its own",
+                )
+            )
+        names.setdefault(rule.name or "", index)
+        denies = key == ("deny",) or (isinstance(rule, Rule) and rule.effect == "deny")
+        problems += (
+            _faults_of_deny(document, place, rule)
+            if denies
+            else _faults_of_allow(document, place, rule, caps)
+        )
+        label = _label(document, place, rule, origin)
+        compiled = _deny(rule, label, origin) if denies else _allow(rule, label, origin)
+        for number, text in enumerate(rule.hosts):
+            pattern = parse_pattern(text, public_suffix_safe=False)
+            placed.append(Placed(document.at((*place, "hosts", number)), index, pattern, compiled))
+    return placed, problems
+
+
+def _label(document: Document, place: Path_, rule: Written, origin: Origin) -> str:
+    path = PurePath(document.file)
+    file = f"policies/{path.name}" if origin is Origin.NAMED else path.name
+    name = f" {rule.name!r}" if rule.name else ""
+    return f"{file}:{document.at(place).line} {place[0]}[{place[1]}]{name}"
+
+
+def _allow(rule: Written, label: str, origin: Origin) -> AllowRule:
+    reason = Reason.ALLOWED_BY_OPERATOR if origin is Origin.OPERATOR else Reason.ALLOWED_BY_RULE
+    return AllowRule(
+        label=label,
+        services=_services(rule),
+        methods=frozenset(rule.methods) if rule.methods else READING,
+        paths=tuple(PathPattern.parse(text) for text in rule.paths or (ANY_PATH,)),
+        query=None if rule.query == "any" else frozenset(rule.query or ()),
+        content_types=frozenset(rule.content_types or ()),
+        encoded_slash=rule.encoded_slash,
+        max_body=rule.max_body or MAX_SIZE,
+        verdict=allowed(reason, label, "A rule allows it."),
+    )
+
+
+def _services(rule: Written) -> frozenset[Service]:
+    if rule.schemes is None:
+        ports = rule.ports or (443,)
+        return frozenset(("http" if port == 80 else "https", port) for port in ports)
+    if rule.ports is None:
+        return frozenset((scheme, _DEFAULT_PORT[scheme]) for scheme in rule.schemes)
+    return frozenset((scheme, port) for scheme in rule.schemes for port in rule.ports)
+
+
+def _deny(rule: Written, label: str, origin: Origin) -> DenyRule:
+    whole = rule.methods is None and rule.paths is None and rule.query is None and rule.content_types is None
+    if origin is Origin.OPERATOR:
+        reason = Reason.HOST_DENIED_BY_OPERATOR if whole else Reason.REQUEST_DENIED_BY_OPERATOR
+        mend = "Ask the operator of this appliance; a tenant's own policy cannot change it."
+    else:
+        reason = Reason.HOST_DENIED_BY_RULE if whole else Reason.REQUEST_DENIED_BY_RULE
+        mend = "Change or remove the deny rule, if the request is meant to be allowed."
+    return DenyRule(
+        label=label,
+        schemes=frozenset(rule.schemes) if rule.schemes else None,
+        ports=frozenset(rule.ports) if rule.ports else None,
+        methods=frozenset(rule.methods) if rule.methods else None,
+        paths=tuple(map(PathPattern.parse, rule.paths)) if rule.paths else None,
+        query=frozenset(rule.query) if isinstance(rule.query, tuple) else None,
+        content_types=frozenset(rule.content_types) if rule.content_types else None,
+        verdict=denied(reason, label, "A rule denies it, and deny wins.", mend),
+    )
+
+
+def _faults_of_allow(document: Document, place: Path_, rule: Written, caps: Caps | None) -> Iterator[Problem]:
+    methods = frozenset(rule.methods or READING)
+    changing = sorted(methods & STATE_CHANGING)
+    for number, text in enumerate(rule.hosts):
+        position = document.at((*place, "hosts", number))
+        try:
+            pattern = parse_pattern(text)
+        except ValueError as error:
+            message, _, mend = str(error).partition("; ")
+            yield Problem(position, message, mend)
+            continue
+        if pattern.below and changing:
+            yield Problem(
+                position, f"{pattern} with {', '.join(changing)}: state-changing methods need exact hosts",
+                "list the exact names, or keep to GET, HEAD and OPTIONS",
+            )  # fmt: skip
+    if isinstance(rule, Rule) and rule.tls == "passthrough":
+        yield Problem(
+            document.at((*place, "tls")), "only the operator may let TLS through unread",
+            "leave it out, or ask for a passthrough in operator.yaml",
+        )  # fmt: skip
+    if rule.content_types and methods <= READING:
+        yield Problem(
+            document.at((*place, "content_types")), "GET and HEAD carry no body, so no content type",
+            "leave it out, or add a method with a body",
+        )  # fmt: skip
+    if rule.max_body is None:
+        return
+    if not rule.content_types:
+        yield Problem(
+            document.at((*place, "max_body")), "max_body without content_types: no body is allowed at all",
+            "write content_types: [application/json], or leave max_body out",
+        )  # fmt: skip
+    elif caps is not None and rule.max_body > caps.request_body_bytes:
+        yield Problem(
+            document.at((*place, "max_body")),
+            f"max_body is above caps.request_body, {format_size(caps.request_body_bytes)}, which wins",
+            "raise caps.request_body, or write less here", Severity.WARNING,
+        )  # fmt: skip
+
+
+def _faults_of_deny(document: Document, place: Path_, rule: Written) -> Iterator[Problem]:
+    if rule.encoded_slash:
+        yield Problem(document.at((*place, "encoded_slash")), "a deny rule lets nothing in", "leave it out")
+    if rule.max_body is not None:
+        yield Problem(document.at((*place, "max_body")), "a deny rule has no max_body", "leave it out")
+    if rule.query == "any":
+        yield Problem(
+            document.at((*place, "query")), "a deny rule names query keys", "list them, or leave query out"
+        )
+    if isinstance(rule, Rule) and rule.tls == "passthrough":
+        yield Problem(document.at((*place, "tls")), "a deny rule lets nothing through", "leave tls out")

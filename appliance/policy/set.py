@@ -1,0 +1,26 @@
+"""Every tenant's policy at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from types import MappingProxyType
+
+from appliance.policy.tenant import TenantPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """What is enforced: `generation` changes with every byte of any document.
+
+    `exceptions` are (tenant, network, port) triples that the kernel's output rules need too.
+    """
+
+    tenants: Mapping[str, TenantPolicy] = field(default_factory=lambda: MappingProxyType({}))
+    generation: str = "none"
+    exceptions: tuple[tuple[str, IPv4Network, int], ...] = ()
+
+    def for_tenant(self, tenant: str) -> TenantPolicy:
+        """The tenant's policy; for a tenant without one, a policy that denies everything."""
+        return self.tenants.get(tenant) or TenantPolicy(tenant)

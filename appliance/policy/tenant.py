@@ -1,0 +1,299 @@
+"""The compiled policy of one tenant: the one evaluator that `explain` asks and the gateway enforces.
+
+Order: operator deny > operator allow > tenant deny > tenant allow > profile. Within a layer deny wins; what
+nothing allows is denied. An ALLOW of `judge` implies an ALLOW of `judge_host` and `judge_name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from appliance.addresses import EXCEPTABLE, classify
+from appliance.names import Host, HostName, format_host
+from appliance.policy.caps import Caps
+from appliance.policy.denials import (
+    WEB,
+    host_is_address,
+    host_is_resolver,
+    host_not_listed,
+    name_not_public,
+    no_policy,
+    private_address,
+    unfit,
+    unmet_by,
+    wrong_service,
+)
+from appliance.policy.hosts import is_public_resolver, is_special_use
+from appliance.policy.limits import DEFAULT_LIMITS, TenantLimits
+from appliance.policy.methods import READING
+from appliance.policy.rules import ENCODED_SLASH, ORDER, AllowRule, Bucket, DenyRule, RuleIndex, allowed
+from appliance.policy.verdict import Reason, RequestFacts, Verdict
+
+DOH_PATH = "/dns-query"  # RFC 8484 §4.1.1: the path of nearly every DNS-over-HTTPS service
+
+
+class Profile(StrEnum):
+    """What holds where no rule speaks."""
+
+    READ_ONLY_WEB = "read-only-web"
+    ALLOWLIST = "allowlist"
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateException:
+    """An operator's leave to reach `network` on `port`; with `name`, only under that name."""
+
+    network: IPv4Network
+    port: int
+    name: HostName | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consulted:
+    """One rule that was looked at for a request: what it decided, or what in the request did not fit."""
+
+    stage: str
+    rule: str
+    result: str
+
+
+class TenantPolicy:
+    """Immutable. Without `profile` no policy is loaded and everything is denied."""
+
+    __slots__ = (
+        "_exceptions", "_nat64", "_operator", "_own", "_passthrough",
+        "caps", "generation", "limits", "profile", "tenant",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        tenant: str,
+        generation: str = "none",
+        caps: Caps | None = None,
+        *,
+        profile: Profile | None = None,
+        operator: RuleIndex | None = None,
+        own: RuleIndex | None = None,
+        exceptions: tuple[PrivateException, ...] = (),
+        passthrough: dict[tuple[str, int], str] | None = None,
+        nat64_prefixes: tuple[IPv6Network, ...] = (),
+        limits: TenantLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self.tenant = tenant
+        self.generation = generation
+        self.caps = caps or Caps()
+        self.limits = limits
+        self.profile = profile
+        self._operator = operator or RuleIndex()
+        self._own = own or RuleIndex()
+        self._exceptions = exceptions
+        self._passthrough = passthrough or {}
+        self._nat64 = nat64_prefixes
+
+    @property
+    def layers(self) -> tuple[RuleIndex, RuleIndex]:
+        """The operator's rules and the tenant's own, for whoever renders them for another layer."""
+        return self._operator, self._own
+
+    # ── before a request is known ──────────────────────────────────────────────────────────────────────
+
+    def judge_name(self, host: Host) -> Verdict:
+        """Whether the resolver may be asked for this name at all."""
+        return self._judge_reach(None, host, None)
+
+    def judge_host(self, scheme: str | None, host: Host, port: int) -> Verdict:
+        """Whether a connection for this host may go on. `scheme` None: not known yet (CONNECT)."""
+        return self._judge_reach(scheme, host, port)
+
+    def _judge_reach(self, scheme: str | None, host: Host, port: int | None) -> Verdict:
+        if self.profile is None:
+            return no_policy(self.tenant)
+        name = _key(host)
+        excepted = self._exception(host, port)
+        if not isinstance(host, HostName) and excepted is None:
+            return host_is_address(host)
+        operator = self._operator.find(name)
+        if decided := _blocked(operator, scheme, port):
+            return decided
+        if scheme != "http" and (label := self._passes(name, port)):
+            return allowed(Reason.ALLOWED_BY_PASSTHROUGH, label, f"TLS to {host} is relayed unread.")
+        if decided := _served(operator, scheme, port):
+            return decided
+        if excepted is None and is_special_use(host):
+            return name_not_public(host)
+        own = self._own.find(name)
+        decided = _blocked(own, scheme, port) or _served(own, scheme, port)
+        return decided or self._profile_reach(scheme, host, port, excepted)
+
+    def _profile_reach(
+        self, scheme: str | None, host: Host, port: int | None, excepted: PrivateException | None
+    ) -> Verdict:
+        rule = f"profile {self.profile}"
+        if self.profile is Profile.READ_ONLY_WEB:
+            if is_public_resolver(host):
+                return host_is_resolver(host, rule)
+            if excepted is not None:
+                return allowed(Reason.ALLOWED_BY_EXCEPTION, excepted.label, "Reading is excepted here.")
+            if any(scheme in (None, s) and port in (None, p) for s, p in WEB):
+                return allowed(Reason.ALLOWED_BY_PROFILE, rule, f"{host} is a public name on a web port.")
+            return wrong_service(scheme, host, port, rule)
+        if any(b.allows for index in (self._operator, self._own) for b in index.find(_key(host))):
+            return wrong_service(scheme, host, port, rule)
+        return host_not_listed(host, rule, self.tenant)
+
+    # ── a request ──────────────────────────────────────────────────────────────────────────────────────
+
+    def judge(self, facts: RequestFacts) -> Verdict:
+        """Whether this request may be sent."""
+        if self.profile is None:
+            return no_policy(self.tenant)
+        if (refused := unfit(facts, self.caps, self.tenant)) is not None:
+            return refused
+        host = facts.host
+        excepted = self._exception(host, facts.port) if self._exceptions else None
+        if not isinstance(host, HostName) and excepted is None:
+            return host_is_address(host)
+        name = _key(host)
+        decided, near = self._decide(self._operator.find(name), facts)
+        if decided is not None:
+            return decided
+        if excepted is None and is_special_use(host):
+            return self._near_miss(near, facts) if near else name_not_public(host)
+        decided, nearer = self._decide(self._own.find(name), facts)
+        if decided is not None:
+            return decided
+        return self._judge_profile(facts, excepted, max(near, nearer, key=_progress))
+
+    def _decide(
+        self, buckets: list[Bucket], facts: RequestFacts
+    ) -> tuple[Verdict | None, tuple[AllowRule, Reason] | None]:
+        """What one layer says, or the rule that came nearest to allowing the request."""
+        for bucket in buckets:
+            for denial in bucket.denies:
+                if denial.matches(facts):
+                    return denial.verdict, None
+        near: tuple[AllowRule, Reason] | None = None
+        for bucket in buckets:
+            for rule in bucket.allows:
+                unmet = rule.unmet(facts, self.caps.request_body_bytes)
+                if unmet is None:
+                    return self._allowed_by(rule, facts), None
+                near = max(near, (rule, unmet), key=_progress)
+        return None, near
+
+    def _allowed_by(self, rule: AllowRule, facts: RequestFacts) -> Verdict:
+        if not facts.has_body:
+            return rule.verdict
+        return replace(rule.verdict, max_body=min(rule.max_body, self.caps.request_body_bytes))
+
+    def _judge_profile(
+        self, facts: RequestFacts, excepted: PrivateException | None, near: tuple[AllowRule, Reason] | None
+    ) -> Verdict:
+        rule = f"profile {self.profile}"
+        if self.profile is Profile.ALLOWLIST:
+            return self._near_miss(near, facts) if near else host_not_listed(facts.host, rule, self.tenant)
+        unmet: Reason | None = None
+        if is_public_resolver(facts.host):
+            return self._near_miss(near, facts) if near else host_is_resolver(facts.host, rule)
+        if excepted is None and (facts.scheme, facts.port) not in WEB:
+            known = any(port == facts.port for _, port in WEB)
+            unmet = Reason.SCHEME_NOT_ALLOWED if known else Reason.PORT_NOT_ALLOWED
+        elif facts.method not in READING:
+            unmet = Reason.METHOD_NOT_ALLOWED
+        elif facts.path.endswith(DOH_PATH) or ENCODED_SLASH in facts.path:
+            unmet = Reason.PATH_NOT_ALLOWED
+        if unmet is None:
+            if excepted is not None:
+                return allowed(Reason.ALLOWED_BY_EXCEPTION, excepted.label, "Reading is excepted here.")
+            return allowed(Reason.ALLOWED_BY_PROFILE, rule, "Reading from public names is allowed.")
+        if near is not None and ORDER[near[1]] > ORDER[unmet]:
+            return self._near_miss(near, facts)
+        return unmet_by(unmet, facts, rule, self.tenant)
+
+    def _near_miss(self, near: tuple[AllowRule, Reason], facts: RequestFacts) -> Verdict:
+        rule, unmet = near
+        return unmet_by(unmet, facts, rule.label, self.tenant)
+
+    def consulted(self, facts: RequestFacts) -> Iterator[Consulted]:
+        """Every rule that speaks of the request's host, in the order of judging, and what it says."""
+        for stage, index in (("operator", self._operator), ("tenant", self._own)):
+            buckets = index.find(_key(facts.host))
+            for denial in (d for b in buckets for d in b.denies):
+                result = "denies" if denial.matches(facts) else "does not fit"
+                yield Consulted(f"{stage} deny", denial.label, result)
+            for rule in (a for b in buckets for a in b.allows):
+                unmet = rule.unmet(facts, self.caps.request_body_bytes)
+                yield Consulted(f"{stage} allow", rule.label, "allows" if unmet is None else str(unmet))
+
+    # ── an address ─────────────────────────────────────────────────────────────────────────────────────
+
+    def judge_address(self, host: Host, port: int | None, address: IPv4Address | IPv6Address) -> Verdict:
+        """Whether `address`, which `host` is or resolved to, may be dialled on `port`.
+
+        `port` None asks whether any port may be (the resolver does not know the port).
+        """
+        if self.profile is None:
+            return no_policy(self.tenant)
+        kind = classify(address, self._nat64)
+        literal = not isinstance(host, HostName)
+        if kind.is_public and not literal:
+            return allowed(Reason.PUBLIC_ADDRESS, "address table", f"{address} is public.")
+        if kind.kind in EXCEPTABLE and isinstance(address, IPv4Address) and (not literal or host == address):
+            for exception in self._exceptions:
+                if _applies(exception, host, port) and address in exception.network:
+                    return allowed(
+                        Reason.ALLOWED_BY_EXCEPTION,
+                        exception.label,
+                        f"{address} is excepted.",
+                    )
+        if kind.is_public:
+            return host_is_address(host)
+        return private_address(host, kind)
+
+    def passthrough(self, host: Host, port: int) -> bool:
+        """Whether the operator lets TLS to this host through unread."""
+        return self.profile is not None and self._passes(_key(host), port) is not None
+
+    def _passes(self, name: str, port: int | None) -> str | None:
+        """The label of the passthrough; none where a deny rule of the operator needs requests to be read."""
+        if not self._passthrough:
+            return None
+        for (host, passed), label in self._passthrough.items():
+            if host == name and port in (None, passed) and not self._operator.watches(name, "https", passed):
+                return label
+        return None
+
+    def _exception(self, host: Host, port: int | None) -> PrivateException | None:
+        for exception in self._exceptions:
+            if isinstance(host, HostName):
+                if exception.name == host and port in (None, exception.port):
+                    return exception
+            elif _applies(exception, host, port) and host in exception.network:
+                return exception
+        return None
+
+
+def _key(host: Host) -> str:
+    return host.text if isinstance(host, HostName) else format_host(host)
+
+
+def _progress(near: tuple[AllowRule, Reason] | None) -> int:
+    return -1 if near is None else ORDER[near[1]]
+
+
+def _applies(exception: PrivateException, host: Host, port: int | None) -> bool:
+    return port in (None, exception.port) and exception.name in (None, host)
+
+
+def _blocked(buckets: list[Bucket], scheme: str | None, port: int | None) -> Verdict | None:
+    rules: Iterator[DenyRule] = (rule for bucket in buckets for rule in bucket.denies)
+    return next((rule.verdict for rule in rules if rule.blocks(scheme, port)), None)
+
+
+def _served(buckets: list[Bucket], scheme: str | None, port: int | None) -> Verdict | None:
+    rules: Iterator[AllowRule] = (rule for bucket in buckets for rule in bucket.allows)
+    return next((rule.verdict for rule in rules if rule.serves(scheme, port)), None)

@@ -1,0 +1,198 @@
+"""What a host must have before the appliance starts, one check each, with the mend.
+
+`egress up` refuses to begin while one of these fails; `egress doctor` prints them all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from appliance import docker_host
+from appliance.policy.loader import load_policy_set
+from appliance.policy.problems import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from appliance.settings import Settings
+
+MIN_FREE_BYTES = 64 * 1024 * 1024  # audit segments and logs of a first hour; less is a full disk
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: `detail` says what was seen, `mend` the command or edit that puts it right."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str = ""
+
+
+def before_up(settings: Settings) -> Iterator[Check]:
+    """Everything that must hold before anything is changed."""
+    yield from programs()
+    yield from kernel()
+    yield interpreter(settings)
+    yield from disks(settings)
+    yield ca_modes(settings)
+    yield workspaces(settings)
+    yield trust_store(settings)
+    yield policies(settings)
+    yield engine(settings)
+
+
+def programs() -> Iterator[Check]:
+    """The programs that netd starts."""
+    for program, package in (("nft", "nftables"), ("ip", "iproute2"), ("nsenter", "util-linux")):
+        path = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
+        yield Check(f"program {program}", path is not None, path or "not found", f"apt-get install {package}")
+
+
+_PROBE = """table inet egress_probe {
+    chain probe {
+        type filter hook prerouting priority mangle; policy accept;
+        meta l4proto tcp tproxy ip to :jhash ip saddr mod 2 map { 0 : 1, 1 : 2 } meta mark set 1 accept
+    }
+}
+"""
+
+
+def kernel() -> Iterator[Check]:
+    """Kernel features, asked of the kernel itself: a dry run of the very rule kinds that we load."""
+    nft = shutil.which("nft", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if nft is None:
+        yield Check(
+            "kernel nftables", ok=False, detail="cannot be asked without nft", mend="apt-get install nftables"
+        )
+        return
+    probe = subprocess.run([nft, "-c", "-f", "-"], input=_PROBE, text=True, capture_output=True, check=False)
+    yield Check(
+        "kernel TPROXY in nftables",
+        probe.returncode == 0,
+        "accepted" if probe.returncode == 0 else (probe.stderr.strip().splitlines() or ["refused"])[0],
+        "run as root on a kernel with CONFIG_NFT_TPROXY, CONFIG_NFT_HASH (Debian's has both)",
+    )
+    namespaces = Path("/proc/self/ns/net").exists()
+    yield Check(
+        "kernel network namespaces", namespaces, "present" if namespaces else "absent", "CONFIG_NET_NS"
+    )
+
+
+def interpreter(settings: Settings) -> Check:
+    """Whether the unprivileged uids can run this very installation."""
+    command = [sys.executable, "-I", "-c", "import appliance.settings, netns.launch"]
+    seen = ""
+    if os.geteuid() == 0:
+        uid = settings.uids.gateway
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                capture_output=True,
+                text=True,
+                cwd="/",
+                user=uid,
+                group=uid,
+                extra_groups=[],
+            )
+        except OSError as error:
+            seen = str(error)
+        else:
+            lines = done.stderr.strip().splitlines()
+            seen = (lines or [f"exit {done.returncode}"])[-1] if done.returncode else ""
+    return Check(
+        "installation readable by the service uids",
+        not seen,
+        seen or str(sys.prefix),
+        f"install where every uid may read (not below a private home): {sys.prefix}",
+    )
+
+
+def disks(settings: Settings) -> Iterator[Check]:
+    """Room for state and audit; without audit there is no traffic."""
+    for name, folder in (("state", settings.state_dir), ("log", settings.log_dir)):
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        free = shutil.disk_usage(existing).free
+        yield Check(
+            f"disk for {name}",
+            free >= MIN_FREE_BYTES,
+            f"{free // 1024 // 1024} MiB free at {existing}",
+            f"free at least {MIN_FREE_BYTES // 1024 // 1024} MiB there, or set {name}_dir",
+        )
+
+
+def ca_modes(settings: Settings) -> Check:
+    """The root key, once made, is readable by the broker alone."""
+    key = settings.ca_dir / "root.key"
+    if not key.exists():
+        return Check("CA key", ok=True, detail="made at first start")
+    found = key.stat()
+    loose = stat.S_IMODE(found.st_mode) & 0o177
+    wrong_owner = found.st_uid != settings.uids.broker
+    return Check(
+        "CA key",
+        not loose and not wrong_owner,
+        f"{key} mode {stat.S_IMODE(found.st_mode):04o} owner {found.st_uid}",
+        f"chown {settings.uids.broker}:{settings.uids.broker} {key} && chmod 600 {key}",
+    )
+
+
+def workspaces(settings: Settings) -> Check:
+    """Tenants' directories are closed to the host's users: a container may leave a setuid file there."""
+    homes = sorted((settings.state_dir / "tenants").glob("*/"))
+    loose = [str(home) for home in homes if home.stat().st_mode & 0o077 or home.stat().st_uid != 0]
+    return Check(
+        "workspaces",
+        not loose,
+        f"open to the host's users, or not root's: {', '.join(loose)}" if loose else f"{len(homes)} closed",
+        f"chown root:root {' '.join(loose)} && chmod 700 {' '.join(loose)}",
+    )
+
+
+def trust_store(settings: Settings) -> Check:
+    """The certificates that upstream servers are verified with."""
+    file = settings.upstream_ca
+    ok = file.is_file() and file.stat().st_size > 0
+    return Check(
+        "upstream trust store",
+        ok,
+        str(file),
+        "apt-get install ca-certificates, or set upstream_ca in the settings",
+    )
+
+
+def policies(settings: Settings) -> Check:
+    """Every policy document can be loaded."""
+    try:
+        loaded = load_policy_set(settings)
+    except PolicyError as error:
+        return Check(
+            "policy", ok=False, detail=str(error), mend="mend the file; check with: egress policy check FILE"
+        )
+    return Check("policy", ok=True, detail=f"{len(loaded.tenants)} tenants")
+
+
+def engine(settings: Settings) -> Check:
+    """A Docker engine answers, or refuses only for want of our own admission plugin (after a boot)."""
+    try:
+        if docker_host.waits_for_us(settings):
+            return Check("Docker", ok=True, detail="refuses all calls until our admission plugin answers")
+        with docker_host.client(settings) as client:
+            version = client.version().get("Version", "?")
+    except docker_host.DockerUnavailable as error:
+        return Check("Docker", ok=False, detail="no answer", mend=str(error))
+    except Exception as error:  # noqa: BLE001 - the SDK raises requests' errors too; all mean the same here
+        return Check(
+            "Docker", ok=False, detail=str(error), mend="look at the engine's log; is another plugin down?"
+        )
+    return Check("Docker", ok=True, detail=f"engine {version}")

@@ -1,0 +1,95 @@
+"""Which processes make an appliance, as data: who runs what, as which uid, where, with which sockets.
+
+The launcher, the supervisor, `egress doctor` and the systemd units all read this table; none repeats it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from appliance.settings import Settings
+
+FIRST_WORKER_PORT = 15001
+RESOLVER_PORT = 53
+
+
+class SocketKind(Enum):
+    """How the launcher opens a listening socket."""
+
+    TPROXY_TCP = "tproxy-tcp"  # IP_TRANSPARENT, any destination address, inside the gateway namespace
+    TPROXY_UDP = "tproxy-udp"  # the same with IP_PKTINFO, so that answers leave from the asked address
+    UNIX = "unix"  # a control socket below the run directory
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket that a process inherits under `name` (as in systemd's LISTEN_FDNAMES)."""
+
+    name: str
+    kind: SocketKind
+    port: int = 0
+    path: Path | None = None
+    mode: int = 0o600
+    group: int | None = None  # of a Unix socket; absent, the gid of its owner's uid
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One long-running process of the appliance.
+
+    `uid` 0 is root with only `capabilities`; every other uid has no capability at all.
+    """
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+    uid: int
+    in_gateway_namespace: bool
+    capabilities: tuple[str, ...]
+    listeners: tuple[Listener, ...]
+
+
+def _control(settings: Settings, name: str, *, shared: bool = False) -> Listener:
+    """For root and the process itself; when `shared`, for the appliance's other processes too."""
+    mode, group = (0o660, settings.uids.group) if shared else (0o600, None)
+    return Listener("control", SocketKind.UNIX, path=settings.control_socket(name), mode=mode, group=group)
+
+
+def processes(settings: Settings) -> tuple[Process, ...]:
+    """Every process of the instance, in the order in which they start (and the reverse of the stop order)."""
+    uids = settings.uids
+    broker = Process(
+        "broker", "appliance.broker.main", (), uids.broker,
+        in_gateway_namespace=False, capabilities=(), listeners=(_control(settings, "broker", shared=True),),
+    )  # fmt: skip
+    netd = Process(
+        "netd", "netns.main", (), 0,
+        in_gateway_namespace=False,
+        capabilities=("CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"),
+        listeners=(_control(settings, "netd", shared=True),),
+    )  # fmt: skip
+    resolver = Process(
+        "resolver", "appliance.resolver.main", (), uids.resolver,
+        in_gateway_namespace=True, capabilities=(),
+        listeners=(
+            Listener("dns-udp", SocketKind.TPROXY_UDP, port=RESOLVER_PORT),
+            Listener("dns-tcp", SocketKind.TPROXY_TCP, port=RESOLVER_PORT),
+            _control(settings, "resolver", shared=True),
+        ),
+    )  # fmt: skip
+    workers = tuple(
+        Process(
+            f"gateway-{index}", "appliance.gateway.main", ("--worker", str(index)), uids.gateway,
+            in_gateway_namespace=True, capabilities=(),
+            listeners=(
+                Listener("tenants", SocketKind.TPROXY_TCP, port=FIRST_WORKER_PORT + index),
+                _control(settings, f"gateway-{index}"),
+            ),
+        )
+        for index in range(settings.workers)
+    )  # fmt: skip
+    return (broker, netd, resolver, *workers)

@@ -1,0 +1,189 @@
+"""From the bytes of a container's question to the bytes of its answer, with a record of what was decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Literal
+
+import dns.edns
+import dns.rcode
+import dns.rdatatype
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from appliance.audit.log import AuditLog, AuditUnavailable, Claim
+from appliance.audit.record import Outcome
+from appliance.endpoints import Endpoint
+from appliance.names import InvalidName
+from appliance.resolver.exchange import to_host_name
+from appliance.resolver.judgement import GATEWAY_NAME, declined_invalid, declined_type, failed, judge_name
+from appliance.resolver.message import (
+    MAX_TCP,
+    ExtendedError,
+    Question,
+    Unreadable,
+    dotted,
+    read_question,
+    write_answer,
+)
+from appliance.resolver.outcome import Answered, Declined, LookupResult
+from appliance.resolver.rate import LIMITED, LIMITED_FIRST, Admission, QuestionRate
+from appliance.resolver.records import record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from appliance.policy.set import PolicySet
+    from appliance.resolver.lookup import Lookup
+
+LOCAL_TTL = 5
+_EMPTY_TYPES = frozenset({dns.rdatatype.AAAA, dns.rdatatype.HTTPS, dns.rdatatype.SVCB})
+"""Answered with nothing: no IPv6 here, and no keys for an encrypted ClientHello (attack B6)."""
+
+_AUDIT_DOWN = failed("audit-unavailable", "decisions cannot be recorded", dns.edns.EDECode.NOT_READY)
+_OUR_FAULT = failed("internal-error", "the resolver failed; see its log", dns.edns.EDECode.OTHER)
+_GONE = failed("client-closed", "the asker closed before it was answered", dns.edns.EDECode.OTHER)
+_NO_ADDRESS = Answered((), 0, fresh=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Where a question came from: the endpoint, its address and port, and the address that it asked."""
+
+    endpoint: Endpoint
+    source: str
+    destination: IPv4Address
+    transport: Literal["udp", "tcp"]
+
+
+class Answering:
+    """Answers questions of containers. Nothing that a container sends makes it raise."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        policies: Callable[[], PolicySet],
+        audit: AuditLog,
+        clock: IReactorTime,
+        per_second: int,
+    ) -> None:
+        self._lookup = lookup
+        self._policies = policies
+        self._audit = audit
+        self._clock = clock
+        self.rate = QuestionRate(per_second)
+        self.counts: Counter[str] = Counter()
+
+    async def answer(self, wire: bytes, asker: Asker) -> bytes | None:
+        """The answer to send back, or None for silence. Raises nothing but cancellation."""
+        began = self._clock.seconds()
+        self.counts["questions"] += 1
+        # Before a byte is read: reading costs far more than asking.
+        tenant = asker.endpoint.tenant
+        limit = self._policies().for_tenant(tenant).limits.queries_per_second
+        admission = self.rate.admit(asker.endpoint.id, began, tenant, limit)
+        if admission in LIMITED:
+            # Silence costs us least, and a client that asks again later is served.
+            self.counts["limited"] += 1
+            return None
+        read = read_question(wire)
+        try:
+            claim = self._audit.claim()
+        except AuditUnavailable:
+            return self._write(read, asker, _AUDIT_DOWN)
+        try:
+            if admission in LIMITED_FIRST:
+                self.counts["limited"] += 1
+                self._record(claim, read, asker, _too_many(admission), began)
+                return None
+            if isinstance(read, Unreadable):
+                self._record(claim, read, asker, _unreadable(read), began)
+                return read.answer
+            result = await self._decide(read, asker)
+            self._record(claim, read, asker, result, began)
+        except CancelledError:
+            # The asker is gone, the question may have gone upstream all the same: it is on record.
+            self._record(claim, read, asker, _GONE, began)
+            raise
+        except AuditUnavailable:
+            return self._write(read, asker, _AUDIT_DOWN)
+        except Exception:  # noqa: BLE001 - our own bug must not end the service: no answer is given
+            self.log.failure("a question could not be answered")
+            return self._write(read, asker, _OUR_FAULT)
+        finally:
+            claim.release()
+        return self._write(read, asker, result)
+
+    async def _decide(self, question: Question, asker: Asker) -> LookupResult:
+        try:
+            name = to_host_name(question.name)
+        except InvalidName as error:
+            return declined_invalid(error)
+        wants_address = question.type == dns.rdatatype.A
+        if not wants_address and question.type not in _EMPTY_TYPES:
+            return declined_type(question.type_text)
+        if name == GATEWAY_NAME:
+            return Answered((asker.destination,), LOCAL_TTL, fresh=False) if wants_address else _NO_ADDRESS
+        if wants_address:
+            return await self._lookup.resolve(asker.endpoint.tenant, name)
+        return judge_name(self._policies().for_tenant(asker.endpoint.tenant), name) or _NO_ADDRESS
+
+    def _write(self, read: Question | Unreadable, asker: Asker, result: LookupResult) -> bytes | None:
+        if isinstance(read, Unreadable):
+            return read.answer
+        size = read.max_udp if asker.transport == "udp" else MAX_TCP
+        if isinstance(result, Answered):
+            return write_answer(
+                read, dns.rcode.NOERROR, max_size=size, addresses=result.addresses, ttl=result.ttl
+            )
+        self.counts[result.outcome.value] += 1
+        error = None
+        if result.error is not None:
+            error = ExtendedError(result.error, f"{result.reason}: {result.detail}")
+        return write_answer(read, result.rcode, max_size=size, error=error)
+
+    def _record(
+        self, claim: Claim, read: Question | Unreadable, asker: Asker, result: LookupResult, began: float
+    ) -> None:
+        """One record for each refusal, each failure and each question that went upstream."""
+        record = record_of(
+            result,
+            asker.endpoint,
+            tenant=asker.endpoint.tenant,
+            source=asker.source,
+            destination=str(asker.destination),
+            transport=asker.transport,
+            name=_shown_name(read),
+            kind=read.type_text if isinstance(read, Question) else "",
+            seconds=self._clock.seconds() - began,
+        )
+        if record is not None:
+            claim.write(record)
+
+
+def _shown_name(read: Question | Unreadable) -> str:
+    """The asked name as text that is safe to print, whatever its labels hold."""
+    if isinstance(read, Unreadable):
+        return ""
+    return ascii(dotted(read.name).decode("latin-1"))[1:-1]
+
+
+def _too_many(admission: Admission) -> Declined:
+    if admission is Admission.LIMITED_FIRST:
+        asker, limit, rule = "the container asks", "resolver.queries_per_second", None
+    else:
+        asker, limit = "the tenant's containers ask", "limits.queries_per_second"
+        rule = limit
+    detail = f"{asker} faster than {limit}; more of the same is not recorded"
+    return Declined(Outcome.DENIED, "queries-per-second-exceeded", rule, detail, dns.rcode.REFUSED, None)
+
+
+def _unreadable(read: Unreadable) -> Declined:
+    detail = "the message holds no question that may be asked here"
+    return Declined(Outcome.DENIED, "question-malformed", None, detail, read.rcode, None)

@@ -1,0 +1,145 @@
+"""What the gateway may ask of the resolver over its control socket, and what the operator may.
+
+`resolve` {tenant, name} → {addresses: [text], ttl: seconds};
+`pinned` {tenant, name, address} → {pinned: bool};
+either → {ok: false, reason, detail, rule, outcome: "denied" | "failed"} when there is no address;
+`status` → {ready, ...counters}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import AddressValueError, IPv4Address
+from typing import TYPE_CHECKING
+
+import dns.edns
+
+from appliance.audit.log import AuditUnavailable
+from appliance.control import ControlError, Operation, Peer
+from appliance.names import HostName, InvalidName
+from appliance.resolver.judgement import declined_invalid, failed
+from appliance.resolver.outcome import Declined, LookupResult
+from appliance.resolver.records import record_of
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from appliance.audit.log import AuditLog
+    from appliance.ipc import Message
+    from appliance.resolver.lookup import Lookup
+
+_AUDIT_DOWN = failed("audit-unavailable", "decisions cannot be recorded", dns.edns.EDECode.NOT_READY)
+
+
+class Operations:
+    """The operations on one `Lookup`. `status` gives what the operation of that name answers."""
+
+    def __init__(
+        self, lookup: Lookup, audit: AuditLog, clock: IReactorTime, status: Callable[[], Message]
+    ) -> None:
+        self._lookup = lookup
+        self._audit = audit
+        self._clock = clock
+        self._status = status
+
+    def table(self, gateway_uid: int) -> dict[str, Operation]:
+        """By name, with who may ask."""
+        gateway = frozenset({gateway_uid})
+        return {
+            "resolve": Operation(self.resolve, gateway),
+            "pinned": Operation(self.pinned, gateway),
+            "status": Operation(self.status, gateway),
+        }
+
+    async def resolve(self, message: Message, peer: Peer) -> Message:
+        """Judged addresses of a name. Raises `ControlError` for a message of another shape."""
+        del peer
+        tenant, name = _tenant(message), _name(message)
+        if isinstance(name, Declined):
+            return _refusal(name)
+        result = await self._recorded(tenant, name)
+        if isinstance(result, Declined):
+            return _refusal(result)
+        return {"addresses": [str(address) for address in result.addresses], "ttl": result.ttl}
+
+    async def pinned(self, message: Message, peer: Peer) -> Message:
+        """Whether an address is of a judged set. Raises `ControlError` for a message of another shape."""
+        del peer
+        tenant, name, address = _tenant(message), _name(message), _address(message)
+        if isinstance(name, Declined):
+            return _refusal(name)
+        if self._lookup.holds(tenant, name, address):
+            return {"pinned": True}
+        # Not known: upstream is asked, which is a lookup like any other, and on record like any other.
+        result = await self._recorded(tenant, name, max_age=self._lookup.min_ttl)
+        if isinstance(result, Declined):
+            return _refusal(result)
+        return {"pinned": self._lookup.holds(tenant, name, address)}
+
+    def status(self, message: Message, peer: Peer) -> Message:
+        """The state of the process."""
+        del message, peer
+        return self._status()
+
+    async def _recorded(self, tenant: str, name: HostName, max_age: float | None = None) -> LookupResult:
+        """Look up with room for the record claimed first; the record is written in any case that has one."""
+        began = self._clock.seconds()
+        try:
+            claim = self._audit.claim()
+        except AuditUnavailable:
+            return _AUDIT_DOWN
+        try:
+            result = await self._lookup.resolve(tenant, name, max_age)
+            record = record_of(
+                result,
+                None,
+                tenant=tenant,
+                source="gateway",
+                destination="resolver",
+                transport="control",
+                name=name.text,
+                kind="A",
+                seconds=self._clock.seconds() - began,
+            )
+            if record is not None:
+                claim.write(record)
+        except AuditUnavailable:
+            return _AUDIT_DOWN
+        finally:
+            claim.release()
+        return result
+
+
+def _tenant(message: Message) -> str:
+    tenant = message.get("tenant")
+    if not isinstance(tenant, str) or not tenant:
+        raise ControlError("malformed", "the request names no tenant")
+    return tenant
+
+
+def _name(message: Message) -> HostName | Declined:
+    text = message.get("name")
+    if not isinstance(text, str):
+        raise ControlError("malformed", "the request names no host")
+    try:
+        return HostName.parse(text)
+    except InvalidName as error:
+        return declined_invalid(error)
+
+
+def _address(message: Message) -> IPv4Address:
+    text = message.get("address")
+    try:
+        return IPv4Address(text if isinstance(text, str) else "")
+    except AddressValueError:
+        raise ControlError("malformed", "the request names no IPv4 address") from None
+
+
+def _refusal(declined: Declined) -> Message:
+    return {
+        "ok": False,
+        "reason": declined.reason,
+        "detail": declined.detail,
+        "rule": declined.rule,
+        "outcome": declined.outcome.value,
+    }

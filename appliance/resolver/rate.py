@@ -1,0 +1,73 @@
+"""How many questions a container, and all of a tenant's containers together, may ask: token buckets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Admission(Enum):
+    """What becomes of one question."""
+
+    ADMITTED = "admitted"
+    LIMITED = "limited"
+    LIMITED_FIRST = "limited-first"  # the first since a question was last admitted: write this one down
+    TENANT_LIMITED = "tenant-limited"
+    TENANT_LIMITED_FIRST = "tenant-limited-first"
+
+
+LIMITED = frozenset({Admission.LIMITED, Admission.TENANT_LIMITED})
+LIMITED_FIRST = frozenset({Admission.LIMITED_FIRST, Admission.TENANT_LIMITED_FIRST})
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    filled: float
+    limited: bool = False
+
+    def fill(self, rate: int, now: float) -> bool:
+        """Put in what has flowed since the last time; whether there is a token to take."""
+        self.tokens = min(rate, self.tokens + (now - self.filled) * rate)
+        self.filled = now
+        return self.tokens >= 1
+
+    def take(self) -> None:
+        self.tokens -= 1
+        self.limited = False
+
+
+class QuestionRate:
+    """On average so many a second for each endpoint and tenant, and as many at once after a quiet second.
+
+    A question takes from both buckets or from none, so a container over its own rate does not use up its
+    tenant's.
+    """
+
+    def __init__(self, per_second: int) -> None:
+        """`per_second` for each endpoint; a tenant's own rate comes with each question, from its policy."""
+        self._rate = per_second
+        self._buckets: dict[str, _Bucket] = {}
+        self._tenants: dict[str, _Bucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def admit(self, endpoint: str, now: float, tenant: str, tenant_rate: int) -> Admission:
+        """Take a token of the endpoint with that id and of its tenant, at monotonic time `now`."""
+        bucket = self._buckets.setdefault(endpoint, _Bucket(self._rate, now))
+        whole = self._tenants.setdefault(tenant, _Bucket(tenant_rate, now))
+        fits, whole_fits = bucket.fill(self._rate, now), whole.fill(tenant_rate, now)
+        if not fits:
+            first, bucket.limited = not bucket.limited, True
+            return Admission.LIMITED_FIRST if first else Admission.LIMITED
+        if not whole_fits:
+            first, whole.limited = not whole.limited, True
+            return Admission.TENANT_LIMITED_FIRST if first else Admission.TENANT_LIMITED
+        bucket.take()
+        whole.take()
+        return Admission.ADMITTED
+
+    def forget(self, endpoint: str) -> None:
+        """The endpoint is gone; its tenant's bucket stays (there are as many as tenants)."""
+        self._buckets.pop(endpoint, None)

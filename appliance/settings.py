@@ -1,0 +1,230 @@
+"""What an operator settles once for an appliance instance: names, paths, uids, uplink.
+
+The file is `egress.yaml` in the configuration directory; every value has a default, so an absent file is a
+complete configuration. Unknown keys are errors. Policy is not here (see `appliance.policy`).
+"""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Address, IPv4Interface, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from appliance import yamldoc
+from appliance.faults import faults
+from appliance.reserved_names import RESERVED
+
+SETTINGS_VARIABLE = "EGRESS_SETTINGS"
+DEFAULT_FILE = Path("/etc/egress/egress.yaml")
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"{name!r} is a word of nft or Docker; choose another name")
+    return name
+
+
+def _absolute(path: Path) -> Path:
+    # The command line resolves a relative path in its own directory, the processes in "/".
+    if not path.is_absolute() or "\0" in str(path):
+        raise ValueError(f"{str(path)!r} is no absolute path; write it from the root, like /etc/egress")
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+InstanceName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}$"), AfterValidator(_not_reserved)
+]
+NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Uid = Annotated[int, Field(ge=1, le=2**31)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SettingsError(ValueError):
+    """The settings file cannot be used; `str()` is one line per problem, each with the mend."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Uids(_Model):
+    """Numeric uid (and gid of the same number) of each unprivileged process; none may own anything else.
+
+    `group` is the gid that they share beside: it opens to them the control sockets of one another.
+    """
+
+    gateway: Uid = 64101
+    resolver: Uid = 64102
+    broker: Uid = 64103
+    squid: Uid = 64104
+    group: Uid = 64100
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Uids:
+        values = [self.gateway, self.resolver, self.broker, self.squid, self.group]
+        if len(set(values)) != len(values):
+            raise ValueError("two uids are equal; each process needs a uid of its own")
+        return self
+
+
+class Uplink(_Model):
+    """The veth pair between the gateway namespace and the rest of the world.
+
+    `address` is the gateway's end with its prefix length, `peer` the other end's address and the default
+    route. `peer_namespace` names the network namespace (below /run/netns) of the other end; absent, it is
+    the host's, where netd adds source NAT for this link alone.
+    """
+
+    address: IPv4Interface = IPv4Interface("198.18.83.2/30")
+    peer: IPv4Address = IPv4Address("198.18.83.1")
+    peer_namespace: NamespaceName | None = None
+
+    @model_validator(mode="after")
+    def _on_link(self) -> Uplink:
+        if self.peer not in self.address.network or self.peer == self.address.ip:
+            raise ValueError(
+                f"peer {self.peer} is not at the other end of {self.address}; "
+                f"it must be another address of {self.address.network}"
+            )
+        return self
+
+
+class NameServer(_Model):
+    """One upstream DNS server, reached over the uplink."""
+
+    address: IPv4Address
+    port: Port = 53
+
+
+class ResolverSettings(_Model):
+    """Upstream servers and the bounds of a pin's life, in seconds; no server means the host's own."""
+
+    servers: tuple[NameServer, ...] = ()
+    min_ttl: Annotated[int, Field(ge=1, le=3600)] = 5
+    max_ttl: Annotated[int, Field(ge=1, le=86400)] = 300
+    queries_per_second: Annotated[int, Field(ge=1, le=100000)] = 50
+
+
+class DockerSettings(_Model):
+    """Where the Docker engine is; `root` is its file system as seen from here (`/` on a usual host)."""
+
+    socket: AbsolutePath = Path("/var/run/docker.sock")
+    plugin_dir: AbsolutePath = Path("/run/docker/plugins")
+    netns_dir: AbsolutePath = Path("/var/run/docker/netns")
+    root: AbsolutePath = Path("/")
+    daemon_json: AbsolutePath = Path("/etc/docker/daemon.json")
+
+
+class Settings(_Model):
+    """One appliance instance.
+
+    `instance` names the gateway namespace, the nft tables, the Docker driver and the link prefix, so that
+    two instances (a lab beside a production appliance) never touch each other.
+    """
+
+    instance: InstanceName = "egress"
+    config_dir: AbsolutePath = Path("/etc/egress")
+    state_dir: AbsolutePath = Path("/var/lib/egress")
+    run_dir: AbsolutePath = Path("/run/egress")
+    log_dir: AbsolutePath = Path("/var/log/egress")
+    workers: Annotated[int, Field(ge=1, le=16)] = 2
+    uids: Uids = Uids()
+    uplink: Uplink = Uplink()
+    resolver: ResolverSettings = ResolverSettings()
+    docker: DockerSettings = DockerSettings()
+    upstream_ca: AbsolutePath = Path("/etc/ssl/certs/ca-certificates.crt")
+    nat64_prefixes: tuple[IPv6Network, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """Name of the gateway's network namespace."""
+        return self.instance
+
+    @property
+    def uplink_interface(self) -> str:
+        """Name of the uplink inside the gateway namespace."""
+        return "uplink"
+
+    @property
+    def plugin_socket(self) -> Path:
+        """The socket on which Docker finds the driver and the admission plugin."""
+        return self.docker.plugin_dir / f"{self.instance}.sock"
+
+    @property
+    def tenants_dir(self) -> Path:
+        """One policy document per tenant: `<tenant>.yaml`."""
+        return self.config_dir / "tenants"
+
+    @property
+    def policies_dir(self) -> Path:
+        """Named policies that tenant documents may use: `<name>.yaml`."""
+        return self.config_dir / "policies"
+
+    @property
+    def operator_file(self) -> Path:
+        """The operator's layer, which no tenant can widen."""
+        return self.config_dir / "operator.yaml"
+
+    @property
+    def audit_dir(self) -> Path:
+        """Audit records, one chain of files per writing process."""
+        return self.log_dir / "audit"
+
+    @property
+    def limits_dir(self) -> Path:
+        """What tenants have used of their limits, shared by the gateway's workers; gone with the machine."""
+        return self.run_dir / "limits"
+
+    @property
+    def ca_dir(self) -> Path:
+        """The root key and certificate; only the broker's uid may read the key."""
+        return self.state_dir / "ca"
+
+    @property
+    def root_certificate(self) -> Path:
+        """The trust anchor that workloads install, PEM, world-readable."""
+        return self.ca_dir / "root.crt"
+
+    def control_socket(self, process: str) -> Path:
+        """Unix socket on which `process` (for example `gateway-0`) answers."""
+        return self.run_dir / f"{process}.sock"
+
+
+def load(file: Path | None = None) -> Settings:
+    """Settings from `file`, else from $EGRESS_SETTINGS, else from the default place (which may be absent).
+
+    Raises `SettingsError`.
+    """
+    named = file or (Path(os.environ[SETTINGS_VARIABLE]) if os.environ.get(SETTINGS_VARIABLE) else None)
+    path = named or DEFAULT_FILE
+    if not path.exists():
+        if named is not None:
+            raise SettingsError(f"{path}: no such settings file; create it or unset ${SETTINGS_VARIABLE}")
+        return Settings()
+    try:
+        document = yamldoc.load(path)
+    except yamldoc.YamlError as error:
+        text = str(error)
+        mend = "name a file that you may read" if "cannot be read" in text else "write valid YAML 1.2 there"
+        raise SettingsError(text if "; " in text else f"{text}; {mend}") from error
+    return parse(document.data if document.data is not None else {}, document)
+
+
+def parse(data: Any, document: yamldoc.Document) -> Settings:
+    """Validate already loaded YAML. Raises `SettingsError` naming file, line and mend."""
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError("\n".join(map(str, faults(error, document, Settings)))) from error

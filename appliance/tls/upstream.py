@@ -1,0 +1,162 @@
+"""Client side of TLS towards the server that was judged: it proves to be that name, or the handshake fails.
+
+The chain is verified by OpenSSL against the operator's trust store, the name by service-identity (RFC 9525),
+both inside the handshake: a server that fails learns it by an alert, and no octet of a request is sent to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import service_identity
+from OpenSSL import SSL
+from OpenSSL.crypto import X509
+from service_identity.hazmat import DNS_ID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from zope.interface import implementer
+
+from appliance.names import HostName
+from appliance.tls.profile import HTTP_1_1, restrict
+
+if TYPE_CHECKING:
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+
+class UpstreamFault(StrEnum):
+    """Stable reason codes of a TLS connection that could not be made."""
+
+    EXPIRED = "upstream-certificate-expired"
+    NOT_YET_VALID = "upstream-certificate-not-yet-valid"
+    SELF_SIGNED = "upstream-certificate-self-signed"
+    UNKNOWN_AUTHORITY = "upstream-certificate-unknown-authority"
+    WRONG_HOST = "upstream-certificate-wrong-host"
+    INVALID = "upstream-certificate-invalid"
+    PROTOCOL = "upstream-tls-protocol"
+
+
+class UpstreamCertificateInvalid(SSL.Error):
+    """The server's certificate was refused. An `SSL.Error`, so that every reader of those stops for it."""
+
+    def __init__(self, fault: UpstreamFault, detail: str) -> None:
+        # The shape of OpenSSL's own error queue, in which Twisted looks for an end of file.
+        super().__init__([("upstream", "", detail)])
+        self.fault = fault
+        self.detail = detail
+
+
+class TrustStoreError(ValueError):
+    """The operator's trust store cannot be used; `str()` names the file and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a connection could not be made: the code, and one sentence that is safe to show to the caller."""
+
+    fault: UpstreamFault
+    detail: str
+
+
+def explain(error: BaseException) -> Explanation:
+    """The reason code for what ended a handshake."""
+    if isinstance(error, UpstreamCertificateInvalid):
+        return Explanation(error.fault, error.detail)
+    queue = error.args[0] if isinstance(error, SSL.Error) and error.args else None
+    if isinstance(queue, list) and queue:
+        return Explanation(UpstreamFault.PROTOCOL, f"the TLS handshake failed: {queue[-1][-1]}")
+    return Explanation(UpstreamFault.PROTOCOL, "the server ended the TLS handshake")
+
+
+class UpstreamTrust:
+    """One client context for the worker; it is not bound to a name, each connection of it is."""
+
+    def __init__(self, trust_store: Path) -> None:
+        """Read the PEM bundle `trust_store`. Raises `TrustStoreError`."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        restrict(context)
+        try:
+            context.load_verify_locations(str(trust_store))
+        except SSL.Error as error:
+            mend = "install ca-certificates, or set upstream_ca to a PEM bundle that this process may read"
+            raise TrustStoreError(f"{trust_store}: no usable trust store; {mend}") from error
+        context.set_alpn_protos([HTTP_1_1])
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verified)
+        self._context = context
+        # Not the connection's app data: Twisted overwrites that with the protocol.
+        self._expected: WeakKeyDictionary[SSL.Connection, HostName] = WeakKeyDictionary()
+
+    def creator(self, name: HostName) -> ClientConnectionCreator:
+        """What Twisted's TLS protocol asks for its connection to `name`."""
+        return ClientConnectionCreator(self, name)
+
+    def connection(self, name: HostName) -> SSL.Connection:
+        """A client connection over memory BIOs that insists on `name`."""
+        connection = SSL.Connection(self._context, None)
+        connection.set_tlsext_host_name(name.text.encode("ascii"))
+        self._expected[connection] = name
+        return connection
+
+    def _verified(
+        self, connection: SSL.Connection, certificate: X509, code: int, depth: int, passed: int
+    ) -> bool:
+        # OpenSSL asks for each certificate of the chain, the server's own (depth 0) last. Raising ends the
+        # handshake: pyOpenSSL answers "refused" and raises ours from `do_handshake`.
+        if not passed:
+            raise UpstreamCertificateInvalid(*_fault_of(code))
+        if depth == 0:
+            _insist(self._expected.get(connection), certificate)
+        return True
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ClientConnectionCreator:
+    """Makes client connections that ask for, and insist on, one name."""
+
+    def __init__(self, trust: UpstreamTrust, name: HostName) -> None:
+        self._trust = trust
+        self._name = name
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """A connection over memory BIOs."""
+        del tlsProtocol
+        return self._trust.connection(self._name)
+
+
+def _fault_of(code: int) -> tuple[UpstreamFault, str]:
+    fault = _FAULTS.get(code, UpstreamFault.INVALID)
+    return fault, _SENTENCES.get(fault, f"the server's certificate failed verification (code {code})")
+
+
+def _insist(name: HostName | None, certificate: X509) -> None:
+    if name is None:
+        raise UpstreamCertificateInvalid(UpstreamFault.INVALID, "no name was expected of the server")
+    try:
+        verify_service_identity(
+            extract_patterns(certificate), obligatory_ids=[DNS_ID(name.text)], optional_ids=[]
+        )
+    except (service_identity.VerificationError, service_identity.CertificateError, ValueError) as error:
+        raise UpstreamCertificateInvalid(
+            UpstreamFault.WRONG_HOST, f"the certificate is not for {name.text}"
+        ) from error
+
+
+_CODES = SSL.X509VerificationCodes
+_FAULTS = {
+    _CODES.ERR_CERT_HAS_EXPIRED: UpstreamFault.EXPIRED,
+    _CODES.ERR_CERT_NOT_YET_VALID: UpstreamFault.NOT_YET_VALID,
+    _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: UpstreamFault.SELF_SIGNED,
+    _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN: UpstreamFault.UNKNOWN_AUTHORITY,
+    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT: UpstreamFault.UNKNOWN_AUTHORITY,
+    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UpstreamFault.UNKNOWN_AUTHORITY,
+    _CODES.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: UpstreamFault.UNKNOWN_AUTHORITY,
+}
+_SENTENCES = {
+    UpstreamFault.EXPIRED: "a certificate of the server's chain has expired",
+    UpstreamFault.NOT_YET_VALID: "a certificate of the server's chain is not valid yet",
+    UpstreamFault.SELF_SIGNED: "the certificate is self-signed",
+    UpstreamFault.UNKNOWN_AUTHORITY: "no authority of this appliance's trust store issued the certificate",
+}
