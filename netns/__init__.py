@@ -1,0 +1,1 @@
+"""The gateway namespace: plan, rules, Docker network driver; the only privileged part."""

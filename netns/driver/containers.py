@@ -1,0 +1,145 @@
+"""From a link to the container at its other end: its name for the records, its conformance, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from appliance.workload import RUN_LABEL
+from netns.driver.admission import Decision, Refused
+from netns.driver.facts import Engine, EngineUnavailable, Member
+from netns.plumbing import Attachment, Endpoints, PlumbingError
+
+FIRST_LOOK = 0.02
+SLOWEST_LOOK = 2.0
+GIVE_UP = 60.0  # seconds of the last pause, about two minutes in all
+
+T = TypeVar("T")
+Stopped = Callable[[Attachment, str, str, str], None]
+
+
+def _silent(attachment: Attachment, container: str, reason: str, why: str) -> None:
+    del attachment, container, reason, why
+
+
+class Judge(Protocol):
+    """The admission plugin, asked about a container that is there."""
+
+    async def decide_existing(self, reference: str) -> Decision:
+        """See `netns.driver.authz.Authorization`."""
+
+
+class Containers:
+    """Looks containers up while Docker starts them.
+
+    `clock` is the reactor's; `stopped` hears of every container that is stopped: its link, its id (empty when
+    Docker has not told it), a stable code and a sentence.
+    """
+
+    def __init__(
+        self, clock: Any, engine: Engine, plumbing: Endpoints, judge: Judge, stopped: Stopped = _silent
+    ) -> None:
+        self._clock = clock
+        self._engine = engine
+        self._plumbing = plumbing
+        self._judge = judge
+        self._stopped = stopped
+        self._log = Logger()
+
+    async def member(self, attachment: Attachment) -> Member | None:
+        """The container on a link, as soon as Docker tells; None when the link has gone before that."""
+        pause = FIRST_LOOK
+        while self._attached(attachment.endpoint):
+            member = await self._look(attachment)
+            if member is not None:
+                return member
+            await self.pause(pause)
+            pause = min(pause * 2, SLOWEST_LOOK)
+        return None
+
+    async def introduce(self, attachment: Attachment) -> None:
+        """Give the link its container's name, and stop a container that should not be there."""
+        member = await self.member(attachment)
+        if member is None:
+            return
+        labels = await self.patiently(self._engine.labels, member.container)
+        await self._plumbing.describe(
+            attachment.endpoint,
+            container=member.container,
+            name=member.name,
+            run=labels.get(RUN_LABEL, ""),
+        )
+        decision = await self.patiently(self._judge.decide_existing, member.container)
+        if isinstance(decision, Refused):
+            await self.stop(attachment, decision.keys[0], decision.message)
+
+    async def sandbox_key(self, attachment: Attachment) -> str | None:
+        """Where the sandbox of the container on a link is, once it runs; None when it never does."""
+        member = await self.member(attachment)
+        while member is not None and self._attached(attachment.endpoint):
+            document = await self.patiently(self._engine.container, member.container)
+            if document is None:
+                return None
+            if (document.get("State") or {}).get("Running"):
+                return str((document.get("NetworkSettings") or {}).get("SandboxKey", ""))
+            await self.pause(FIRST_LOOK)
+        return None
+
+    async def runtime(self, attachment: Attachment) -> str:
+        """The runtime of the container on a link; empty when Docker does not tell it now."""
+        member = await self.member(attachment)
+        try:
+            document = None if member is None else await self._engine.container(member.container)
+        except EngineUnavailable as error:
+            self._log.warn("{error}", error=str(error))
+            document = None
+        return str(((document or {}).get("HostConfig") or {}).get("Runtime", ""))
+
+    async def stop(self, attachment: Attachment, reason: str, why: str) -> None:
+        """Take the link away at once, then stop the container."""
+        self._log.error("stopping the container on {endpoint}: {why}", endpoint=attachment.endpoint, why=why)
+        try:
+            await self._plumbing.detach(attachment.endpoint)
+        except PlumbingError as error:
+            self._log.error(
+                "the link of {endpoint} stays: {error}", endpoint=attachment.endpoint, error=str(error)
+            )
+        member = None
+        try:
+            member = await self._look(attachment)
+        finally:  # also when its end, which dockerd tells us of, comes first
+            self._stopped(attachment, member.container if member else "", reason, why)
+        pause = FIRST_LOOK
+        while member is None and pause < GIVE_UP:
+            await self.pause(pause)
+            pause *= 2
+            member = await self._look(attachment)
+        if member is not None:
+            await self.patiently(self._engine.kill, member.container)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait."""
+        await deferLater(self._clock, seconds)
+
+    async def patiently(self, question: Callable[[str], Awaitable[T]], container: str) -> T:
+        """The engine's answer, however long it is silent."""
+        while True:
+            try:
+                return await question(container)
+            except EngineUnavailable as error:
+                self._log.warn("{error}; will ask again", error=str(error))
+            await self.pause(SLOWEST_LOOK)
+
+    async def _look(self, attachment: Attachment) -> Member | None:
+        try:
+            members = await self._engine.members(attachment.network)
+        except EngineUnavailable as error:
+            self._log.warn("{error}; will ask again", error=str(error))
+            return None
+        return next((member for member in members if member.endpoint == attachment.endpoint), None)
+
+    def _attached(self, endpoint: str) -> bool:
+        return any(link.endpoint == endpoint for link in self._plumbing.attachments())

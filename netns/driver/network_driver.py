@@ -1,0 +1,217 @@
+"""The libnetwork remote driver: Docker's life of an endpoint, translated into `netns.plumbing`.
+
+Source: libnetwork `docs/remote.md`. An endpoint is created (CreateEndpoint), wired when its container starts
+(Join), unwired (Leave), forgotten (DeleteEndpoint); the last two may come twice, late, or for things that we
+have never heard of, and are then no error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, NetmaskValueError
+from typing import Any, Protocol
+
+from netns.driver import messages
+from netns.driver.facts import Engine, EngineUnavailable
+from netns.driver.network_request import Surroundings, network_of
+from netns.driver.refusal import DriverRefused
+from netns.plumbing import Attachment, Endpoints, Network, PlumbingError
+
+Answer = dict[str, Any]
+MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+class Switch(Protocol):
+    """Whether dockerd asks our admission plugin (`netns.driver.switch`)."""
+
+    async def require_on(self) -> None:
+        """Raise `DriverRefused` when it does not."""
+
+
+class Sandboxes(Protocol):
+    """The container's side of a link (`netns.driver.sandboxes`)."""
+
+    async def joined(self, attachment: Attachment, sandbox_key: str, gateway: IPv4Address) -> None:
+        """Seal the embedded DNS now or as soon as the sandbox is there. Raises `DriverRefused`."""
+
+    def left(self, endpoint: str) -> None:
+        """Nothing more to watch for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An endpoint between CreateEndpoint and DeleteEndpoint."""
+
+    network: str
+    address: IPv4Address
+    mac: str
+
+
+class NetworkDriver:
+    """Implements `netns.driver.wire.Driver`. `around` gives the surroundings as they are now."""
+
+    def __init__(
+        self,
+        plumbing: Endpoints,
+        engine: Engine,
+        switch: Switch,
+        sandboxes: Sandboxes,
+        around: Callable[[], Surroundings],
+    ) -> None:
+        self._plumbing = plumbing
+        self._engine = engine
+        self._switch = switch
+        self._sandboxes = sandboxes
+        self._around = around
+        self._expected: dict[str, Expected] = {}
+
+    async def create_network(self, message: messages.CreateNetwork) -> Answer:
+        """Accept or refuse a new network."""
+        network = network_of(message, self._around())
+        await self._switch.require_on()
+        try:
+            await self._plumbing.add_network(network)
+        except PlumbingError as error:
+            raise DriverRefused(f"egress: {error}") from error
+        return {}
+
+    async def delete_network(self, message: messages.DeleteNetwork) -> Answer:
+        """Forget a network."""
+        try:
+            await self._plumbing.remove_network(message.NetworkID)
+        except PlumbingError as error:
+            raise DriverRefused(f"egress: {error}") from error
+        return {}
+
+    async def create_endpoint(self, message: messages.CreateEndpoint) -> Answer:
+        """Accept or refuse an address; the link itself is made by `join`."""
+        if message.Options.get(messages.PORT_MAP):
+            raise DriverRefused("egress: no port can be published from this network; leave out --publish")
+        network = await self._network(message.NetworkID)
+        asked = message.Interface or messages.EndpointInterface()
+        if asked.AddressIPv6:
+            raise DriverRefused("egress: IPv6 addresses are not served; leave out --ip6")
+        address = _address(asked.Address, network)
+        mac = asked.MacAddress.lower() or derived_mac(address)
+        # IEEE 802: the lowest bit of the first octet marks a group address, which no interface can have.
+        if not MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+            raise DriverRefused(
+                f"egress: {asked.MacAddress!r} is no unicast MAC address; leave out --mac-address"
+            )
+        self._expected[message.EndpointID] = Expected(network.id, address, mac)
+        return {} if asked.MacAddress else {"Interface": {"MacAddress": mac}}
+
+    async def delete_endpoint(self, message: messages.EndpointReference) -> Answer:
+        """Forget an endpoint, wired or not."""
+        self._expected.pop(message.EndpointID, None)
+        return await self.leave(message)
+
+    async def operational_info(self, message: messages.EndpointReference) -> Answer:
+        """What `docker network inspect` may show: nothing."""
+        del message
+        return {"Value": {}}
+
+    async def join(self, message: messages.Join) -> Answer:
+        """Wire a container that starts."""
+        await self._switch.require_on()
+        network = await self._network(message.NetworkID)
+        expected = self._expected.get(message.EndpointID)
+        if expected is None or expected.network != network.id:
+            raise DriverRefused(
+                f"egress: endpoint {message.EndpointID[:12]} is unknown, as after a restart of egress-netd; "
+                f"start the container again"
+            )
+        attachment = Attachment(
+            message.EndpointID, network.id, network.tenant, expected.address, expected.mac
+        )
+        await self._give_up_address(attachment)
+        try:
+            attached = await self._plumbing.attach(attachment)
+        except PlumbingError as error:
+            raise DriverRefused(f"egress: {error}") from error
+        try:
+            await self._sandboxes.joined(attachment, message.SandboxKey, attached.gateway)
+        except BaseException:
+            await self._plumbing.detach(message.EndpointID)
+            raise
+        return {
+            "InterfaceName": {"SrcName": attached.interface, "DstPrefix": attached.prefix},
+            "Gateway": str(attached.gateway),
+            "DisableGatewayService": False,
+        }
+
+    async def leave(self, message: messages.EndpointReference) -> Answer:
+        """Unwire a container."""
+        self._sandboxes.left(message.EndpointID)
+        try:
+            await self._plumbing.detach(message.EndpointID)
+        except PlumbingError as error:
+            raise DriverRefused(f"egress: {error}") from error
+        return {}
+
+    async def restore(self) -> None:
+        """Accept again the networks that Docker has of ours. Raises `DriverRefused` when dockerd is silent.
+
+        Docker does not announce a network twice, so after our own restart we have to ask.
+        """
+        around = self._around()
+        # Before Docker is asked: a network that is made meanwhile is not in its answer, and not stale.
+        asked_about = {network.id for network in self._plumbing.networks()}
+        try:
+            facts = await self._engine.networks()
+        except EngineUnavailable as error:
+            raise DriverRefused(f"egress: {error}; is dockerd running?") from error
+        for stale in asked_about - {fact.id for fact in facts}:
+            await self._plumbing.remove_network(stale)
+        known = {network.id for network in self._plumbing.networks()}
+        for fact in facts:
+            if fact.driver != around.driver or fact.id in known or fact.pool is None or fact.gateway is None:
+                continue
+            try:
+                await self._plumbing.add_network(Network(fact.id, fact.tenant, fact.pool, fact.gateway))
+            except PlumbingError as error:
+                raise DriverRefused(f"egress: network {fact.name}: {error}") from error
+
+    async def _give_up_address(self, attachment: Attachment) -> None:
+        """Remove the link of an endpoint that a dockerd which was killed has never told us to leave.
+
+        Docker's IPAM gives an address of a network to one endpoint only: whoever had it before has gone.
+        """
+        for old in self._plumbing.attachments():
+            same = (old.network, old.address) == (attachment.network, attachment.address)
+            if same and old.endpoint != attachment.endpoint:
+                self._expected.pop(old.endpoint, None)
+                await self.leave(messages.EndpointReference(NetworkID=old.network, EndpointID=old.endpoint))
+
+    async def _network(self, wanted: str) -> Network:
+        for attempt in range(2):
+            for network in self._plumbing.networks():
+                if network.id == wanted:
+                    return network
+            if attempt == 0:
+                await self.restore()
+        raise DriverRefused(
+            f"egress: network {wanted[:12]} is not known; remove it and create it again: "
+            f"docker network create -d {self._around().driver} --opt tenant=NAME …"
+        )
+
+
+def derived_mac(address: IPv4Address) -> str:
+    """A locally administered unicast address, unique where the IPv4 address is, as Docker's bridge has it."""
+    return ":".join(f"{octet:02x}" for octet in b"\x02\x42" + address.packed)
+
+
+def _address(text: str, network: Network) -> IPv4Address:
+    try:
+        address = IPv4Interface(text).ip
+    except (AddressValueError, NetmaskValueError, ValueError) as error:
+        raise DriverRefused(f"egress: {text!r} is no IPv4 address of {network.pool}") from error
+    if (
+        address not in network.pool
+        or address == network.gateway
+        or address in (network.pool.network_address, network.pool.broadcast_address)
+    ):
+        raise DriverRefused(f"egress: {address} cannot be a container's address in {network.pool}")
+    return address

@@ -1,0 +1,105 @@
+"""May this network exist? Pure: from Docker's message and its surroundings to a `Network` or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
+
+from appliance.workload import TENANT_NAME
+from netns.driver import messages
+from netns.driver.refusal import DriverRefused
+from netns.plumbing import Network
+
+TENANT_OPTION = "tenant"
+# RFC 1918 and RFC 6598: a pool of any other kind would shadow addresses that mean something else.
+PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a new network must not collide with.
+
+    `tenants` are the names with a policy document; `taken` are the appliance's networks; `uplink` is the
+    gateway's own link; `servers` are addresses that the gateway itself must be able to reach.
+    """
+
+    driver: str
+    tenants: Collection[str]
+    tenants_dir: str
+    taken: Iterable[Network]
+    uplink: IPv4Network
+    servers: Iterable[IPv4Address]
+
+
+def network_of(message: messages.CreateNetwork, around: Surroundings) -> Network:
+    """The network that Docker asks for. Raises `DriverRefused`."""
+    tenant = _tenant(message, around)
+    if message.Options.get(messages.ENABLE_IPV6) or message.IPv6Data:
+        raise DriverRefused("egress: IPv6 pools are not served; create the network without --ipv6")
+    if message.Options.get(messages.INTERNAL):
+        raise DriverRefused("egress: leave out --internal; nothing but the gateway is reachable anyway")
+    pool, gateway = _pool(message)
+    if not any(pool.subnet_of(block) for block in PRIVATE):
+        raise DriverRefused(
+            f"egress: pool {pool} is not private; choose --subnet inside 10.0.0.0/8, 172.16.0.0/12, "
+            f"192.168.0.0/16 or 100.64.0.0/10"
+        )
+    if pool.overlaps(around.uplink):
+        raise DriverRefused(
+            f"egress: pool {pool} overlaps the gateway's uplink {around.uplink}; choose another --subnet"
+        )
+    for server in around.servers:
+        if server in pool:
+            raise DriverRefused(
+                f"egress: pool {pool} contains the name server {server}; choose another --subnet"
+            )
+    for other in around.taken:
+        if other.id != message.NetworkID and other.pool.overlaps(pool):
+            raise DriverRefused(
+                f"egress: pool {pool} overlaps {other.pool} of tenant {other.tenant}; choose another --subnet"
+            )
+    return Network(message.NetworkID, tenant, pool, gateway)
+
+
+def _tenant(message: messages.CreateNetwork, around: Surroundings) -> str:
+    options = message.Options.get(messages.GENERIC_OPTIONS) or {}
+    if not isinstance(options, dict):
+        raise DriverRefused("egress: network options are no map; write --opt tenant=NAME")
+    for name in options:
+        if name != TENANT_OPTION:
+            raise DriverRefused(
+                f"egress: unknown network option {name!r}; the only one is --opt {TENANT_OPTION}=NAME"
+            )
+    tenant = options.get(TENANT_OPTION)
+    if not isinstance(tenant, str) or not tenant:
+        raise DriverRefused(f"egress: the network needs a tenant; add --opt {TENANT_OPTION}=NAME")
+    if not TENANT_NAME.fullmatch(tenant):
+        raise DriverRefused(
+            f"egress: {tenant!r} is no tenant name; use a lower-case letter, then up to 31 letters, digits "
+            f"or hyphens"
+        )
+    if tenant not in around.tenants:
+        raise DriverRefused(
+            f"egress: there is no tenant {tenant!r} in {around.tenants_dir}; run: egress tenant add {tenant}"
+        )
+    return tenant
+
+
+def _pool(message: messages.CreateNetwork) -> tuple[IPv4Network, IPv4Address]:
+    if len(message.IPv4Data) != 1:
+        raise DriverRefused(
+            f"egress: the network needs exactly one IPv4 pool, not {len(message.IPv4Data)}; give one --subnet"
+        )
+    data = message.IPv4Data[0]
+    try:
+        pool = IPv4Network(data.Pool)
+        gateway = IPv4Interface(data.Gateway).ip
+    except (AddressValueError, NetmaskValueError, ValueError) as error:
+        raise DriverRefused(
+            f"egress: pool {data.Pool!r} with gateway {data.Gateway!r} is not usable: {error}; "
+            f"leave out --gateway and --ipam-driver"
+        ) from error
+    if gateway not in pool or gateway in (pool.network_address, pool.broadcast_address):
+        raise DriverRefused(f"egress: gateway {gateway} is no host address of {pool}; leave out --gateway")
+    return pool, gateway

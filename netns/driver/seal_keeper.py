@@ -1,0 +1,122 @@
+"""Looks after seals for as long as their containers run, and seals again what was undone.
+
+Not by netlink notices: a socket inside a sandbox would keep the sandbox, and with it the link, alive after
+its container. The generation of its nftables tells as much, and costs no more than a look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from netns.driver.generation import generation
+from netns.driver.sealer import SealFailed
+from netns.plumbing import Attachment
+
+EVERY = 0.5  # seconds
+
+T = TypeVar("T")
+_log = Logger()
+
+
+class InThread(Protocol):
+    """Asks a question that blocks elsewhere."""
+
+    def __call__(self, question: Callable[[Path], T], sandbox: Path, /) -> Awaitable[T]:
+        """The answer."""
+
+
+class Sealing(Protocol):
+    """See `netns.driver.sealer.Sealer`."""
+
+    async def seal(self, sandbox: Path, gateway: IPv4Address) -> None:
+        """Raise `SealFailed` unless the sandbox is sealed."""
+
+    async def holds(self, sandbox: Path, gateway: IPv4Address) -> bool:
+        """Whether it is sealed."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    attachment: Attachment
+    sandbox: Path
+    gateway: IPv4Address
+    generation: int | None = None
+
+
+class SealKeeper:
+    """Keeps the seals that it is given.
+
+    `resealed` hears of a repair, `lost` of a seal that cannot be made again, with the reason.
+    """
+
+    def __init__(
+        self,
+        clock: Any,
+        sealer: Sealing,
+        in_thread: InThread,
+        *,
+        resealed: Callable[[Attachment], None],
+        lost: Callable[[Attachment, str], Awaitable[None]],
+        generation_in: Callable[[Path], int] = generation,
+    ) -> None:
+        self._sealer = sealer
+        self._in_thread = in_thread
+        self._resealed = resealed
+        self._lost = lost
+        self._generation_in = generation_in
+        self._kept: dict[str, _Kept] = {}
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_all()))
+        self._loop.clock = clock
+
+    def keep(self, attachment: Attachment, sandbox: Path, gateway: IPv4Address) -> None:
+        """Look after a seal that has just been seen to hold."""
+        self._kept[attachment.endpoint] = _Kept(attachment, sandbox, gateway)
+        if not self._loop.running:
+            self._loop.start(EVERY, now=False).addErrback(
+                lambda failure: _log.failure("looking after seals ended", failure=failure)
+            )
+
+    def forget(self, endpoint: str) -> None:
+        """Its container is gone; an unknown endpoint is no error."""
+        self._kept.pop(endpoint, None)
+
+    def stop(self) -> None:
+        """Look no more; what is sealed stays sealed."""
+        if self._loop.running:
+            self._loop.stop()
+
+    async def _look_at_all(self) -> None:
+        for kept in tuple(self._kept.values()):
+            if self._kept.get(kept.attachment.endpoint) is kept:
+                await self._look(kept)
+
+    async def _look(self, kept: _Kept) -> None:
+        try:
+            now = await self._in_thread(self._generation_in, kept.sandbox)
+            if now == kept.generation:
+                return
+            if await self._sealer.holds(kept.sandbox, kept.gateway):
+                kept.generation = now
+                return
+            # A sandbox that ends while we look cannot be read again: then nothing was undone.
+            await self._in_thread(self._generation_in, kept.sandbox)
+        except OSError:
+            return
+        if self._kept.get(kept.attachment.endpoint) is not kept:
+            return
+        try:
+            await self._sealer.seal(kept.sandbox, kept.gateway)
+        except SealFailed as error:
+            self.forget(kept.attachment.endpoint)
+            await self._lost(kept.attachment, str(error))
+        else:
+            _log.warn("sealed endpoint {endpoint} again", endpoint=kept.attachment.endpoint)
+            self._resealed(kept.attachment)

@@ -1,0 +1,154 @@
+"""The Docker side of netd, wired: what `netns.main` serves on the plugin socket."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.server import Site
+
+from appliance.audit.log import AuditLog
+from appliance.settings import Settings
+from netns.driver.authz import Authorization
+from netns.driver.containers import Containers
+from netns.driver.docker_facts import DockerFacts
+from netns.driver.engine_age import PID_FILE, age_of_engine
+from netns.driver.facts import EngineUnavailable
+from netns.driver.inside import fixed_inside, seen_from_here
+from netns.driver.journal import Journal
+from netns.driver.network_driver import NetworkDriver
+from netns.driver.network_request import Surroundings
+from netns.driver.refusal import DriverRefused
+from netns.driver.sandboxes import Probe, Sandboxes
+from netns.driver.seal_keeper import SealKeeper
+from netns.driver.sealer import Sealer
+from netns.driver.switch import AdmissionSwitch
+from netns.driver.wire import site
+from netns.plumbing import Attachment, Endpoints
+
+RETRY = 2.0  # seconds between two questions to a dockerd that is not there yet
+SWITCH_TIMEOUT = 2  # seconds; while dockerd starts it wires containers, but answers nothing
+
+_log = Logger()
+
+
+def tenants_in(directory: Path) -> frozenset[str]:
+    """Names of the tenants that have a policy document."""
+    try:
+        return frozenset(path.stem for path in directory.iterdir() if path.suffix == ".yaml")
+    except OSError:
+        return frozenset()
+
+
+def surroundings(plumbing: Endpoints, settings: Settings) -> Surroundings:
+    """What a new network must not collide with, now."""
+    servers: tuple[IPv4Address, ...] = tuple(server.address for server in settings.resolver.servers)
+    return Surroundings(
+        driver=settings.instance,
+        tenants=tenants_in(settings.tenants_dir),
+        tenants_dir=str(settings.tenants_dir),
+        taken=plumbing.networks(),
+        uplink=settings.uplink.address.network,
+        servers=servers,
+    )
+
+
+def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: AuditLog) -> Site:
+    """What answers dockerd; refusals are written to `audit`.
+
+    Also begins, in the background, to take over what was there before.
+
+    Three connections to dockerd, because one kind of question may wait for a container's lock while dockerd
+    holds that lock and waits for another of our answers.
+    """
+    docker = settings.docker
+    judging = DockerFacts(reactor, docker.socket, threads=8)
+    following = DockerFacts(reactor, docker.socket, threads=8, timeout=60)
+    switching = DockerFacts(reactor, docker.socket, threads=2, timeout=SWITCH_TIMEOUT)
+    sealer = Sealer(reactor)
+
+    def real_path(path: str) -> str:
+        return fixed_inside(docker.root, path)
+
+    tenants = str(settings.state_dir / "tenants")
+    daemon_json = seen_from_here(docker.root, str(docker.daemon_json))
+    switch = AdmissionSwitch(
+        switching,
+        settings.instance,
+        daemon_json,
+        reactor.seconds,
+        lambda: age_of_engine(docker.socket, seen_from_here(docker.root, PID_FILE)),
+    )
+    journal = Journal(audit)
+    authorization = Authorization(
+        judging,
+        settings.instance,
+        tenants,
+        real_path,
+        report=journal.refused,
+        heard=switch.heard,
+        unrecordable=journal.unrecordable,
+    )
+    follower = Authorization(following, settings.instance, tenants, real_path)
+    containers = Containers(reactor, following, plumbing, follower, journal.stopped)
+
+    async def unsealed(attachment: Attachment, why: str) -> None:
+        await containers.stop(attachment, "not-sealed", why)
+
+    look = sealer.in_thread
+    keeper = SealKeeper(reactor, sealer, look, resealed=journal.resealed, lost=unsealed)
+    sandboxes = Sandboxes(
+        reactor, docker.root, sealer, containers, probe=Probe(), in_thread=look, keeper=keeper
+    )
+    driver = NetworkDriver(plumbing, switching, switch, sandboxes, lambda: surroundings(plumbing, settings))
+
+    def stop() -> None:
+        keeper.stop()
+        sandboxes.stop()
+        for part in (judging, following, switching, sealer):
+            part.close()
+
+    reactor.addSystemEventTrigger("during", "shutdown", stop)
+    Deferred.fromCoroutine(take_over(driver, plumbing, sandboxes, containers)).addErrback(
+        lambda failure: _log.failure("taking over failed", failure=failure)
+    )
+    return site(driver, authorization)
+
+
+async def take_over(
+    driver: NetworkDriver, plumbing: Endpoints, sandboxes: Sandboxes, containers: Containers
+) -> None:
+    """After our own start: networks from Docker, links from the kernel, the seal of each container."""
+    links = plumbing.attachments()
+    while True:
+        # Not before the site is served: with the plugin on, dockerd asks us before it answers us.
+        await containers.pause(0 if plumbing.networks() else 0.05)
+        try:
+            await driver.restore()
+            break
+        except DriverRefused as error:
+            _log.warn("{error}", error=str(error))
+            await containers.pause(RETRY)
+    gateways = {network.id: network.gateway for network in plumbing.networks()}
+    for link in links:
+        if link.network in gateways:
+            sandboxes.recheck(link, gateways[link.network])
+
+
+async def known_endpoints(settings: Settings, reactor: Any) -> frozenset[str] | None:
+    """Ids of the endpoints that Docker has on networks of ours; None when it does not answer."""
+    engine = DockerFacts(reactor, settings.docker.socket, threads=1, timeout=5)
+    try:
+        found: set[str] = set()
+        for network in await engine.networks():
+            if network.driver == settings.instance:
+                found |= {member.endpoint for member in await engine.members(network.id)}
+    except EngineUnavailable as error:
+        _log.warn("{error}", error=str(error))
+        return None
+    finally:
+        engine.close()
+    return frozenset(found)

@@ -1,0 +1,234 @@
+"""`egress-netd`: keeps the gateway namespace as it should be and serves the Docker plugin socket.
+
+`python -m netns.main` runs until SIGTERM; `python -m netns.main --teardown` removes the instance and exits.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+from twisted.internet import defer, task, threads
+from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
+from twisted.python.threadpool import ThreadPool
+
+from appliance import privilege
+from appliance import settings as settings_module
+from appliance.acceptor import Acceptor
+from appliance.audit.log import AuditUnavailable
+from appliance.audit.record import LifecycleRecord
+from appliance.audit.sink import Sink
+from appliance.inherited import inherited_sockets
+from appliance.policy.loader import load_operator_exceptions
+from appliance.processes import Listener, SocketKind
+from appliance.resolver.nameservers import NoNameServer, upstream_servers
+from appliance.settings import Settings
+from netns import hostrules, namespaces
+from netns.acquaintance import Acquaintance
+from netns.daemon import Daemon, Exceptions
+from netns.driver.service import known_endpoints, plugin_site
+from netns.feed import Attendance, Feed, FeedFactory, Role
+from netns.kernel import Kernel
+from netns.listening import open_listener
+from netns.naming import uplink_peer
+from netns.plumbing import PlumbingError
+from netns.teardown import teardown
+from netns.watch import DOCKER_USER_TABLE, KernelWatch
+from netns.wiring import KernelPlumbing, in_pool
+
+SETTLING = 30.0
+"""Seconds after our start in which a container that Docker is starting has come to run."""
+
+PROCESS = "netd"
+EXIT_CONFIG = 78  # sysexits.h: the mend is in the message
+
+_log = Logger()
+
+
+def name_servers(settings: Settings) -> tuple[tuple[IPv4Address, int], ...]:
+    """The resolver's upstreams as the kernel's rules need them; none when there is nobody to ask."""
+    try:
+        return tuple((server.address, server.port) for server in upstream_servers(settings.resolver))
+    except NoNameServer as error:
+        _log.warn("no name server is let through: {error}", error=str(error))
+        return ()
+
+
+def exceptions(settings: Settings) -> Exceptions:
+    """The operator's exceptions of all tenants; which tenant may use one is the gateway's to judge."""
+    return load_operator_exceptions(settings)
+
+
+def _watch(reactor: Any, settings: Settings) -> KernelWatch:
+    """Where we listen to the kernel; the host's tables only where the uplink ends in its namespace."""
+    outside = settings.uplink.peer_namespace
+    tables = frozenset({hostrules.table_name(settings.instance), DOCKER_USER_TABLE})
+    return KernelWatch(
+        reactor,
+        settings.namespace,
+        outside,
+        uplink_peer(settings.instance),
+        tables if outside is None else frozenset(),
+    )
+
+
+class Netd:
+    """The parts of netd, wired."""
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        """Raises `AuditUnavailable`."""
+        self._audit = Sink(settings.audit_dir, PROCESS)
+        self._reactor = reactor
+        self._settings = settings
+        self._pool = ThreadPool(1, 1, name="kernel")
+        run = in_pool(reactor, self._pool)
+        uids = settings.uids
+        self._kernel = Kernel(settings, lambda: name_servers(settings))
+        self._feed = Feed(
+            reactor,
+            {"gateway worker": Role(uids.gateway, settings.workers), "resolver": Role(uids.resolver)},
+            known=Acquaintance(settings).knows,
+            namespace=lambda: namespaces.identity(settings.namespace),
+            attended=self._attended,
+        )
+        self._plumbing = KernelPlumbing(self._kernel, self._feed, run)
+
+        async def read_exceptions() -> Exceptions:
+            found: Exceptions = await threads.deferToThread(exceptions, settings)
+            return found
+
+        async def tear_down() -> None:
+            await run(teardown, settings)
+            reactor.callLater(0.2, reactor.stop)  # after the answer is written
+
+        async def counters() -> Mapping[str, tuple[int, int]]:
+            found: Mapping[str, tuple[int, int]] = await run(self._kernel.counters)
+            return found
+
+        self._daemon = Daemon(
+            reactor,
+            self._plumbing,
+            self._feed,
+            read_exceptions,
+            tear_down,
+            watch=_watch(reactor, settings),
+            repaired=lambda repair: self._note(repair.record()),
+        )
+        self._operations = self._daemon.operations(counters)
+
+    async def start(self, control: socket.socket) -> None:
+        """Bring everything up in order. Raises `PlumbingError`."""
+        self._pool.start()
+        self._reactor.addSystemEventTrigger("during", "shutdown", self.stop)
+        await self._daemon.start()
+        uids = self._settings.uids
+        factory = FeedFactory(self._feed, self._operations, frozenset({uids.gateway, uids.resolver}))
+        Acceptor(self._reactor, control, factory)
+        self._serve_docker()
+        self._note(LifecycleRecord(event="started"))
+
+    def stop(self) -> None:
+        """Stop comparing; links and rules stay, so containers keep their network."""
+        self._daemon.stop()
+        self._pool.callInThread(self._kernel.close)
+        self._pool.stop()
+        self._note(LifecycleRecord(event="stopped"))
+        self._audit.close()
+
+    def reload(self, *_signal: Any) -> None:
+        """SIGHUP: the exceptions again, and a comparison."""
+        self._reactor.callFromThread(
+            lambda: defer.ensureDeferred(self._daemon.reload()).addErrback(
+                lambda failure: _log.failure("reload failed", failure=failure)
+            )
+        )
+
+    def _attended(self, attendance: Attendance) -> None:
+        if self._daemon.ready:  # at our own end everybody is disconnected
+            self._note(attendance.record())
+
+    def _note(self, record: LifecycleRecord) -> None:
+        try:
+            self._audit.write(record)
+        except AuditUnavailable as error:
+            _log.error("{event} not recorded: {error}", event=record.event, error=str(error))
+
+    def _serve_docker(self) -> None:
+        path = self._settings.plugin_socket
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = open_listener(Listener("plugin", SocketKind.UNIX, path=path, mode=0o600), 0)
+        site = plugin_site(self._plumbing, self._settings, self._reactor, self._audit)
+        Acceptor(self._reactor, socket.socket(fileno=descriptor), site)
+        defer.ensureDeferred(self._remove_stale()).addErrback(
+            lambda failure: _log.failure("stale endpoints were not removed", failure=failure)
+        )
+
+    async def _remove_stale(self) -> None:
+        """Remove links that an earlier netd made for containers that Docker did not start after all.
+
+        Not at once: Docker may be starting one of them, and lists it only when it runs. With the admission
+        plugin on, dockerd also asks us before it answers us, so the plugin socket must be served by now.
+        """
+        await task.deferLater(self._reactor, SETTLING)
+        known = await known_endpoints(self._settings, self._reactor)
+        if known is None:
+            return
+        for endpoint in await self._plumbing.remove_stale(self._daemon.found, known):
+            _log.warn("removed endpoint {endpoint}: Docker does not know it", endpoint=endpoint)
+
+
+def main() -> None:
+    """Run, or remove the instance. Settings come from $EGRESS_SETTINGS."""
+    privilege.forbid_dumps()
+    try:
+        settings = settings_module.load()
+        if sys.argv[1:] == ["--teardown"]:
+            teardown(settings)
+            return
+    except (settings_module.SettingsError, PlumbingError) as error:
+        sys.stderr.write(f"egress-netd: {error}\n")
+        raise SystemExit(EXIT_CONFIG) from error
+    if sys.argv[1:]:
+        sys.stderr.write(f"egress-netd: unknown argument {sys.argv[1]!r}; there is only --teardown\n")
+        raise SystemExit(EXIT_CONFIG)
+    _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    from twisted.internet import reactor  # noqa: PLC0415 - only a main installs the reactor
+
+    the_reactor: Any = reactor
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)], redirectStandardIO=False)
+    control = inherited_sockets().get("control")
+    if control is None:
+        sys.stderr.write("egress-netd: start it by: python -m netns.launch netd\n")
+        raise SystemExit(EXIT_CONFIG)
+    try:
+        netd = Netd(the_reactor, settings)
+    except AuditUnavailable as error:
+        sys.stderr.write(f"egress-netd: {error}\n")
+        raise SystemExit(EXIT_CONFIG) from error
+    failed: list[str] = []
+
+    def give_up(failure: Any) -> None:
+        failed.append(failure.getErrorMessage())
+        _log.failure("cannot start", failure=failure)
+        the_reactor.stop()
+
+    def begin() -> None:
+        defer.ensureDeferred(netd.start(control)).addErrback(give_up)
+
+    the_reactor.callWhenRunning(begin)
+    signal.signal(signal.SIGHUP, netd.reload)
+    the_reactor.run()
+    if failed:
+        sys.stderr.write(f"egress-netd: {failed[0]}\n")
+        raise SystemExit(EXIT_CONFIG)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What the kernel says on its netlink multicast groups, as sentences (pure).
+
+Formats: netlink(7), rtnetlink(7); linux/netfilter/nfnetlink.h and nf_tables.h. Every notice of nftables
+belongs to a transaction, and the message NEWGEN that ends it names the process that made it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+
+ROUTE_GROUPS = (1, 3, 5, 7, 8, 24)
+"""RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV4_NETCONF."""
+NFTABLES_GROUPS = (7,)
+"""NFNLGRP_NFTABLES."""
+LOST = "more notices than we could read"
+
+_HEAD = struct.Struct("=IHHII")  # length, type, flags, sequence, port of the asker
+_ATTRIBUTE = struct.Struct("=HH")
+_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+_ROUTE_SAYS = {
+    16: "link changed", 17: "link removed", 20: "address added", 21: "address removed",
+    24: "route added", 25: "route removed", 28: "neighbour changed", 29: "neighbour removed",
+    32: "routing rule added", 33: "routing rule removed",
+    80: "forwarding or source check changed", 81: "a link's settings removed",
+}  # fmt: skip
+_NEWNETCONF = 80
+_ALL_LINKS = b"\xff\xff\xff\xff"  # NETCONFA_IFINDEX_ALL
+_NFTABLES = 10  # NFNL_SUBSYS_NFTABLES
+_NEWGEN = 15
+_NFT_SAYS = {
+    0: "table changed", 2: "table removed", 3: "chain changed", 5: "chain removed", 6: "rule added",
+    8: "rule removed", 9: "set changed", 11: "set removed", 12: "elements added", 14: "elements removed",
+    18: "object changed", 20: "object removed", 22: "flow table changed", 24: "flow table removed",
+}  # fmt: skip
+_NFGENMSG = 4
+_TABLE = 1  # the first attribute of every message but NEWGEN: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE …
+_GEN_PROCESS, _GEN_COMMAND = 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something changed: what, and by whom where the kernel says it; `own` when that was us."""
+
+    what: str
+    by: str = ""
+    own: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.what}, by {self.by}" if self.by else self.what
+
+
+def route_notices(datagram: bytes, mentions: bytes = b"") -> Iterator[Notice]:
+    """Notices of rtnetlink; with `mentions`, only those with that text in them or about all links at once."""
+    for kind, port, body in _messages(datagram):
+        said = _ROUTE_SAYS.get(kind)
+        if said is not None and (mentions in body or (kind == _NEWNETCONF and _ALL_LINKS in body)):
+            yield Notice(said, f"pid {port}" if port else "")
+
+
+class Transactions:
+    """Puts the notices of nftables together again; `take` gives one for each transaction.
+
+    `tables`: of those only, None for all. `own` holds pids of our own.
+    """
+
+    def __init__(self, own: Container[int] = (), tables: frozenset[str] | None = None) -> None:
+        self._own = own
+        self._tables = tables
+        self._said: dict[str, None] = {}
+
+    def take(self, datagram: bytes) -> Iterator[Notice]:
+        """Read one datagram."""
+        for kind, _port, body in _messages(datagram):
+            subsystem, message = divmod(kind, 256)
+            attributes = dict(_attributes(body[_NFGENMSG:]))
+            if subsystem != _NFTABLES:
+                continue
+            if message == _NEWGEN:
+                yield from self._ended(attributes)
+            elif message in _NFT_SAYS:
+                table = _text(attributes.get(_TABLE, b""))
+                if self._tables is None or table in self._tables:
+                    self._said[f"{_NFT_SAYS[message]} in table {table}"] = None
+
+    def _ended(self, attributes: dict[int, bytes]) -> Iterator[Notice]:
+        said, self._said = tuple(self._said), {}
+        process = int.from_bytes(attributes.get(_GEN_PROCESS, b""), "big")
+        if said:
+            command = _text(attributes.get(_GEN_COMMAND, b""))
+            yield Notice(", ".join(said[-2:]), f"{command} (pid {process})", process in self._own)
+
+
+def _messages(datagram: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Type, port and body of each message."""
+    start = 0
+    while start + _HEAD.size <= len(datagram):
+        length, kind, _flags, _sequence, port = _HEAD.unpack_from(datagram, start)
+        if length < _HEAD.size:
+            return
+        yield kind, port, datagram[start + _HEAD.size : start + length]
+        start += (length + 3) & ~3
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    start = 0
+    while start + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, start)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind & _TYPE_MASK, data[start + _ATTRIBUTE.size : start + length]
+        start += (length + 3) & ~3
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode("ascii", "replace")
