@@ -1,0 +1,1 @@
+"""The stricter proxy that answers while the gateway is away."""

@@ -1,0 +1,95 @@
+"""Squid as a child process: started, told of a new configuration, stopped; its access lines handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+
+from squid.render import Place
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+PROGRAM = "/usr/sbin/squid"
+LONGEST_LINE = 64 * 1024
+_LISTENING = "0A"  # linux/tcp_states.h, TCP_LISTEN
+
+_log = Logger()
+
+
+class SquidChild(ProcessProtocol):
+    """One run of Squid. `line` gets every access line, `ended` is called once when the process is gone."""
+
+    def __init__(self, line: Callable[[str], None], ended: Callable[[], None]) -> None:
+        self._line, self._ended = line, ended
+        self._rest = b""
+        self._gone: list[Deferred[None]] = []
+        self.alive = False
+
+    def start(self, reactor: Any, place: Place) -> None:
+        """Start; Squid has what we have, which is no privilege."""
+        command = (PROGRAM, "-N", "-f", str(place.configuration))
+        reactor.spawnProcess(self, PROGRAM, command, env={}, childFDs={0: "w", 1: "r", 2: 2})
+
+    def connectionMade(self) -> None:
+        """It runs."""
+        self.alive = True
+
+    def reconfigure(self) -> None:
+        """SIGHUP: read the configuration again, keeping connections. Only once it listens."""
+        self._signal("HUP")
+
+    def stop(self) -> Deferred[None]:
+        """End it at once; fires when it is gone."""
+        gone: Deferred[None] = Deferred()
+        if not self.alive:
+            gone.callback(None)
+            return gone
+        self._gone.append(gone)
+        self._signal("KILL")
+        return gone
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """Access lines; one that has no end in sight is none."""
+        del childFD
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            self._rest = b""
+        for line in lines:
+            self._line(line.decode("ascii", "backslashreplace"))
+
+    def processEnded(self, reason: Failure) -> None:
+        """It is gone."""
+        self.alive = False
+        _log.info("squid ended: {why}", why=reason.getErrorMessage())
+        waiting, self._gone = self._gone, []
+        for gone in waiting:
+            gone.callback(None)
+        self._ended()
+
+    def _signal(self, name: str) -> None:
+        if not self.alive or self.transport is None:
+            return
+        try:
+            self.transport.signalProcess(name)
+        except ProcessExitedAlready:
+            _log.debug("signal {name}: squid is gone", name=name)
+
+
+def listening_ports(table: str) -> frozenset[int]:
+    """The TCP ports of /proc/net/tcp (proc(5)) on which somebody listens."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    return frozenset(
+        int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] == _LISTENING
+    )
+
+
+def is_listening(ports: Iterable[int], table: Path = Path("/proc/self/net/tcp")) -> bool:
+    """Whether somebody in our network namespace listens on every one of `ports`."""
+    return listening_ports(table.read_text(encoding="ascii")) >= set(ports)

@@ -1,0 +1,246 @@
+"""`squid.model` as the text of squid.conf and of the files beside it (pure).
+
+No value of a policy can say more than itself: Jinja passes every expression through `word`, which takes no
+space, quote, comment sign or control, and raises for all else, though names were validated long before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import PurePosixPath
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from appliance.policy.hosts import HostPattern
+from squid import model
+from squid.model import Denial, Fallback
+
+# "Word" in squid.conf: no white space, no leading quote or @ or ${ that would open something else.
+_WORD = re.compile(r"[A-Za-z0-9/(^.:\[][A-Za-z0-9_./:^$()\[\]*+?,;=@!&'~|{}\\-]*")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+
+STRIPPED = (
+    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-IP",
+    "X-Original-URL", "X-Rewrite-URL", "Proxy-Authorization", "Proxy-Authenticate", "Proxy-Connection", "Via",
+)  # fmt: skip
+"""Fields by which a request could speak to a proxy, or past one."""
+
+# Squid takes the page of the last acl that it looked at, inside a group too.
+_PAGE_OF = (
+    ("manager", Denial.TARGET), ("internal", Denial.TARGET), ("tenants", Denial.SOURCE_UNKNOWN),
+    ("tunnel", Denial.METHOD), ("has_length", Denial.BODY), ("has_coding", Denial.BODY),
+    ("upgrades", Denial.UPGRADE), ("port80", Denial.SERVICE), ("is_http", Denial.SERVICE),
+    ("is_https", Denial.SERVICE),
+    ("port443", Denial.SERVICE), ("host_name", Denial.NAME),
+    ("odd_name", Denial.NAME), ("special_use", Denial.NAME_NOT_PUBLIC),
+    ("resolvers", Denial.HOST_IS_RESOLVER),
+    ("plain_target", Denial.TARGET), ("special", Denial.PRIVATE_ADDRESS), ("all", Denial.REQUEST_NOT_LISTED),
+)  # fmt: skip
+
+# Squid's own errors, whose pages would tell a caller his request, our version and an administrator's address.
+SQUID_ERRORS = {
+    "ERR_ACCESS_DENIED": "request-not-listed",
+    "ERR_CANNOT_FORWARD": "upstream-unreachable",
+    "ERR_CONFLICT_HOST": "host-mismatch",
+    "ERR_CONNECT_FAIL": "upstream-unreachable",
+    "ERR_DNS_FAIL": "name-not-resolved",
+    "ERR_INVALID_REQ": "request-malformed",
+    "ERR_INVALID_RESP": "upstream-malformed",
+    "ERR_INVALID_URL": "target-not-plain",
+    "ERR_LIFETIME_EXP": "timeout",
+    "ERR_PROTOCOL_UNKNOWN": "request-malformed",
+    "ERR_READ_ERROR": "upstream-unreachable",
+    "ERR_READ_TIMEOUT": "timeout",
+    "ERR_SECURE_CONNECT_FAIL": "upstream-certificate-invalid",
+    "ERR_TOO_BIG": "headers-too-large",
+    "ERR_UNSUP_HTTPVERSION": "request-malformed",
+    "ERR_UNSUP_REQ": "method-not-allowed",
+    "ERR_URN_RESOLVE": "target-not-plain",
+    "ERR_ZERO_SIZE_OBJECT": "upstream-unreachable",
+}
+
+_DETAIL = "The gateway is away; until it is back, a stricter proxy answers, and it does not allow this."
+_MEND = "Try again in a moment, by the host's plain name, with GET or HEAD."
+
+
+_STDOUT, _STDERR = PurePosixPath("/dev/stdout"), PurePosixPath("/dev/stderr")
+
+
+class Unrenderable(ValueError):
+    """A value that could be read as more than one word; nothing is rendered then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where Squid listens and where its files are; `name_servers` are asked on port 53.
+
+    `signing` is PEM with key, certificate and chain; `leaves` the certificate generator's directory.
+    `access_log` gets one line for each request, `log` what Squid says of itself.
+    """
+
+    address: IPv4Address
+    port: int
+    directory: PurePosixPath
+    upstream_ca: PurePosixPath
+    name_servers: tuple[IPv4Address, ...]
+    access_log: PurePosixPath = _STDOUT
+    log: PurePosixPath = _STDERR
+
+    @property
+    def configuration(self) -> PurePosixPath:
+        """squid.conf."""
+        return self.directory / "squid.conf"
+
+    @property
+    def signing(self) -> PurePosixPath:
+        """Key and chain of the intermediate."""
+        return self.directory / "signing.pem"
+
+    @property
+    def leaves(self) -> PurePosixPath:
+        """Certificates made for servers."""
+        return self.directory / "leaves"
+
+    @property
+    def pages(self) -> PurePosixPath:
+        """Error pages."""
+        return self.directory / "pages"
+
+    @property
+    def target_script(self) -> PurePosixPath:
+        """The program that judges targets."""
+        return self.directory / "target.sed"
+
+    @property
+    def pid_file(self) -> PurePosixPath:
+        """For `squid -k`."""
+        return self.directory / "squid.pid"
+
+
+def word(value: Any) -> str:
+    """`value` as one word of squid.conf. Raises `Unrenderable`."""
+    text = str(value)
+    if not _WORD.fullmatch(text) or "${" in text:
+        raise Unrenderable(f"{text[:80]!a} cannot stand in squid.conf")
+    return text
+
+
+def literal(value: Any) -> str:
+    """A host name as POSIX expression for exactly that text. Raises `Unrenderable`."""
+    text = str(value)
+    if not _NAME.fullmatch(text):
+        raise Unrenderable(f"{text[:80]!a} is no host name")
+    return text.replace(".", "[.]")
+
+
+def below(value: Any) -> str:
+    """The expression for every name below a host. Raises `Unrenderable`."""
+    return f"[.]{literal(value)}$"
+
+
+def render(fallback: Fallback, place: Place) -> str:
+    """The text of squid.conf. Raises `Unrenderable`."""
+    environment = Environment(
+        loader=PackageLoader("squid"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - no HTML: `word` stands at every expression
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=word,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(literal=literal, below=below)
+    lists = tuple(_host_lists(fallback))
+    reasons = [(leaf, x.denial) for x in lists if x.denial is not None for leaf in x.leaves]
+    return environment.get_template("squid.conf.j2").render(
+        fallback=fallback,
+        place=place,
+        model=model,
+        lists=lists,
+        pages=[(page_name(denial), acl) for acl, denial in (*_PAGE_OF, *reasons)],
+        stripped=STRIPPED,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _HostList:
+    """One acl about hosts."""
+
+    name: str
+    exact: tuple[str, ...]
+    below: tuple[str, ...]
+    denial: Denial | None = None
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The acls that it is made of."""
+        kinds = (("exact", self.exact), ("below", self.below))
+        return tuple(f"{self.name}_{kind}" for kind, names in kinds if names)
+
+
+def _host_lists(fallback: Fallback) -> Iterator[_HostList]:
+    for index, tenant in enumerate(fallback.tenants):
+        for scheme, port in model.WEB:
+            if denied := tenant.denied.get((scheme, port)):
+                yield _host_list(f"t{index}_denied{port}", denied, Denial.HOST_DENIED)
+            if not tenant.reads_web and (listed := tenant.listed(scheme)):
+                yield _host_list(f"t{index}_listed{port}", listed, Denial.HOST_NOT_LISTED)
+        if not tenant.reads_web:
+            for number, opening in enumerate(tenant.openings):
+                yield _host_list(f"t{index}_o{number}_host", (opening.host,))
+
+
+def _host_list(name: str, patterns: tuple[HostPattern, ...], denial: Denial | None = None) -> _HostList:
+    for pattern in patterns:
+        literal(pattern.name)
+    exact = tuple(p.name for p in patterns if not p.below)
+    return _HostList(name, exact, tuple(p.name for p in patterns if p.below), denial)
+
+
+def page_name(denial: Denial) -> str:
+    """The file of a refusal below `Place.pages`."""
+    return f"ERR_EGRESS_{denial.name}"
+
+
+def pages() -> dict[str, str]:
+    """File name → text of every refusal, ours (sent with status 403) and Squid's own."""
+    reasons = {page_name(denial): denial.value for denial in Denial} | SQUID_ERRORS
+    return {name: _page(reason) for name, reason in reasons.items()}
+
+
+def _page(reason: str) -> str:
+    said = {
+        "type": "about:blank",
+        "title": "Refused by the egress fallback",
+        "reason": reason,
+        "layer": "squid-fallback",
+        "detail": _DETAIL,
+        "mend": _MEND,
+    }
+    return json.dumps(said) + "\n"
+
+
+def target_script() -> str:
+    """The sed(1) program that says OK of a plain target whose Host is the ClientHello's name, and ERR else.
+
+    A line is scheme, name of the ClientHello or `-`, host, raw path and query, and a last `-`.
+    """
+    host = "[a-z0-9.-]+"
+    odd = [f"{host} [^? ]*{text.replace('$', '[? ]')}" for text in model.ODD_PATHS]
+    odd += [f"[?].*{text}" for text in model.ODD_QUERIES]
+    return "\n".join(
+        [
+            f"s#^https ({host}) \\1 #http - \\1 #",
+            "t judge",
+            ":judge",
+            *(f"s#^.*{text}.*$#ERR#p;t" for text in odd),
+            f"s#^http - {host} {model.PATH}([?]{model.QUERY})? -$#OK#p;t",
+            "s#.*#ERR#p",
+            "",
+        ]
+    )

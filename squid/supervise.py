@@ -1,0 +1,170 @@
+"""Keeps Squid running as policy, containers and the signing certificate say; says whether it could serve now.
+
+Nothing is asked of Squid while something is missing: no certificate, no list of containers, no room for audit
+records, and it does not run, so that whoever is steered to it finds nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from typing import Any
+from uuid import uuid4
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from appliance.audit.log import AuditLog, AuditUnavailable
+from appliance.control import Operation, Peer
+from appliance.endpoints import EndpointFeed
+from appliance.ipc import Message
+from appliance.policy.set import PolicySet
+from appliance.tls.intermediate import Intermediate
+from squid import accesslog, files
+from squid.child import SquidChild, is_listening
+from squid.files import NotUsable
+from squid.model import fallback_of
+from squid.render import Place, Unrenderable, render
+
+EVERY = 0.25
+"""Seconds between two looks at what changed."""
+
+PAUSE = 1.0
+"""Seconds before a Squid that ended, or that could not be given its files, is tried again."""
+
+_log = Logger()
+
+
+class Supervision:
+    """One Squid and its files. `own` are the appliance's links, which nobody may reach."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        place: Place,
+        feed: EndpointFeed,
+        policies: Callable[[], PolicySet],
+        audit: AuditLog,
+        *,
+        own: tuple[IPv4Network, ...],
+    ) -> None:
+        self._reactor, self._place, self._feed = reactor, place, feed
+        self._policies, self._audit, self._own = policies, audit, own
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
+        self._loop.clock = reactor
+        self._intermediate: Intermediate | None = None
+        self._signed: Intermediate | None = None
+        self._child: SquidChild | None = None
+        self._text = ""
+        self._not_before = 0.0
+        self.problem = ""
+
+    def start(self) -> None:
+        """Begin to look. Raises `NotUsable`."""
+        files.prepare(self._place)
+        self._loop.start(EVERY).addErrback(lambda failure: _log.failure("the look ended", failure=failure))
+
+    def stop(self) -> Deferred[None]:
+        """Stop Squid and look no more."""
+        if self._loop.running:
+            self._loop.stop()
+        return Deferred.fromCoroutine(self._end())
+
+    def sign_with(self, intermediate: Intermediate) -> None:
+        """Use this certificate from the next look on."""
+        self._intermediate = intermediate
+
+    @property
+    def ready(self) -> bool:
+        """Whether Squid would serve now, and by the policy that is in force."""
+        return self._running and self._audit.ready and not self.problem and self._listening
+
+    def status(self, _message: Message, _peer: Peer) -> Message:
+        """What `egress status` shows."""
+        return {
+            "ready": self.ready,
+            "policy": self._policies().generation,
+            "endpoints": len(self._feed.table),
+            "certificate": self._signed is not None,
+            "audit": self._audit.ready,
+            "problem": self.problem,
+        }
+
+    def operations(self) -> dict[str, Operation]:
+        """The control socket's table."""
+        return {"status": Operation(self.status)}
+
+    async def look(self) -> None:
+        """One look: bring Squid to what is wanted, or stop it when something is missing."""
+        intermediate = self._intermediate
+        if intermediate is None or not self._feed.ready or not self._audit.ready:
+            await self._end()
+            return
+        if self._reactor.seconds() < self._not_before:
+            return
+        try:
+            await self._bring(intermediate, self._wanted())
+        except (NotUsable, Unrenderable) as error:
+            if str(error) != self.problem:
+                _log.error("the configuration stays as it was: {error}", error=str(error))
+            self.problem = str(error)
+            self._not_before = self._reactor.seconds() + PAUSE
+        else:
+            self.problem = ""
+
+    def _wanted(self) -> str:
+        """The text for what is in force now. Raises `Unrenderable`."""
+        pools: dict[str, tuple[IPv4Network, ...]] = {}
+        for endpoint in self._feed.table:
+            pools[endpoint.tenant] = (*pools.get(endpoint.tenant, ()), IPv4Network(endpoint.address))
+        return render(fallback_of(self._policies(), pools, self._own), self._place)
+
+    async def _bring(self, intermediate: Intermediate, text: str) -> None:
+        if intermediate is not self._signed:
+            await self._end()
+            await deferToThread(files.sign_with, self._place, intermediate)
+            self._signed = intermediate
+        running = self._running
+        if text != self._text:
+            if running and not self._listening:
+                return  # it would die of the signal: at the next look
+            await deferToThread(files.install, self._place, text)
+            self._text = text
+            if running and self._child is not None:
+                self._child.reconfigure()
+        if not running:
+            self._child = SquidChild(self._line, self._ended)
+            self._child.start(self._reactor, self._place)
+
+    @property
+    def _running(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    @property
+    def _listening(self) -> bool:
+        """Whether Squid has come so far that it takes signals."""
+        return is_listening((self._place.port,))
+
+    async def _end(self) -> None:
+        if self._child is not None:
+            await self._child.stop()
+            self._child = None
+
+    def _ended(self) -> None:
+        self._not_before = self._reactor.seconds() + PAUSE
+
+    def _line(self, text: str) -> None:
+        line = accesslog.parse(text)
+        if line is None:
+            _log.warn("a line of squid that is no record: {text}", text=text[:200])
+            return
+        endpoint = next((e for e in self._feed.table if str(e.address) == line.source), None)
+        record = accesslog.record_of(line, endpoint, uuid4())
+        if record is None:
+            return
+        try:
+            self._audit.write(record)
+        except AuditUnavailable as error:
+            _log.error("a request of the fallback is not recorded: {error}", error=str(error))
