@@ -1,0 +1,115 @@
+"""How long one tenant waits while another floods, against how long it waits in quiet, in the same run.
+
+`make bench`. A container of one tenant asks for a page again and again, on a connection and with a look-up of
+its own each time; beside it a container of another tenant does nothing, or floods in one way. Rounds of quiet and
+of each flood alternate, so drift of the machine meets all alike. The flooder's limits are the defaults. Prints
+p50 and p99 and their ratios to quiet, and writes tests/bench/results/fairness.json.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+from tests.lab import cases, internet
+from tests.lab.appliance import Appliance
+from tests.lab.case import Image
+from tests.lab.containers import build_images, logs_of, run_hardened, start_hardened
+from tests.lab.internet import WWW
+from tests.lab.lab import Lab
+from tests.lab.namespaces import run
+
+ROUNDS = 3
+REQUESTS = 200
+PAUSE = 0.06  # with two questions a request, below what a container may ask the resolver
+GOAL = 2.0
+KINDS = ("quiet", "requests", "connections", "dns", "bytes")
+WORKING, FLOODING = "lab-acme", "lab-flood"
+FLOOD_SECONDS = 15
+LAB = Path(__file__).parents[1] / "lab"
+RESULTS = Path(__file__).with_name("results") / "fairness.json"
+
+
+def waited() -> list[float]:
+    """Milliseconds of each request of the working tenant. Raises `RuntimeError` when one was not answered."""
+    text = (LAB / "steady.py").read_text()
+    done = run_hardened(
+        WORKING, Image.PYTHON.value, ("python3", "-c", text, WWW.name, str(REQUESTS), str(PAUSE))
+    )
+    if done.status != 0:
+        raise RuntimeError(f"the working tenant's container failed: {done.text[-500:]}")
+    said = json.loads(done.text.splitlines()[-1])
+    if said["statuses"] != {"200": REQUESTS}:
+        raise RuntimeError(f"the working tenant lost answers: {said['statuses']}")
+    return [float(each) for each in said["milliseconds"]]
+
+
+def beside(kind: str) -> tuple[list[float], str]:
+    """The same beside a flood; with what the flooder got, on one line."""
+    if kind == "quiet":
+        return waited(), ""
+    text = (LAB / "flood.py").read_text()
+    command = ("python3", "-c", text, WWW.name, str(FLOOD_SECONDS), *[kind] * 3)
+    flooder = start_hardened(FLOODING, Image.PYTHON.value, command)
+    try:
+        return waited(), (logs_of(flooder).splitlines() or [""])[0]
+    finally:
+        run("docker", "rm", "-f", flooder, check=False)
+
+
+def percentile(values: list[float], part: float) -> float:
+    """The value that `part` of all do not exceed."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+def measure() -> dict[str, list[float]]:
+    """Milliseconds by kind, over all rounds."""
+    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for number in range(ROUNDS):
+        for kind in KINDS:
+            milliseconds, flooder = beside(kind)
+            found[kind] += milliseconds
+            print(f"round {number + 1} {kind}: p99 {percentile(milliseconds, 0.99):.1f} ms {flooder}")
+    return found
+
+
+def rows(found: dict[str, list[float]]) -> list[dict[str, object]]:
+    """One row a flood, as the results file holds it."""
+    quiet = found["quiet"]
+    return [
+        {
+            "name": f"p99 of one tenant while another floods {kind} / in quiet",
+            "ratio": round(percentile(values, 0.99) / percentile(quiet, 0.99), 3),
+            "goal": GOAL,
+            "direction": "down",
+            "requests": len(values),
+            "p99_ms": round(percentile(values, 0.99), 1),
+            "quiet_p99_ms": round(percentile(quiet, 0.99), 1),
+            "median_ms": round(statistics.median(values), 1),
+            "quiet_median_ms": round(statistics.median(quiet), 1),
+        }
+        for kind, values in found.items()
+        if kind != "quiet"
+    ]
+
+
+def main() -> int:
+    """Measure on the lab; 0 when it could be measured."""
+    build_images(print)
+    with Lab() as lab, Appliance(lab, cases.POLICIES) as appliance:
+        draft = internet.RUNTIME / f"{FLOODING}.yaml"
+        draft.write_text("profile: read-only-web\n")
+        appliance.egress("tenant", "add", FLOODING, "--policy", str(draft))
+        found = rows(measure())
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"rows": found}, indent=2) + "\n")
+    for row in found:
+        print(f"{row['name']}: ratio {row['ratio']} (goal {row['goal']}), {row['p99_ms']} ms against "
+              f"{row['quiet_p99_ms']} ms, {row['requests']} requests")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

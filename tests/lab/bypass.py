@@ -1,0 +1,78 @@
+"""The same stimuli past the appliance, inside the lab: what shows that every row of the table can fail.
+
+A namespace attached to the Internet directly, like the control, but counted as anybody else is: were the
+protection taken away, this is how a workload's packets would arrive.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.lab import internet
+from tests.lab.certificates import AUTHORITY
+from tests.lab.containers import Output
+from tests.lab.namespaces import inside, run
+
+NAME = f"{internet.PREFIX}bypass"
+LINK = f"{internet.PREFIX}byp"
+ADDRESS, PEER = "198.18.85.2", "198.18.85.1"
+ADDRESS_6, PEER_6 = "fd83:1ac::2", "fd83:1ac::1"
+EMBEDDED_DNS = "127.0.0.11"
+
+
+def create() -> None:
+    """Attach the namespace; it goes with the lab."""
+    run("ip", "netns", "add", NAME)
+    run(
+        "ip",
+        "-n",
+        internet.INTERNET,
+        "link",
+        "add",
+        LINK,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth0",
+        "netns",
+        NAME,
+    )
+    for namespace, link, address, address_6 in (
+        (internet.INTERNET, LINK, PEER, PEER_6),
+        (NAME, "eth0", ADDRESS, ADDRESS_6),
+    ):
+        run("ip", "-n", namespace, "addr", "add", f"{address}/30", "dev", link)
+        run("ip", "-n", namespace, "addr", "add", f"{address_6}/64", "dev", link, "nodad")
+        run("ip", "-n", namespace, "link", "set", link, "up")
+    run("ip", "-n", NAME, "link", "set", "lo", "up")
+    run("ip", "-n", NAME, "route", "add", "default", "via", PEER)
+    run("ip", "-n", NAME, "-6", "route", "add", "default", "via", PEER_6)
+    run(*inside(NAME, "sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0",
+                "net.ipv4.ping_group_range=0 2147483647"))  # fmt: skip
+    _resolver_file().write_text(f"nameserver {internet.DNS_SERVER}\n")
+
+
+def _resolver_file() -> Path:
+    return internet.STATE / "bypass-resolv.conf"
+
+
+def workload(_tenant: str, _image: str, command: Sequence[str]) -> Output:
+    """Run a stimulus with the host's own tools, no proxy, the lab's name server, the lab's authority trusted."""
+    script = 'mount --bind "$1" /etc/resolv.conf && rm -rf /tmp/c && shift && exec "$@"'
+    argv = [part.replace(EMBEDDED_DNS, internet.DNS_SERVER) for part in command]
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(internet.STATE),
+        "HTTP_PROXY": "",
+        "CURL_CA_BUNDLE": str(AUTHORITY),
+        "GIT_SSL_CAINFO": str(AUTHORITY),
+    }
+    done = subprocess.run(
+        inside(NAME, "unshare", "--mount", "sh", "-c", script, "sh", str(_resolver_file()), *argv),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=60, check=False,
+        env=environment, cwd=internet.STATE,
+    )  # fmt: skip
+    return Output(done.returncode, done.stdout)

@@ -1,0 +1,56 @@
+"""Debian systems made from signed packages for tests: once, then kept in one cache below `CACHE`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+CACHE = Path("/var/cache/egress-lab")
+# The archive's snapshot of a moving suite may be older than its index allows; signatures still count.
+_OPTIONS = (
+    "--quiet", "--variant=minbase",
+    '--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=APT::Install-Recommends "false"',
+    "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+)  # fmt: skip
+
+
+def host_suite() -> str:
+    """The release of this host."""
+    return platform.freedesktop_os_release()["VERSION_CODENAME"]
+
+
+def mirror() -> str:
+    """The Debian archive that this host itself installs from. Raises `RuntimeError` when it has none."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT) $(SITE)"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    for line in listed.splitlines():
+        uri, component, *_ = line.split()
+        if component == "main" and uri.rstrip("/").endswith("/debian"):
+            return uri
+    raise RuntimeError("no Debian archive among this host's apt sources; run: apt-get update")
+
+
+def system(name: str, suite: str, packages: str) -> Path:
+    """A Debian of `suite` with `packages` (commas between), as `CACHE/name`: an archive for *.tar, else a tree.
+
+    It is finished under a name of its own first, so that what is there is whole.
+    """
+    path = CACHE / name
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"new-{os.getpid()}-{path.name}")
+    try:
+        command = ["mmdebstrap", *_OPTIONS, f"--include={packages}", suite, str(draft), mirror()]
+        subprocess.run(command, check=True, timeout=600)
+        draft.rename(path)
+    finally:
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        draft.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,142 @@
+"""Who reached what: counted from the lab's records, apart for the control and for everybody else.
+
+A refusal is proved by two numbers: the control's count grew when the control tried (so the canary was alive) and
+the appliance's count did not when the workload tried.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.lab import canary, internet, nameserver, web, witness
+
+CONTROLS = frozenset({internet.CONTROL_ADDRESS, internet.CONTROL_ADDRESS_6})
+
+
+class Origin(Enum):
+    """Where a hit came from."""
+
+    CONTROL = "control"
+    APPLIANCE = "appliance"  # anybody but the control: through the gateway, past it, or with a forged source
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a log of JSON lines; none when it was never written."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as log:
+        for line in log:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+class Evidence(Protocol):
+    """Something that would be on record had the target been reached."""
+
+    def hits(self, origin: Origin) -> int:
+        """How often it was, so far."""
+        ...
+
+
+def _is(origin: Origin, *, control: bool) -> bool:
+    return control is (origin is Origin.CONTROL)
+
+
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """Packets that arrived in the Internet namespace; a field that is None matches all."""
+
+    address: str | None = None
+    protocol: str | None = None
+    port: int | None = None
+    version: int | None = None
+
+    def hits(self, origin: Origin) -> int:
+        return sum(
+            self._matches(line) and _is(origin, control=line["link"] == internet.CONTROL_LINK)
+            for line in lines(witness.LOG)
+        )
+
+    def _matches(self, line: dict[str, Any]) -> bool:
+        return (
+            self.address in {None, line["destination"]}
+            and self.protocol in {None, line["protocol"]}
+            and self.port in {None, line["port"]}
+            and self.version in {None, line["version"]}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """DNS queries for a name that left towards any server: seen as packets, and by the name server itself."""
+
+    name: str
+
+    def hits(self, origin: Origin) -> int:
+        labels = b"".join(bytes((len(label),)) + label.encode() for label in self.name.lower().split("."))
+        packets: int = sum(
+            line["port"] == 53
+            and labels in bytes.fromhex(line["payload"]).lower()
+            and _is(origin, control=line["link"] == internet.CONTROL_LINK)
+            for line in lines(witness.LOG)
+        )
+        return packets + sum(_is(origin, control=peer in CONTROLS) for peer in self._askers())
+
+    def _askers(self) -> Iterator[str]:
+        with nameserver.QUERY_LOG.open(encoding="utf-8", errors="replace") as log:
+            for line in log:
+                # dnsmasq with log-queries=extra writes at the end: query[TYPE] NAME from ADDRESS
+                words = line.split()
+                if (
+                    len(words) > 3
+                    and words[-4].startswith("query[")
+                    and words[-3].lower() == self.name.lower()
+                ):
+                    yield words[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """HTTP requests that a site of the lab answered."""
+
+    host: str
+    method: str | None = None
+    path: str | None = None
+
+    def hits(self, origin: Origin) -> int:
+        return sum(
+            line["server"] == self.host
+            and self.method in {None, line["method"]}
+            and self.path in {None, line["uri"].partition("?")[0]}
+            and _is(origin, control=line["from"] in CONTROLS)
+            for line in lines(web.ACCESS_LOG)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HostConnections:
+    """Connections to the canary on the host's own bridge address; the host itself is the control."""
+
+    address: str
+
+    def hits(self, origin: Origin) -> int:
+        return sum(
+            line["address"] == self.address and _is(origin, control=line["from"] == "127.0.0.1")
+            for line in lines(canary.HOST_LOG)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourConnections:
+    """Connections to another tenant's container, from its own record; the control asks from inside it."""
+
+    record: Callable[[], str]
+
+    def hits(self, origin: Origin) -> int:
+        records = [json.loads(line) for line in self.record().splitlines() if line.startswith("{")]
+        return sum(_is(origin, control=line["from"] == line["address"]) for line in records)

@@ -1,0 +1,156 @@
+"""The runner images' entry point against a stand-in for the gateway: what it sets, and how it fails."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.case import Image
+from tests.lab.containers import HARDENED, Output, address_of, build_images, run_hardened
+from tests.lab.demo import set_id_files
+from tests.lab.namespaces import run
+
+pytestmark = pytest.mark.system
+NETWORK = f"egl-entry-{os.getpid()}"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nc3RhbmQtaW4=\n-----END CERTIFICATE-----\n"
+GATEWAY = f"""
+import http.server
+class Gateway(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = {{"/.well-known/egress/ca.pem": {CERTIFICATE!r}}}.get(self.path, "")
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+http.server.HTTPServer(("0.0.0.0", 80), Gateway).serve_forever()
+"""
+VARIABLES = (
+    "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "PIP_CERT", "CURL_CA_BUNDLE",
+)  # fmt: skip
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def images() -> None:
+    build_images(lambda _line: None)
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[str]:
+    """An internal Docker network (no way out) with a stand-in gateway on it."""
+    run("docker", "network", "create", "--internal", NETWORK)
+    server = run(
+        "docker", "run", "-d", "--network", NETWORK, "--network-alias", "gateway.egress.internal", *HARDENED,
+        "--entrypoint", "python3", Image.PYTHON.value, "-c", GATEWAY,
+    ).strip()  # fmt: skip
+    try:
+        assert address_of(server)
+        yield NETWORK
+    finally:
+        run("docker", "rm", "-f", server, check=False)
+        run("docker", "network", "rm", NETWORK, check=False)
+
+
+def environment(output: Output) -> dict[str, str]:
+    assert output.status == 0, output.text
+    return dict(line.split("=", 1) for line in output.text.splitlines() if "=" in line)
+
+
+@pytest.mark.parametrize("image", [Image.PYTHON, Image.NODE])
+def test_every_tool_is_told_whom_to_trust_and_where_to_go(network: str, image: Image) -> None:
+    found = environment(run_hardened(network, image.value, ("env",)))
+    assert {name for name in VARIABLES if found.get(name, "").startswith("/tmp/")} == set(VARIABLES)
+    assert {found[name] for name in PROXIES} == {"http://gateway.egress.internal:3128"}
+    assert "gateway.egress.internal" in found["NO_PROXY"].split(",")
+
+
+def test_the_bundle_is_the_systems_and_ours(network: str) -> None:
+    script = "tail -n 3 $SSL_CERT_FILE; grep -c BEGIN $SSL_CERT_FILE; id -u; id -g; touch $HOME/writable && echo home"
+    output = run_hardened(network, Image.PYTHON.value, ("sh", "-c", script))
+    assert output.status == 0, output.text
+    *bundle_end, count, uid, gid, home = output.text.splitlines()
+    assert "\n".join(bundle_end) + "\n" == CERTIFICATE
+    assert int(count) > 50
+    assert (uid, gid, home) == ("1000", "1000", "home")
+
+
+def test_the_job_replaces_the_entry_point_and_its_status_is_the_jobs(network: str) -> None:
+    output = run_hardened(network, Image.PYTHON.value, ("sh", "-c", "echo pid $$; exit 41"))
+    assert (output.status, output.text) == (41, "pid 1\n")
+
+
+def test_another_runtime_directory(network: str) -> None:
+    options = ("--tmpfs", "/run/job:mode=1777", "--env", "EGRESS_RUNTIME=/run/job")
+    found = environment(run_hardened(network, Image.PYTHON.value, ("env",), *options))
+    assert found["SSL_CERT_FILE"] == "/run/job/egress-bundle.pem"
+
+
+def test_without_an_appliance_the_job_does_not_start() -> None:
+    output = run_hardened("none", Image.PYTHON.value, ("echo", "started"))
+    assert output.status == 78
+    assert "no default route" in output.text
+    assert "started" not in output.text
+
+
+def test_a_gateway_that_answers_nothing_is_named() -> None:
+    lonely = f"{NETWORK}-lonely"
+    run("docker", "network", "create", lonely)
+    try:
+        output = run_hardened(lonely, Image.PYTHON.value, ("echo", "started"))
+    finally:
+        run("docker", "network", "rm", lonely, check=False)
+    assert output.status == 78
+    assert re.search(r"cannot fetch the trust bundle from \d+\.\d+\.\d+\.1:", output.text)
+    assert "egress doctor" in output.text
+    assert "started\n" not in output.text
+
+
+def test_nowhere_to_write_is_said(network: str) -> None:
+    argv = (
+        "docker",
+        "run",
+        "--rm",
+        "--network",
+        network,
+        "--user",
+        "1000:1000",
+        "--read-only",
+        Image.PYTHON.value,
+        "true",
+    )
+    with pytest.raises(Exception, match="--tmpfs /tmp"):
+        run(*argv)
+
+
+@pytest.mark.parametrize("image", [Image.PYTHON, Image.NODE])
+def test_no_set_id_bit_anywhere(image: Image) -> None:
+    assert set_id_files(image.value) == ()
+
+
+def test_an_unchanged_image_is_not_built_again() -> None:
+    said: list[str] = []
+    build_images(said.append)
+    assert len(said) == 2
+    assert all(line.endswith("up to date") for line in said)
+
+
+def test_images_name_no_machine_and_no_secret() -> None:
+    script = "cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null; ls -A /home/runner /workspace"
+    argv = (
+        "docker",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--entrypoint",
+        "sh",
+        Image.PYTHON.value,
+        "-c",
+        script,
+    )
+    listing = run(*argv)
+    assert str(Path(__file__).resolve().parents[3]) not in listing

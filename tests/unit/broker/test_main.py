@@ -1,0 +1,115 @@
+"""appliance.broker.main: the real process, with a socket handed over as the launcher does it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from appliance import ipc
+from appliance.audit import place
+from appliance.audit.verify import verify
+from appliance.tls.authority import new_key, signing_request
+
+HAND_OVER = (
+    "import os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='control');"
+    "os.dup2(int(sys.argv[1]), 3, inheritable=True);"
+    "os.execv(sys.executable, [sys.executable, '-m', 'appliance.broker.main'])"
+)
+
+
+class Appliance:
+    """An instance's directories, and a broker process in them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.socket = root / "broker.sock"
+        self.settings = root / "egress.yaml"
+        self.settings.write_text(
+            f"instance: lab\nstate_dir: {root}\nlog_dir: {root}\nrun_dir: {root}\n"
+            f"uids: {{gateway: {os.getuid() or 64101}}}\n"
+        )
+        self.environment = {"EGRESS_SETTINGS": str(self.settings), "PATH": os.environ["PATH"]}
+
+    def start(self) -> subprocess.Popen[str]:
+        self.socket.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(self.socket))
+            listening.listen()
+            descriptor = listening.fileno()
+            return subprocess.Popen(
+                [sys.executable, "-c", HAND_OVER, str(descriptor)],
+                pass_fds=[descriptor], env=self.environment, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+
+    def ask(self, **message: object) -> ipc.Message:
+        return ipc.ask(str(self.socket), message, timeout=30)
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Iterator[Appliance]:
+    return Appliance(tmp_path)
+
+
+def end(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
+    process.send_signal(number)
+    return process.communicate(timeout=30)[1]
+
+
+def test_it_signs_records_and_ends_cleanly_and_starts_again_with_the_same_root(appliance: Appliance) -> None:
+    roots = set()
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = appliance.start()
+        csr = signing_request(new_key()).public_bytes(Encoding.PEM).decode()
+        answer = appliance.ask(op="sign-intermediate", csr=csr)
+        assert answer["ok"] is True
+        roots.add(x509.load_pem_x509_certificate(answer["root"].encode()))
+        assert appliance.ask(op="status")["ready"] is True
+        errors = end(process, number)
+        assert "Traceback" not in errors
+    assert process.returncode == 0
+    assert len(roots) == 1
+    report = verify(place.chain_files(appliance.root / "audit", "broker"))
+    assert (report.intact, report.records) == (True, 5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda a: (a.root / "ca" / "root.key").chmod(0o644), "run: chmod 600"),
+        (lambda a: a.settings.write_text("nonsense: true\n"), "nonsense"),
+        (lambda a: (a.root / "audit" / "broker" / "broker.jsonl").write_text("x\n" * 9), "egress log verify"),
+    ],
+    ids=["loose-key", "bad-settings", "damaged-audit"],
+)
+def test_what_is_wrong_is_one_message_and_exit_status_1(
+    appliance: Appliance, spoil: object, expected: str
+) -> None:
+    process = appliance.start()
+    assert appliance.ask(op="status")["ok"] is True
+    end(process)
+    spoil(appliance)  # type: ignore[operator]  # a function of the appliance
+    process = appliance.start()
+    errors = process.communicate(timeout=30)[1]
+    assert process.returncode == 1
+    assert expected in errors
+    assert errors.startswith("egress-broker: ")
+    assert "Traceback" not in errors
+
+
+def test_without_a_socket_it_says_what_starts_it(appliance: Appliance) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance.broker.main"],
+        env=appliance.environment, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "no control socket was passed" in done.stderr
+    assert not (appliance.root / "ca").exists()

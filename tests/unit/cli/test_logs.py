@@ -1,0 +1,102 @@
+"""`egress log`: each kind of record in one line that a person can use."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from appliance.audit.record import LifecycleRecord
+from appliance.audit.sink import Sink
+from appliance.cli.logs import line
+from appliance.settings import Settings
+from tests.unit.cli.typed import Egress, refused
+
+TIME = "2026-11-20T17:00:00.123456Z"
+ADMISSION: dict[str, Any] = {
+    "time": TIME, "kind": "admission", "process": "netd", "operation": "create", "tenant": "acme",
+    "container": "web", "image": "base", "user": None, "outcome": "denied", "reason": "memory",
+    "rule": "admission: memory", "detail": "egress: container on network acme needs --memory 512m",
+}  # fmt: skip
+REQUEST: dict[str, Any] = {
+    "time": TIME, "kind": "request", "tenant": "acme", "container": "c1", "method": "GET", "scheme": "https",
+    "host": "example.org", "port": 443, "path": "/a", "outcome": "allowed", "status": 200, "reason": "allowed-by-rule",
+    "rule": "acme.yaml:3", "detail": "one sentence",
+}  # fmt: skip
+
+
+def shown(**record: Any) -> str:
+    return click.unstyle(line(record))
+
+
+def test_an_admission_refusal_says_what_to_do() -> None:
+    assert shown(**ADMISSION) == (
+        "2026-11-20 17:00:00.123  denied   acme          create web  memory [admission: memory]  "
+        "egress: container on network acme needs --memory 512m"
+    )
+
+
+def test_without_a_name_the_image_is_shown() -> None:
+    assert "  create base  " in shown(**ADMISSION | {"container": None})
+
+
+def test_a_stopped_container_is_shown_by_its_id() -> None:
+    assert "  run c1  process-status" in shown(
+        **ADMISSION | {"operation": "run", "container": "c1", "reason": "process-status"}
+    )
+
+
+def test_a_request() -> None:
+    assert shown(**REQUEST) == (
+        "2026-11-20 17:00:00.123  allowed  acme          GET https://example.org/a  200  "
+        "allowed-by-rule [acme.yaml:3]"
+    )
+
+
+@pytest.mark.parametrize("field", ["container", "detail", "outcome", "tenant"])
+def test_no_word_of_a_caller_steers_the_terminal(field: str) -> None:
+    printed = line(ADMISSION | {field: "a\x1b[2J\r\u202eb"})
+    assert "\x1b[2J" not in printed
+    assert "\r" not in printed
+    assert "\u202e" not in printed
+
+
+def write(settings: Settings, *records: dict[str, Any]) -> None:
+    settings.audit_dir.mkdir(parents=True)
+    with contextlib.closing(Sink(settings.audit_dir, "gateway-0")) as sink:
+        for _ in records:
+            sink.write(LifecycleRecord(event="started"))
+
+
+def test_no_records_at_all(egress: Egress) -> None:
+    refused(egress("log"), "no audit records in", "egress up")
+
+
+def test_records_for_a_person_and_for_a_machine(egress: Egress, settings: Settings) -> None:
+    write(settings, {}, {})
+    assert len(egress("log").output.splitlines()) == 2
+    assert len(egress("log", "-n", "1").output.splitlines()) == 1
+    assert [json.loads(text)["event"] for text in egress("--json", "log").stdout.splitlines()] == [
+        "started"
+    ] * 2
+    assert "intact" in egress("log", "--verify").output
+
+
+def test_a_tenant_that_does_not_exist(egress: Egress, settings: Settings) -> None:
+    write(settings, {})
+    refused(egress("log", "--tenant", "nope"), "no tenant 'nope'")
+
+
+@pytest.mark.parametrize("option", [(), ("--verify",), ("-n", "3")])
+def test_a_directory_for_root_alone(
+    egress: Egress, settings: Settings, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...]
+) -> None:
+    def closed(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", closed)
+    refused(egress("log", *option), f"{settings.audit_dir}: Permission denied; run it as root")

@@ -1,0 +1,127 @@
+"""The command as a whole: options that are none, settings that are none, faults for people and machines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from appliance.cli import doctor, main
+from appliance.settings import Settings
+from tests.unit.cli.typed import Egress, refused
+
+COMMANDS = [
+    ("up",), ("down",), ("status",), ("doctor",), ("version",), ("completion",), ("log",), ("run",), ("shell",),
+    ("tenant", "add"), ("tenant", "list"), ("tenant", "show"), ("tenant", "rm"),
+    ("policy", "check"), ("policy", "explain"), ("policy", "schema"), ("policy", "reload"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_and_each_of_its_options(
+    egress: Egress, command: tuple[str, ...]
+) -> None:
+    result = egress(*command, "--help")
+    assert result.exit_code == 0
+    found: click.Command = main.cli
+    for word in command:
+        assert isinstance(found, click.Group)
+        found = found.commands[word]
+    assert found.help
+    for parameter in found.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{command}: {parameter.name} says nothing"
+
+
+def test_version_and_completion(egress: Egress) -> None:
+    assert egress("version").output.startswith("egress ")
+    assert set(json.loads(egress("--json", "version").stdout)) == {"version"}
+    assert egress("completion", "bash").output == 'eval "$(_EGRESS_COMPLETE=bash_source egress)"\n'
+    assert egress("completion", "fish").output == "_EGRESS_COMPLETE=fish_source egress | source\n"
+    assert json.loads(egress("--json", "completion", "zsh").stdout)["shell"] == "zsh"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("wokers: 2\n", ("egress.yaml:1:1", "wokers")),
+        ("workers: [\n", ("egress.yaml:2:1",)),
+        (b"\xff", ("egress.yaml:1:1", "not UTF-8")),
+    ],
+)
+def test_settings_that_cannot_be_used(tmp_path: Path, text: str | bytes, words: tuple[str, ...]) -> None:
+    file = tmp_path / "egress.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    refused(CliRunner().invoke(main.cli, ["--settings", str(file), "status"]), *words, code=2)
+
+
+def test_settings_that_are_not_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main.cli, ["--settings", str(tmp_path / "none.yaml"), "status"])
+    refused(result, "no such settings file; create it", code=2)
+
+
+@pytest.mark.parametrize(
+    "command", [("nosuch",), ("status", "--nosuch"), ("tenant",), ("tenant", "add"), ("log", "-n", "0")]
+)
+def test_a_line_that_is_no_command(egress: Egress, command: tuple[str, ...]) -> None:
+    assert egress(*command).exit_code == 2
+    document = json.loads(egress("--json", *command).stdout)
+    assert document["exit_code"] == 2
+    assert len(document["error"].splitlines()) == 1
+
+
+def test_a_failure_is_a_document_for_a_machine(egress: Egress) -> None:
+    result = egress("--json", "tenant", "show", "nope")
+    document = json.loads(result.stdout)
+    assert result.exit_code == document["exit_code"] == 1
+    assert "no tenant 'nope'" in document["error"]
+    refused(result, document["error"])
+
+
+ODD = [b"\xff\xfe", b"[/red]", b"../../etc/passwd", b"a\nb", b"-", b"", b"x" * 5000, b"/", b"/dev/zero",
+       b"http://[::1", b"http://a\tb/"]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ODD, ids=lambda word: repr(word[:12]))
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("tenant", "add", "n1", "--no-network", "--policy"), ("tenant", "show"), ("policy", "check"),
+        ("policy", "explain", "--tenant", "good", "GET"), ("policy", "explain", "--tenant", "good"),
+        ("log", "--tenant"), ("run", "--tenant"), ("completion",), ("--settings",),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_whatever_is_typed_ends_in_a_message(
+    egress: Egress, settings: Settings, tenant: Callable[..., Path], command: tuple[str, ...], word: bytes
+) -> None:
+    tenant("good")
+    result = egress("--json", *command, os.fsdecode(word))
+    assert isinstance(result.exception, SystemExit), result.exc_info
+    assert result.exit_code in (1, 2)
+    assert isinstance(json.loads(result.stdout), dict)
+    assert "internal fault" not in result.stderr
+    assert [file.name for file in settings.tenants_dir.iterdir()] == ["good.yaml"]
+
+
+def test_a_bug_of_ours_is_no_traceback(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_settings: object) -> list[object]:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(doctor, "running", broken)
+    refused(egress("doctor"), "internal fault (IndexError", code=70)
+
+
+def test_a_reader_that_left_is_no_failure(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_args: object, **_kw: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(main.click, "echo", gone)
+    result = egress("version")
+    assert result.exit_code == 1
+    assert result.output == ""

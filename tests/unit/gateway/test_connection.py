@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from appliance.gateway.connection import Connection, Connections
+from appliance.gateway.limits import Limits
+from appliance.limits.store import LedgerUnavailable
+from appliance.limits.window import SECOND
+from appliance.links import link_mark
+
+from .support import CONTAINER, Wire, limited, worker
+
+
+def connected(shared, peer=(str(CONTAINER), 40000)) -> Connection:
+    connection = Connections(shared).buildProtocol(None)
+    connection.makeConnection(Wire(peer))
+    return connection
+
+
+def test_an_unknown_source_hears_nothing() -> None:
+    shared = worker()
+    connection = connected(shared, ("172.18.0.99", 1))
+    connection.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+    connection.connectionLost()
+    assert connection.transport.aborted
+    assert connection.transport.value() == b""
+    assert shared.audit.reasons == ["source-unknown"]
+    assert shared.connections == 0
+
+
+def test_a_connection_of_an_earlier_holder_of_the_address_is_a_strangers() -> None:
+    """It waited to be accepted while its container went and another tenant's got the address (attack A11)."""
+    shared = worker()
+    connection = Connections(shared).buildProtocol(None)
+    wire = Wire((str(CONTAINER), 40000))
+    wire.handle.mark = link_mark("the container before")
+    connection.makeConnection(wire)
+    assert wire.aborted
+    assert shared.audit.reasons == ["source-unknown"]
+
+
+def test_a_connection_that_was_reset_before_it_was_accepted() -> None:
+    connection = Connection(worker())
+    wire = Wire()
+    wire.handle.getpeername = lambda: (_ for _ in ()).throw(OSError(107, "not connected"))
+    connection.makeConnection(wire)
+    assert wire.aborted
+
+
+def test_too_many_connections_are_told_so_and_do_not_count() -> None:
+    shared = worker(policy=limited("container", connections=1))
+    first = connected(shared)
+    second = connected(shared)
+    page = second.transport.value()
+    assert page.startswith(b"HTTP/1.1 429 ")
+    assert b"\r\nRetry-After: 1\r\n" in page
+    assert second.transport.half_closed
+    assert shared.audit.reasons == ["connections-exceeded"]
+    assert shared.audit.records[0].rule == "limits.container.connections"
+    second.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+    second.connectionLost()
+    assert shared.connections == 1
+    first.connectionLost()
+    assert connected(shared).transport.value() == b""
+
+
+def test_few_of_those_turned_away_are_waited_for() -> None:
+    shared = worker(policy=limited("container", connections=1), limits=Limits(turned_away=1))
+    connected(shared)
+    assert connected(shared).transport.half_closed
+    flood = connected(shared)
+    assert flood.transport.aborted
+    assert shared.connections == 2
+
+
+def test_a_flood_is_counted_and_neither_told_nor_recorded_one_by_one_f7() -> None:
+    now = [5 * SECOND]
+    shared = worker(
+        policy=limited("container", connections=1),
+        limits=Limits(told_per_second=3),
+        nanoseconds=lambda: now[0],
+    )
+    connected(shared)
+    flood = [connected(shared) for _ in range(50)]
+    assert [connection.transport.aborted for connection in flood] == [False] * 3 + [True] * 47
+    assert shared.audit.reasons == ["connections-exceeded"] * 3
+    assert shared.budget.tallies["e1"].throttled == 50
+    now[0] += 2 * SECOND
+    connected(shared)
+    assert "47 more connections were reset without a record" in shared.audit.records[-1].detail
+
+
+def test_the_worker_has_a_bound_of_its_own() -> None:
+    shared = worker(limits=Limits(connections=1))
+    connected(shared)
+    assert connected(shared).transport.value().startswith(b"HTTP/1.1 503 ")
+    assert shared.audit.reasons == ["too-many-connections"]
+
+
+def test_what_cannot_be_counted_is_not_admitted() -> None:
+    def full(_tenant):
+        raise LedgerUnavailable("no space left")
+
+    shared = worker(ledger=full)
+    assert connected(shared).transport.value().startswith(b"HTTP/1.1 503 ")
+    assert shared.audit.reasons == ["limits-unavailable"]
+
+
+def test_a_bug_of_ours_shuts_the_connection_and_is_recorded(monkeypatch) -> None:
+    shared = worker()
+    monkeypatch.setattr("appliance.gateway.judging.origin_of", lambda *_: 1 / 0)
+    logged: list = []
+    monkeypatch.setattr("appliance.gateway.connection._log.failure", lambda *a, **k: logged.append(a))
+    connection = connected(shared)
+    connection.dataReceived(b"GET / HTTP/1.1\r\nHost: site.net\r\n\r\n")
+    assert connection.transport.aborted
+    assert shared.audit.reasons == ["internal-error"]
+    assert logged
+
+
+def test_a_deadline_that_fails_shuts_the_connection(monkeypatch) -> None:
+    shared = worker()
+    monkeypatch.setattr("appliance.gateway.connection._log.failure", lambda *a, **k: None)
+    connection = connected(shared)
+    connection._stage.deadline_passed = lambda: 1 / 0
+    connection.deadline_passed()
+    assert connection.transport.aborted

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+
+from appliance.gateway.deadlines import NEVER, SWEEP_SECONDS, Deadlines
+
+
+class Timed:
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.passed = 0
+
+    def deadline_passed(self) -> None:
+        assert self.deadline == NEVER
+        self.passed += 1
+
+
+def test_what_is_due_is_told_once() -> None:
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    deadlines.start()
+    soon, later, gone = Timed(1.5), Timed(100.0), Timed(1.5)
+    for timed in (soon, later, gone):
+        deadlines.watch(timed)
+    deadlines.forget(gone)
+    clock.pump([SWEEP_SECONDS] * 5)
+    assert (soon.passed, later.passed, gone.passed) == (1, 0, 0)
+    deadlines.stop()
+    clock.pump([SWEEP_SECONDS] * 200)
+    assert later.passed == 0
+
+
+def test_one_that_leaves_while_another_is_told_does_no_harm() -> None:
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    deadlines.start()
+    first, second = Timed(0.5), Timed(0.5)
+    first.deadline_passed = lambda: deadlines.forget(second)
+    deadlines.watch(first)
+    deadlines.watch(second)
+    clock.advance(SWEEP_SECONDS)
+    clock.advance(SWEEP_SECONDS)

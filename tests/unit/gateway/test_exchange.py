@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from appliance.audit.record import Outcome
+from appliance.gateway import refusals
+from appliance.gateway.exchange import Exchange
+from appliance.gateway.origin import Origin
+from appliance.policy.verdict import RequestFacts
+
+from .support import PUBLIC, SITE, plain, request, web_policy
+
+
+def exchange(*arguments) -> Exchange:
+    return Exchange("id-1", request(*arguments), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "lines", "may"),
+    [
+        ("GET", (), True),
+        ("HEAD", (), True),
+        ("POST", (), False),
+        ("DELETE", (), False),
+        ("GET", ("Content-Length: 1",), False),
+        ("GET", ("Transfer-Encoding: chunked",), False),
+    ],
+)
+def test_only_what_does_no_harm_twice_is_repeated(method, lines, may) -> None:
+    found = exchange("/", "site.net", method, *lines)
+    assert found.may_be_repeated is may
+    found.retried = True
+    assert not found.may_be_repeated
+
+
+def test_a_record_of_a_refusal_names_the_keys_of_the_query_and_no_value() -> None:
+    found = exchange("/a/b?token=secret&x=1")
+    found.status = 403
+    record = found.record(plain(), 1.5, refusals.UPGRADE)
+    assert (record.path, record.query_keys) == ("/a/b", ("token", "x"))
+    assert "secret" not in str(record)
+    assert (record.outcome, record.reason, record.status) == (Outcome.DENIED, "upgrade-not-allowed", 403)
+    assert (record.tenant, record.endpoint, record.container, record.run) == ("acme", "e1", "c1", None)
+
+
+def test_whether_a_newer_policy_would_allow_it_too_g5() -> None:
+    found = exchange()
+    policy = web_policy()
+    assert not found.still_allowed(policy)
+    found.origin = Origin("http", SITE, 80)
+    found.facts = RequestFacts("GET", "http", SITE, 80)
+    assert found.still_allowed(policy)
+    found.address = PUBLIC
+    assert found.still_allowed(policy)
+    from ipaddress import IPv4Address
+
+    found.address = IPv4Address("10.0.0.1")
+    assert not found.still_allowed(policy)
+    found.address = None
+    found.facts = RequestFacts("POST", "http", SITE, 80)
+    assert not found.still_allowed(policy)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.internet.task import Clock
+
+from appliance.gateway.deadlines import NEVER, Deadlines
+from appliance.gateway.limits import Limits
+from appliance.gateway.pool import Key, Pool
+from appliance.names import HostName
+
+from .support import OTHER_PUBLIC, PUBLIC, SITE
+
+KEY = Key("acme", secure=False, host=SITE, port=80)
+
+
+class Resting:
+    def __init__(self, key=KEY, address=PUBLIC) -> None:
+        self.key, self.address = key, address
+        self.deadline = NEVER
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def pool(**limits) -> Pool:
+    return Pool(Limits(**limits), Deadlines(Clock()))
+
+
+def test_what_rested_is_used_again_once() -> None:
+    resting = Resting()
+    idle = pool()
+    idle.put(resting)
+    assert resting.deadline == 30.0
+    assert idle.take(KEY, (PUBLIC,)) is resting
+    assert resting.deadline == NEVER
+    assert idle.take(KEY, (PUBLIC,)) is None
+    assert len(idle) == 0
+
+
+def test_every_part_of_the_key_and_the_address_must_be_equal_e20() -> None:
+    idle = pool()
+    idle.put(Resting())
+    for other in (
+        replace(KEY, tenant="beta"), replace(KEY, secure=True), replace(KEY, host=HostName("other.net")), replace(KEY, port=81),
+    ):  # fmt: skip
+        assert idle.take(other, (PUBLIC,)) is None
+    assert idle.take(KEY, (OTHER_PUBLIC,)) is None
+    assert idle.take(KEY, (OTHER_PUBLIC, PUBLIC)) is not None
+
+
+def test_the_pool_is_bounded_for_each_key_and_in_all() -> None:
+    idle = pool(pooled_per_target=1, pooled=2)
+    first, second, third, fourth = (
+        Resting(), Resting(), Resting(replace(KEY, port=81)), Resting(replace(KEY, port=82)),
+    )  # fmt: skip
+    for resting in (first, second, third, fourth):
+        idle.put(resting)
+    assert [r.aborted for r in (first, second, third, fourth)] == [False, True, False, True]
+
+
+def test_what_is_gone_is_not_given_out() -> None:
+    idle, resting = pool(), Resting()
+    idle.put(resting)
+    idle.remove(resting)
+    idle.remove(resting)
+    assert len(idle) == 0
+    assert idle.take(KEY, (PUBLIC,)) is None
+
+
+def test_closing_ends_all() -> None:
+    idle, resting = pool(), Resting()
+    idle.put(resting)
+    idle.close()
+    assert resting.aborted

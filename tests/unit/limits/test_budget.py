@@ -1,0 +1,187 @@
+"""Connections, requests and bytes against their limits (F4): typed, fair, and nothing charged for a refusal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from appliance.limits.budget import Budget, Caller, Exceeded, Flow, Measure, Scope
+from appliance.limits.ledger import Ledger, Sheet
+from appliance.limits.window import SECOND
+from appliance.policy.limits import ScopeLimits, TenantLimits
+
+WIDE = ScopeLimits(10**6, 10**6, 10**6, 10**12, 10**12)
+LIMITS = TenantLimits(WIDE, WIDE, WIDE, window_seconds=60)
+
+
+class Bench:
+    """A budget with a clock of its own, and callers under limits."""
+
+    def __init__(self, limits: TenantLimits = LIMITS) -> None:
+        self.now = 100 * SECOND
+        self.limits = limits
+        self.ledgers: dict[str, Ledger] = {}
+        self.budget = Budget(lambda tenant: self.ledgers.setdefault(tenant, Ledger()), lambda: self.now)
+
+    def caller(self, endpoint: str = "e1", tenant: str = "acme") -> Caller:
+        return Caller(endpoint, tenant, self.limits)
+
+    def flow(self, destination: str = "a.net:443", endpoint: str = "e1") -> Flow:
+        flow = self.budget.flow(self.caller(endpoint), destination)
+        assert isinstance(flow, Flow)
+        return flow
+
+
+def narrowed(scope: str, **bounds: int) -> TenantLimits:
+    return replace(LIMITS, **{scope: replace(WIDE, **bounds)})
+
+
+def test_connections_of_a_container_are_bounded_and_come_back() -> None:
+    bench = Bench(narrowed("container", connections=2))
+    assert [bench.budget.connect(bench.caller()) for _ in range(2)] == [None, None]
+    exceeded = bench.budget.connect(bench.caller())
+    assert exceeded == Exceeded(Scope.CONTAINER, Measure.CONNECTIONS, 2, 1)
+    assert exceeded.reason == "connections-exceeded"
+    assert exceeded.path == "limits.container.connections"
+    assert bench.budget.connect(bench.caller("e2")) is None
+    bench.budget.disconnect("e1", "acme")
+    assert bench.budget.connect(bench.caller()) is None
+
+
+def test_connections_of_a_tenant_are_bounded_over_its_containers_and_no_other_tenant_feels_it() -> None:
+    bench = Bench(narrowed("tenant", connections=3))
+    found = [bench.budget.connect(bench.caller(f"e{n}")) for n in range(4)]
+    assert found[:3] == [None] * 3
+    assert found[3] is not None
+    assert found[3].scope is Scope.TENANT
+    assert bench.budget.connect(bench.caller("o1", "other")) is None
+
+
+def test_new_connections_a_second() -> None:
+    bench = Bench(narrowed("container", new_connections_per_second=5))
+    for _ in range(5):
+        assert bench.budget.connect(bench.caller()) is None
+        bench.budget.disconnect("e1", "acme")
+    exceeded = bench.budget.connect(bench.caller())
+    assert exceeded is not None
+    assert exceeded.reason == "new-connections-per-second-exceeded"
+    bench.now += exceeded.retry_after * SECOND
+    assert bench.budget.connect(bench.caller()) is None
+
+
+@pytest.mark.parametrize("scope", ["container", "tenant"])
+def test_requests_a_second(scope: str) -> None:
+    bench = Bench(narrowed(scope, requests_per_second=10))
+    assert [bench.budget.request(bench.caller()) for _ in range(10)] == [None] * 10
+    exceeded = bench.budget.request(bench.caller())
+    assert exceeded is not None
+    assert (exceeded.scope, exceeded.reason) == (scope, "requests-per-second-exceeded")
+    assert 1 <= exceeded.retry_after <= 2
+    bench.now += exceeded.retry_after * SECOND
+    assert bench.budget.request(bench.caller()) is None
+
+
+def test_what_is_refused_uses_up_nothing() -> None:
+    """Or a container over its own limit would use up its tenant's."""
+    bench = Bench(
+        replace(
+            narrowed("container", requests_per_second=1, new_connections_per_second=1),
+            tenant=replace(WIDE, requests_per_second=3, new_connections_per_second=3),
+        )
+    )
+    for _ in range(50):
+        bench.budget.request(bench.caller())
+        bench.budget.connect(bench.caller())
+    for name in ("e2", "e3"):
+        assert bench.budget.request(bench.caller(name)) is None
+        assert bench.budget.connect(bench.caller(name)) is None
+
+
+def test_a_destination_has_bounds_of_its_own() -> None:
+    bench = Bench(narrowed("destination", connections=1, requests_per_second=2))
+    flow = bench.flow()
+    exceeded = bench.budget.flow(bench.caller("e2"), "a.net:443")
+    assert exceeded == Exceeded(Scope.DESTINATION, Measure.CONNECTIONS, 1, 1)
+    assert isinstance(bench.budget.flow(bench.caller("e2"), "b.net:443"), Flow)
+    flow.close()
+    flow.close()
+    bench.flow().close()
+    exceeded = bench.budget.flow(bench.caller(), "a.net:443")
+    assert isinstance(exceeded, Exceeded)
+    assert exceeded.measure is Measure.REQUESTS
+
+
+def test_dials_to_a_destination_are_bounded() -> None:
+    bench = Bench(narrowed("destination", new_connections_per_second=2))
+    assert [bench.budget.dial(bench.caller(), "a.net:443") for _ in range(2)] == [None, None]
+    exceeded = bench.budget.dial(bench.caller(), "a.net:443")
+    assert exceeded is not None
+    assert exceeded.path == "limits.destination.new_connections_per_second"
+    assert bench.budget.dial(bench.caller(), "b.net:443") is None
+
+
+@pytest.mark.parametrize("scope", ["container", "tenant", "destination"])
+@pytest.mark.parametrize("measure", ["bytes_out", "bytes_in"])
+def test_bytes_cut_a_flow_and_refuse_the_next_until_the_window_has_moved(scope: str, measure: str) -> None:
+    bench = Bench(narrowed(scope, **{measure: 1000}))
+    flow = bench.flow()
+    charge = flow.sent if measure == "bytes_out" else flow.received
+    assert charge(1000) is None
+    exceeded = charge(1)
+    assert exceeded is not None
+    assert (exceeded.scope, exceeded.measure, exceeded.limit) == (scope, measure, 1000)
+    assert exceeded.reason == f"{measure.replace('_', '-')}-exceeded"
+    assert 1 <= exceeded.retry_after <= 120
+    flow.close()
+    if scope == "destination":
+        refused = bench.budget.flow(bench.caller(), "a.net:443")
+    else:
+        refused = bench.budget.request(bench.caller())
+    assert isinstance(refused, Exceeded)
+    assert refused.measure == measure
+    bench.now += refused.retry_after * SECOND
+    assert bench.budget.request(bench.caller()) is None
+    bench.flow().close()
+
+
+def test_a_tenants_bytes_are_counted_over_workers() -> None:
+    limits = narrowed("tenant", bytes_out=1000)
+    sheets = Sheet(), Sheet()
+    now = 100 * SECOND
+    one = Budget(lambda _: Ledger(sheets[0], [sheets[1]]), lambda: now)
+    other = Budget(lambda _: Ledger(sheets[1], [sheets[0]]), lambda: now)
+    flow = one.flow(Caller("e1", "acme", limits), "a.net:443")
+    assert isinstance(flow, Flow)
+    flow.sent(1000)
+    refused = other.request(Caller("e2", "acme", limits))
+    assert refused is not None
+    assert refused.path == "limits.tenant.bytes_out"
+
+
+def test_the_tally_of_a_container_that_left_stays_with_its_tenant() -> None:
+    bench = Bench(narrowed("container", requests_per_second=2))
+    for _ in range(3):
+        bench.budget.request(bench.caller())
+    bench.flow().received(7)
+    bench.budget.denied("e1")
+    tally = bench.budget.tallies["e1"]
+    assert (tally.requests, tally.throttled, tally.denied, tally.bytes_in) == (3, 1, 1, 7)
+    assert bench.budget.rate(tally) == 2
+    bench.budget.forget("e1")
+    bench.budget.forget("e1")
+    bench.budget.denied("e1")
+    bench.budget.disconnect("e1", "acme")
+    assert bench.budget.tallies == {}
+    gone = bench.budget.departed["acme"]
+    assert (gone.requests, gone.throttled, gone.denied, gone.bytes_in) == (3, 1, 1, 7)
+
+
+def test_a_ledger_that_cannot_be_opened_admits_nothing() -> None:
+    def closed(_tenant: str) -> Ledger:
+        raise OSError("no space")
+
+    budget = Budget(closed, lambda: 0)
+    for ask in (budget.connect, budget.request, lambda caller: budget.flow(caller, "a.net:443")):
+        with pytest.raises(OSError, match="no space"):
+            ask(Caller("e1", "acme", LIMITS))

@@ -1,0 +1,80 @@
+"""What is kept of a refused call, and what is not (issue 2)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+from driver_fakes import ENDPOINT, NET
+from requests_to_docker import create
+
+from appliance.audit.record import Outcome
+from netns.driver.admission import Refused
+from netns.driver.admission_records import of_call, of_stop
+from netns.driver.messages import AuthorizationRequest
+from netns.plumbing import Attachment
+
+REFUSED = Refused(("user", "memory"), "egress: needs --user and --memory", "acme")
+
+
+def message(target: str, body: dict[str, Any] | bytes = b"") -> AuthorizationRequest:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return AuthorizationRequest.model_construct(
+        RequestMethod="POST", RequestUri=target, RequestBody=raw, User=""
+    )
+
+
+def test_a_create_call() -> None:
+    body = create(User="0", Env=["TOKEN=secret"])
+    record = of_call(message("/v1.41/containers/create?platform=&name=web", body), REFUSED)
+    assert asdict(record) == {
+        "operation": "create",
+        "tenant": "acme",
+        "container": "web",
+        "image": "base",
+        "user": "0",
+        "outcome": Outcome.DENIED,
+        "reason": "user",
+        "rule": "admission: user, memory",
+        "detail": "egress: needs --user and --memory",
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "operation", "container", "user"),
+    [
+        ("/containers/c1/start", b"", "start", "c1", None),
+        ("/containers/c1/exec", {"User": "root"}, "exec create", "c1", "root"),
+        ("/exec/e1/start", {}, "exec start", None, None),
+        ("/containers/c1/update", {}, "update", "c1", None),
+        ("/networks/acme/connect", {"Container": "c1"}, "network connect", "c1", None),
+        ("/build?networkmode=acme", b"\x1f\x8b", "build", None, None),
+    ],
+)
+def test_other_calls(
+    target: str, body: dict[str, Any] | bytes, operation: str, container: str | None, user: str | None
+) -> None:
+    record = of_call(message(target, body), REFUSED)
+    assert (record.operation, record.container, record.user, record.image) == (
+        operation, container, user, None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"User":1,"Image":{}}', b'{"User":"a","user":"b"}'])
+def test_a_call_that_cannot_be_read_is_still_recorded(body: bytes) -> None:
+    record = of_call(message("/containers/create", body), Refused(("unclear",), "egress: no"))
+    assert (record.tenant, record.container, record.image, record.user) == (None, None, None, None)
+    assert record.reason == "unclear"
+    assert of_call(message("/containers//create"), REFUSED).operation == "other"
+
+
+def test_a_stopped_container() -> None:
+    link = Attachment(ENDPOINT, NET, "acme", IPv4Address("172.20.0.2"), "02:42:ac:14:00:02")
+    record = of_stop(link, "c1", "process-status", "Uid is 0 0 0 0 (root)")
+    assert (record.operation, record.tenant, record.container) == ("run", "acme", "c1")
+    assert (record.outcome, record.reason) == (Outcome.DENIED, "process-status")
+    assert record.detail == "stopped at 172.20.0.2: Uid is 0 0 0 0 (root)"
+    assert of_stop(link, "", "not-sealed", "x").container is None

@@ -1,0 +1,55 @@
+"""Refusals and stops reach netd's own chain; a full disk is told, and changes no refusal."""
+
+from __future__ import annotations
+
+import errno
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from driver_fakes import ENDPOINT, NET
+
+from appliance.audit import place
+from appliance.audit.read import Selection, records
+from appliance.audit.sink import Sink
+from appliance.audit.verify import verify
+from netns.driver.admission import Refused
+from netns.driver.journal import Journal
+from netns.driver.messages import AuthorizationRequest
+from netns.plumbing import Attachment
+
+LINK = Attachment(ENDPOINT, NET, "acme", IPv4Address("172.20.0.2"), "02:42:ac:14:00:02")
+CALL = AuthorizationRequest(RequestMethod="POST", RequestUri="/containers/x/start")
+
+
+def full(descriptor: int, offset: int, length: int) -> None:
+    raise OSError(errno.ENOSPC, "full")
+
+
+def test_records_are_chained_and_denied(tmp_path: Path) -> None:
+    journal = Journal(Sink(tmp_path, "netd"))
+    assert journal.unrecordable() == ""
+    journal.refused(CALL, Refused(("memory",), "egress: no", "acme"))
+    journal.stopped(LINK, "c1", "process-status", "root")
+    found = list(records(tmp_path, Selection(tenant="acme", refused=True)))
+    assert [(r["kind"], r["process"], r["operation"], r["reason"]) for r in found] == [
+        ("admission", "netd", "start", "memory"),
+        ("admission", "netd", "run", "process-status"),
+    ]
+    report = verify(place.chain_files(tmp_path, "netd"))
+    assert report.intact
+    assert report.records == 2, "asking whether there is room writes nothing"
+
+
+def test_a_repaired_seal_is_on_record(tmp_path: Path) -> None:
+    Journal(Sink(tmp_path, "netd")).resealed(LINK)
+    (record,) = records(tmp_path, Selection(tenant="acme"))
+    assert (record["event"], record["reason"]) == ("repaired", "drift")
+    assert record["subject"] == f"seal of endpoint {ENDPOINT[:12]}"
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    journal = Journal(Sink(tmp_path, "netd", reserve=full))
+    assert journal.unrecordable().startswith("audit-unavailable: ")
+    assert "no space left for audit records" in journal.unrecordable()
+    journal.refused(CALL, Refused(("memory",), "egress: no"))
+    assert list(records(tmp_path)) == []

@@ -1,0 +1,43 @@
+"""Docker's JSON, read strictly where we use it."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from netns.driver.messages import AuthorizationRequest, CreateEndpoint, CreateNetwork
+
+
+def test_go_writes_null_for_an_empty_map_or_slice() -> None:
+    text = '{"NetworkID":"n","Options":null,"IPv4Data":null,"IPv6Data":null}'
+    assert CreateNetwork.model_validate_json(text) == CreateNetwork(NetworkID="n")
+
+
+def test_interface_may_be_null() -> None:
+    text = '{"NetworkID":"n","EndpointID":"e","Interface":null}'
+    assert CreateEndpoint.model_validate_json(text).Interface is None
+
+
+@pytest.mark.parametrize("identifier", ["", "../x", "A", "a" * 65, "a b"])
+def test_ids_are_ids(identifier: str) -> None:
+    with pytest.raises(ValidationError):
+        CreateNetwork.model_validate({"NetworkID": identifier})
+
+
+def test_the_body_of_the_judged_call_is_base64() -> None:
+    text = json.dumps({"RequestUri": "/x", "RequestBody": base64.b64encode(b"\x00{}").decode()})
+    assert AuthorizationRequest.model_validate_json(text).RequestBody == b"\x00{}"
+
+
+@pytest.mark.parametrize("body", ["***", 5, ["x"]])
+def test_a_body_that_is_no_base64_is_an_error(body: object) -> None:
+    with pytest.raises(ValidationError):
+        AuthorizationRequest.model_validate({"RequestBody": body})
+
+
+@pytest.mark.parametrize("text", ["{}", '{"RequestBody":null}'])
+def test_no_body_is_empty(text: str) -> None:
+    assert AuthorizationRequest.model_validate_json(text).RequestBody == b""

@@ -1,0 +1,138 @@
+"""A container's way on and off the network, with a recorded kernel."""
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+
+from netns.feed import RETURN_WITHIN, WITHIN, Feed, Role
+from netns.kernel import Converged, Live
+from netns.plumbing import Attachment, Network, PlumbingError
+from netns.wiring import KernelPlumbing, entry
+
+NETWORK = Network("a" * 64, "acme", IPv4Network("172.31.0.0/24"), IPv4Address("172.31.0.1"))
+ATTACHMENT = Attachment("b" * 64, NETWORK.id, "acme", IPv4Address("172.31.0.2"), "02:42:ac:1f:00:02")
+LIVE = Live(ATTACHMENT, "t-bbbbbbbbbbbb", 7)
+
+
+class RecordedKernel:
+    def __init__(self):
+        self.networks = (NETWORK,)
+        self.links = ()
+        self.done = []
+        self.vanished = ()
+
+    def start(self):
+        self.links = (LIVE,)
+        return Converged((), ())
+
+    def converge(self):
+        return Converged((), self.vanished)
+
+    def attach(self, attachment):
+        self.done.append(("attach", attachment.endpoint))
+        self.links = (LIVE,)
+        return LIVE
+
+    def detach(self, endpoint):
+        self.done.append(("detach", endpoint))
+        self.links = ()
+        return True
+
+    def describe(self, endpoint, container, name, run):
+        return None
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def kernel():
+    return RecordedKernel()
+
+
+@pytest.fixture
+def feed(clock):
+    return Feed(clock, {})  # nobody needs to know
+
+
+@pytest.fixture
+def strict(clock):
+    return Feed(clock, {"resolver": Role(64102)})
+
+
+def plumbing(kernel, feed):
+    return KernelPlumbing(kernel, feed, maybeDeferred)
+
+
+def outcome(coroutine):
+    results = []
+    waiting = Deferred.fromCoroutine(coroutine)
+    waiting.addCallbacks(results.append, lambda failure: results.append(failure.value))
+    return waiting, results
+
+
+def test_join_gets_the_containers_end_and_the_gateway(kernel, feed):
+    _, (attached,) = outcome(plumbing(kernel, feed).attach(ATTACHMENT))
+    assert (attached.interface, attached.prefix) == ("c-bbbbbbbbbbbb", "eth")
+    assert attached.gateway == NETWORK.gateway
+
+
+def test_a_container_that_not_everybody_knows_gets_no_network(kernel, strict, clock):
+    _, results = outcome(plumbing(kernel, strict).attach(ATTACHMENT))
+    assert results == []
+    clock.pump([WITHIN, RETURN_WITHIN])
+    (error,) = results
+    assert isinstance(error, PlumbingError)
+    assert "no resolver is running" in str(error)
+    assert kernel.done == [("attach", ATTACHMENT.endpoint), ("detach", ATTACHMENT.endpoint)]
+    assert strict.publish(removed=[ATTACHMENT.endpoint]) == strict.generation  # it is out of the feed already
+
+
+def test_a_join_that_is_given_up_is_rolled_back(kernel, strict):
+    waiting, results = outcome(plumbing(kernel, strict).attach(ATTACHMENT))
+    waiting.cancel()
+    assert len(results) == 1
+    assert kernel.done[-1] == ("detach", ATTACHMENT.endpoint)
+
+
+def test_leave_does_not_wait_for_who_is_absent(kernel, strict):
+    target = plumbing(kernel, strict)
+    outcome(target.start())
+    _, results = outcome(target.detach(ATTACHMENT.endpoint))
+    assert results == [None], "nobody is there to know"
+    assert target.attachments() == ()
+
+
+def test_after_a_restart_the_feed_tells_what_the_kernel_kept(kernel, feed):
+    outcome(plumbing(kernel, feed).start())
+    assert feed.publish(added=[entry(LIVE)]) == feed.generation == 2
+
+
+def test_only_what_was_there_before_and_docker_does_not_know_is_stale(kernel, feed):
+    target = plumbing(kernel, feed)
+    outcome(target.start())
+    endpoint = frozenset({ATTACHMENT.endpoint})
+    assert outcome(target.remove_stale(frozenset(), frozenset()))[1] == [()]
+    assert outcome(target.remove_stale(endpoint, endpoint))[1] == [()]
+    assert outcome(target.remove_stale(endpoint, frozenset()))[1] == [(ATTACHMENT.endpoint,)]
+    assert kernel.done == [("detach", ATTACHMENT.endpoint)]
+
+
+def test_a_container_found_gone_leaves_the_feed(kernel, feed):
+    target = plumbing(kernel, feed)
+    outcome(target.start())
+    kernel.vanished = (ATTACHMENT.endpoint,)
+    before = feed.generation
+    outcome(target.reconcile())
+    assert feed.generation == before + 1
+
+
+def test_the_feeds_entry_is_what_the_other_end_parses():
+    from appliance.endpoints import Endpoint
+
+    parsed = Endpoint.parse(entry(LIVE))
+    assert (parsed.id, parsed.address, parsed.ifindex) == (ATTACHMENT.endpoint, ATTACHMENT.address, 7)

@@ -1,0 +1,67 @@
+"""`explain` gives the enforcing evaluator's verdict, step by step (attack G6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.policy.explain import explain
+from appliance.policy.set import PolicySet
+from tests.unit.policy.written import compiled
+
+POLICIES = PolicySet(
+    {
+        "acme": compiled(
+            """
+            rules:
+              - {name: hook, hosts: [hooks.example.com], methods: [POST], paths: [/in], content_types: [text/plain]}
+            """,
+            """
+            passthrough: [{hosts: [pinned.example.com]}]
+            exceptions: [{tenant: acme, cidr: 10.20.0.0/24, port: 443}]
+            """,
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "checks", "reason"),
+    [
+        ("GET", "https://a.example.com/x?y=z", ["name", "host", "request"], "allowed-by-profile"),
+        ("POST", "https://a.example.com/", ["name", "host", "request"], "method-not-allowed"),
+        ("POST", "https://hooks.example.com/in", ["name", "host", "request"], "allowed-by-rule"),
+        ("POST", "https://hooks.example.com/a/../in", ["name", "host", "request"], "allowed-by-rule"),
+        ("GET", "https://a.example.com:22/", ["name", "host"], "port-not-allowed"),
+        ("GET", "http://localhost/", ["name"], "name-not-public"),
+        ("GET", "http://host.docker.internal/", ["name"], "name-not-public"),
+        ("GET", "http://127.0.0.1/", ["name"], "host-is-address"),
+        ("GET", "https://10.20.0.5/", ["name", "host", "request", "address"], "allowed-by-exception"),
+        ("POST", "https://pinned.example.com/", ["host"], "allowed-by-passthrough"),
+        ("GET", "http://pinned.example.com/", ["name", "host", "request"], "allowed-by-profile"),
+        ("GET", "http://2130706433/", ["syntax"], "request-malformed"),
+        ("GET", "http://ok.com@evil/", ["syntax"], "request-malformed"),
+        ("GET", "ftp://a.example.com/", ["syntax"], "request-malformed"),
+        ("GET", "https://a.example.com/a%00", ["syntax"], "request-malformed"),
+        ("GET", "", ["syntax"], "request-malformed"),
+    ],
+)
+def test_steps_and_verdict(method: str, url: str, checks: list[str], reason: str) -> None:
+    explanation = explain(POLICIES, "acme", method, url)
+    assert [step.check for step in explanation.steps] == checks
+    assert explanation.verdict.reason == reason
+    assert all(step.verdict.allowed for step in explanation.steps[:-1])
+    if explanation.facts is not None and "request" in checks:
+        policy = POLICIES.for_tenant("acme")
+        assert explanation.verdict == policy.judge(explanation.facts)
+
+
+def test_a_body_can_be_asked_about_and_the_rules_are_listed() -> None:
+    url = "https://hooks.example.com/in"
+    found = explain(POLICIES, "acme", "POST", url, content_type="text/html", content_length=3)
+    assert found.verdict.reason == "content-type-not-allowed"
+    assert [(c.stage, c.result) for c in found.consulted] == [("tenant allow", "content-type-not-allowed")]
+    assert explain(POLICIES, "acme", "POST", url, content_type="text/plain", content_length=3).verdict.allowed
+
+
+def test_an_unknown_tenant() -> None:
+    assert explain(POLICIES, "ghost", "GET", "https://a.example.com/").verdict.reason == "no-policy"

@@ -1,0 +1,83 @@
+"""Access lines put together again, and listening ports read from the kernel's table."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.python.failure import Failure
+
+from squid.child import LONGEST_LINE, SquidChild, is_listening, listening_ports
+
+TABLE = """  sl  local_address rem_address   st tx_queue
+   0: 0100007F:0035 00000000:0000 0A 00000000:00000000
+   1: 00000000:3AFF 00000000:0000 0A 00000000:00000000
+   2: 0100007F:1F90 0100007F:C350 01 00000000:00000000
+"""
+
+
+class Process:
+    """Records signals; gone when told so."""
+
+    def __init__(self) -> None:
+        self.signals: list[str] = []
+        self.gone = False
+
+    def signalProcess(self, name: str) -> None:
+        if self.gone:
+            raise ProcessExitedAlready
+        self.signals.append(name)
+
+
+def child() -> tuple[SquidChild, Process, list[str], list[str]]:
+    lines: list[str] = []
+    ends: list[str] = []
+    made = SquidChild(lines.append, lambda: ends.append("ended"))
+    process: Any = Process()
+    made.makeConnection(process)
+    return made, process, lines, ends
+
+
+def test_lines_come_whole_however_they_arrive() -> None:
+    made, _, lines, _ = child()
+    for part in (b"one\ntw", b"o\n", b"thr\xffee", b"\n\n"):
+        made.childDataReceived(1, part)
+    assert lines == ["one", "two", "thr\\xffee", ""]
+
+
+def test_a_line_without_an_end_is_not_kept() -> None:
+    made, _, lines, _ = child()
+    made.childDataReceived(1, b"x" * (LONGEST_LINE + 1))
+    made.childDataReceived(1, b"next\n")
+    assert lines == ["next"]
+
+
+def test_signals_and_the_end() -> None:
+    made, process, _, ends = child()
+    made.reconfigure()
+    gone: list[None] = []
+    made.stop().addCallback(gone.append)
+    assert (process.signals, gone) == (["HUP", "KILL"], [])
+    made.processEnded(Failure(ProcessDone(0)))
+    assert (gone, ends, made.alive) == ([None], ["ended"], False)
+    made.reconfigure()
+    made.stop().addCallback(gone.append)
+    assert (process.signals, gone) == (["HUP", "KILL"], [None, None])
+
+
+def test_a_signal_to_one_that_just_ended() -> None:
+    made, process, _, _ = child()
+    process.gone = True
+    made.reconfigure()
+
+
+def test_listening_ports() -> None:
+    assert listening_ports(TABLE) == {53, 15103}
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        assert not is_listening((port,))
+        listening.listen()
+        assert is_listening((port,))
+        assert not is_listening((port, 1))

@@ -1,0 +1,31 @@
+"""Squid's place: below the run directory, on the uplink's own address, with servers that it can ask."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from appliance.processes import FIRST_WORKER_PORT
+from appliance.settings import NameServer, Settings
+from squid.place import SQUID_PORT, place_of
+
+SERVERS = (NameServer(address=IPv4Address("9.9.9.9")), NameServer(address=IPv4Address("9.9.9.10"), port=5353))
+
+
+def test_place() -> None:
+    place = place_of(Settings(run_dir=Path("/run/lab")), SERVERS)
+    assert place.address == IPv4Address("198.18.83.2")
+    assert place.configuration == PurePosixPath("/run/lab/squid/squid.conf")
+    assert place.name_servers == (IPv4Address("9.9.9.9"),)
+
+
+def test_no_server_that_squid_can_ask() -> None:
+    with pytest.raises(ValueError, match=r"name one in resolver\.servers"):
+        place_of(Settings(), SERVERS[1:])
+
+
+def test_its_port_is_no_workers() -> None:
+    most = range(FIRST_WORKER_PORT, FIRST_WORKER_PORT + 16)
+    assert SQUID_PORT not in most

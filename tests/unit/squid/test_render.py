@@ -1,0 +1,185 @@
+"""No value becomes more than one word of squid.conf; sed judges targets as the model does; each step has its line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.addresses import BLOCKED_V4
+from appliance.policy.hosts import HostPattern
+from appliance.policy.set import PolicySet
+from squid.model import Denial, Fallback, FallbackTenant, Opening, fallback_of, plain_target
+from squid.render import (
+    SQUID_ERRORS,
+    Place,
+    Unrenderable,
+    below,
+    literal,
+    page_name,
+    pages,
+    render,
+    target_script,
+    word,
+)
+from tests.unit.policy.written import compiled
+
+FOLDER = PurePosixPath("/run/egress/squid")
+PLACE = Place(IPv4Address("198.18.83.2"), 1, FOLDER, FOLDER / "ca.pem", (IPv4Address("127.0.0.1"),))
+HOSTILE = (
+    "", " ", "a b", "a\nhttp_access allow all", "a\rb", "a\tb", '"/etc/passwd"', "'x'", "#x", "a#b", "@x", "%x",
+    "a\x00b", "a\u2028b", "${process_number}", "a${x}", "!all", "-i", "a\\\nb", "ä.example.com", "`id`",
+)  # fmt: skip
+
+
+def written(fallback: Fallback) -> str:
+    return render(fallback, PLACE)
+
+
+def ours(policy: str, operator: str | None = None) -> Fallback:
+    policies = PolicySet({"acme": compiled(policy, operator=operator)}, "g1")
+    return fallback_of(policies, {"acme": (IPv4Network("172.20.0.0/24"),)})
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_hostile_value_is_never_rendered(value: str) -> None:
+    with pytest.raises(Unrenderable):
+        word(value)
+    for as_host in (literal, below):
+        with pytest.raises(Unrenderable):
+            as_host(value)
+    with pytest.raises(Unrenderable):
+        written(Fallback((), (), value))
+    host = HostPattern(value)
+    service = (("https", 443),)
+    pool = (IPv4Network("172.20.0.0/24"),)
+    openings = (Opening(host, service, ("GET",)),)
+    for tenant in (
+        FallbackTenant(pool, reads_web=True, response_bytes=1, denied={("https", 443): (host,)}),
+        FallbackTenant(pool, reads_web=False, response_bytes=1, openings=openings),
+        FallbackTenant(
+            pool, reads_web=False, response_bytes=1,
+            openings=(replace(openings[0], host=HostPattern("a.example"), paths=(value,)),),
+        ),
+    ):  # fmt: skip
+        with pytest.raises(Unrenderable):
+            written(Fallback((tenant,), (), "g1"))
+
+
+@given(st.text())
+def test_a_word_is_one_word(value: str) -> None:
+    try:
+        taken = word(value)
+    except Unrenderable:
+        return
+    assert taken.split() == [value]
+    assert not re.search(r"""["#\s\x00-\x1f\x7f-\U0010ffff]|^[@%!'-]|\$\{""", taken)
+
+
+def test_every_special_range_is_there() -> None:
+    listed = [
+        IPv4Network(n)
+        for n in re.findall(
+            r"^acl special dst ([0-9./]+)$", written(ours("profile: read-only-web\n")), re.MULTILINE
+        )
+    ]
+    for block in BLOCKED_V4:
+        assert any(block.network.subnet_of(network) for network in listed)  # type: ignore[arg-type]
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("http_access")]
+
+
+def test_denied_first_names_before_addresses_and_nothing_by_default() -> None:
+    text = written(
+        ours("profile: allowlist\nrules:\n  - {name: a, hosts: [www.example.com], paths: [/a/**]}\n")
+    )
+    access = lines(text)
+    assert access[-1] == "http_access deny all"
+    special = access.index("http_access deny special")
+    # `dst` makes Squid resolve the host: every line about names stands before it.
+    assert access.index("http_access deny t0 port443 !t0_listed443") < special
+    assert [line for line in access[:special] if " allow " in line] == []
+    assert access[special + 1 : -1] == [
+        "http_access allow tunnel",
+        "http_access allow t0 port443 get t0_o0_host t0_o0_path",
+        "http_access allow t0 port443 head t0_o0_host t0_o0_path",
+    ]
+    assert "acl t0_o0_path urlpath_regex ^/a/[^?]*$" in text
+    assert "http_access deny port80 t0" in access
+
+
+def test_a_deny_rule_stands_before_every_allow() -> None:
+    policy = "rules:\n  - {name: n, effect: deny, hosts: [no.example.com, '*.never.example.com']}\n"
+    text = written(ours(policy, "deny:\n  - {hosts: [worse.example.com], schemes: [http]}\n"))
+    assert "acl t0_denied443_exact dstdomain -n no.example.com" in text
+    assert "acl t0_denied80_exact dstdomain -n worse.example.com" in text
+    assert "acl t0_denied443_exact dstdomain -n worse.example.com" not in text
+    assert "acl t0_denied443_below dstdom_regex -n [.]never[.]example[.]com$" in text
+    access = lines(text)
+    assert access.index("http_access deny t0 port443 t0_denied443") < access.index("http_access allow t0")
+
+
+def test_without_tenants_nobody_is_let_in() -> None:
+    text = written(Fallback((), (), "none"))
+    assert "http_access allow t" not in text.replace("http_access allow tunnel", "")
+    assert "acl tenants src 255.255.255.255/32" in text
+
+
+def test_every_refusal_has_a_page_that_names_its_reason() -> None:
+    assert set(pages()) == {page_name(denial) for denial in Denial} | set(SQUID_ERRORS)
+    for denial in Denial:
+        assert f'"reason": "{denial.value}"' in pages()[page_name(denial)]
+    text = written(ours("profile: allowlist\nrules:\n  - {name: a, hosts: [a.example.com]}\n"))
+    named = set(re.findall(r"^deny_info (\S+) \S+$", text, re.MULTILINE))
+    assert named == set(pages()) - {page_name(Denial.HOST_DENIED), *SQUID_ERRORS}
+    assert "acl t0_crowd maxconn 512" in text
+
+
+TARGETS = (
+    "/", "/a", "/a/b.html", "/a?b=1", "/a?b=%2f&c=~'", "/a?", "/.well-known/x", "/a/.hidden", "/a;b", "/..a/b",
+    "", "a", "*", "//", "/a//b", "/a/./b", "/a/../b", "/..", "/.", "/a/..?x", "/a/.;x/b", "/;x", "/a/..;", "/%41",
+    "/a%2fb", "/a%5Cb", "/a'b", "/~a", "/a*b", "/a\\b", "/a#b", "/a?b#c", "/a?%00", "/a?%0", "/a?%zz", "/a?x//y",
+    "/dns-query", "/x/dns-query?dns=AA", "/dns-query/x", "/a?x/dns-query", "/a?/../b", "/a b", "/a?b c", "/ä",
+)  # fmt: skip
+
+
+def as_squid_tells(target: str) -> str:
+    """Squid writes these, and none of what its parser lets through beside them, as escapes."""
+    return target.replace("~", "%7E").replace("'", "%27")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_sed_judges_a_target_as_the_model_does(target: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    script = tmp_path / "target.sed"
+    script.write_text(target_script())
+    told = as_squid_tells(target)
+    asked = [
+        f"http - www.example.com {told} -",
+        f"https www.example.com www.example.com {told} -",
+        f"https other.example.com www.example.com {told} -",
+        f"https - www.example.com {told} -",
+        f"ftp - www.example.com {told} -",
+        f"http www.example.com www.example.com {told} -",
+    ]
+    done = subprocess.run(
+        ("sed", "-u", "-n", "-E", "-f", str(script)), input="\n".join([*asked, ""]), text=True, check=True,
+        capture_output=True, timeout=10,
+    )  # fmt: skip
+    plain = "OK" if plain_target(target) else "ERR"
+    assert done.stdout.split() == [plain, plain, "ERR", "ERR", "ERR", "ERR"]
+
+
+def test_no_connection_is_intercepted_B3() -> None:
+    """Squid resolves the Host of an intercepted request, and dials its address, before any rule is looked at."""
+    text = written(ours("profile: read-only-web\n"))
+    listening = [line for line in text.splitlines() if re.match(r"https?_port", line)]
+    assert len(listening) == 1
+    assert not re.search(r"intercept|tproxy|accel", listening[0])

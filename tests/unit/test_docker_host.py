@@ -1,0 +1,87 @@
+"""The engine's configuration file is merged, never overwritten, and left alone when it cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from appliance import docker_host
+from appliance.settings import DockerSettings, Settings
+
+
+@pytest.fixture
+def reloads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The engine's re-reading, recorded instead of sent."""
+    seen: list[bool] = []
+    monkeypatch.setattr(docker_host, "_reload", lambda _settings, *, expect: seen.append(expect))
+    return seen
+
+
+def settings_with(file: Path) -> Settings:
+    return Settings(docker=DockerSettings(daemon_json=file))
+
+
+def test_enable_keeps_every_other_key_and_plugin(tmp_path: Path, reloads: list[bool]) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text(json.dumps({"live-restore": True, "authorization-plugins": ["other"]}))
+    assert docker_host.enable_admission(settings_with(file))
+    assert json.loads(file.read_text()) == {
+        "live-restore": True,
+        "authorization-plugins": ["other", "egress"],
+    }
+    assert not docker_host.enable_admission(settings_with(file))
+    assert reloads == [True, True]
+
+
+def test_disable_takes_out_only_ours(tmp_path: Path, reloads: list[bool]) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text(json.dumps({"authorization-plugins": ["egress", "other"]}))
+    assert docker_host.disable_admission(settings_with(file))
+    assert json.loads(file.read_text()) == {"authorization-plugins": ["other"]}
+    assert reloads == [False]
+
+
+def test_a_file_that_we_made_is_gone_again(tmp_path: Path, reloads: list[bool]) -> None:
+    file = tmp_path / "docker" / "daemon.json"
+    docker_host.enable_admission(settings_with(file))
+    assert file.exists()
+    docker_host.disable_admission(settings_with(file))
+    assert not file.exists()
+    assert reloads == [True, False]
+
+
+@pytest.mark.parametrize("content", ["{", '["a"]', '{"authorization-plugins": "egress"}'])
+def test_a_file_that_cannot_be_understood_is_not_touched(
+    tmp_path: Path, reloads: list[bool], content: str
+) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text(content)
+    with pytest.raises(docker_host.DockerUnavailable, match="nothing was changed"):
+        docker_host.enable_admission(settings_with(file))
+    assert file.read_text() == content
+    assert reloads == []
+
+
+def test_no_engine_is_a_message_with_the_mend(tmp_path: Path) -> None:
+    settings = Settings(docker=DockerSettings(socket=tmp_path / "none.sock"))
+    with pytest.raises(docker_host.DockerUnavailable, match="start it"), docker_host.client(settings):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "enabled", "disabled"),
+    [
+        ((403, "authorization denied by plugin egress: a body is missing"), True, False),
+        ((500, "plugin egress failed with error: connection refused"), False, False),
+        ((400, "config cannot be empty in order to create a container"), False, True),
+        ((200, ""), False, False),  # dockerd is between two lists of plugins
+    ],
+)
+def test_who_is_asked(
+    monkeypatch: pytest.MonkeyPatch, answer: tuple[int, str], *, enabled: bool, disabled: bool
+) -> None:
+    monkeypatch.setattr(docker_host, "_call", lambda *_words: answer)
+    assert docker_host.admission_enabled(Settings()) is enabled
+    assert docker_host.admission_disabled(Settings()) is disabled

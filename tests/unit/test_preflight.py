@@ -1,0 +1,117 @@
+"""What `egress up` refuses to begin with, one message and one mend each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from appliance import preflight
+from appliance.settings import DockerSettings, Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    store = tmp_path / "ca.pem"
+    store.write_text("certificates")
+    (tmp_path / "etc" / "tenants").mkdir(parents=True)
+    return Settings(
+        config_dir=tmp_path / "etc",
+        state_dir=tmp_path / "state",
+        log_dir=tmp_path / "log",
+        upstream_ca=store,
+        docker=DockerSettings(socket=tmp_path / "docker.sock"),
+    )
+
+
+def test_nft_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.shutil, "which", lambda *_args, **_kw: None)
+    failed = {c.name: c for c in (*preflight.programs(), *preflight.kernel()) if not c.ok}
+    assert failed["program nft"].mend == "apt-get install nftables"
+    assert "kernel nftables" in failed
+
+
+def test_kernel_without_tproxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_PROBE", "table inet x { chain y { no such statement } }")
+    (check, *_) = [c for c in preflight.kernel() if "TPROXY" in c.name]
+    assert not check.ok
+    assert "CONFIG_NFT_TPROXY" in check.mend
+
+
+def test_docker_absent(settings: Settings) -> None:
+    check = preflight.engine(settings)
+    assert not check.ok
+    assert "start it" in check.mend
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o700])
+def test_a_ca_key_with_loose_modes(settings: Settings, mode: int) -> None:
+    settings.ca_dir.mkdir(parents=True)
+    key = settings.ca_dir / "root.key"
+    key.write_text("key")
+    os.chown(key, settings.uids.broker, -1)
+    key.chmod(mode)
+    check = preflight.ca_modes(settings)
+    assert not check.ok
+    assert f"chmod 600 {key}" in check.mend
+    key.chmod(0o600)
+    assert preflight.ca_modes(settings).ok
+
+
+def test_a_ca_key_that_belongs_to_somebody_else(settings: Settings) -> None:
+    settings.ca_dir.mkdir(parents=True)
+    key = settings.ca_dir / "root.key"
+    key.write_text("key")
+    key.chmod(0o600)
+    os.chown(key, settings.uids.gateway, -1)
+    assert "chown" in preflight.ca_modes(settings).mend
+    assert not preflight.ca_modes(settings).ok
+
+
+def test_a_full_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 1024})()
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _path: usage)
+    assert [c.ok for c in preflight.disks(settings)] == [False, False]
+    assert all("free at least" in c.mend for c in preflight.disks(settings))
+
+
+def test_a_malformed_policy_is_named_with_its_place(settings: Settings) -> None:
+    assert preflight.policies(settings).ok
+    (settings.tenants_dir / "acme.yaml").write_text("profile: everything\n")
+    check = preflight.policies(settings)
+    assert not check.ok
+    assert "acme.yaml:1:" in check.detail
+
+
+def test_a_workspace_that_the_hosts_users_can_enter(settings: Settings) -> None:
+    """A container may leave a setuid file there, of a uid that is a user's on the host."""
+    assert preflight.workspaces(settings).ok
+    home = settings.state_dir / "tenants/acme"
+    home.mkdir(parents=True)
+    os.chown(home, 0, 0)
+    home.chmod(0o755)
+    check = preflight.workspaces(settings)
+    assert not check.ok
+    assert f"chmod 700 {home}" in check.mend
+    home.chmod(0o700)
+    assert preflight.workspaces(settings).ok
+
+
+def test_no_trust_store(settings: Settings) -> None:
+    assert preflight.trust_store(settings).ok
+    settings.upstream_ca.write_text("")
+    assert not preflight.trust_store(settings).ok
+
+
+def test_an_interpreter_that_the_service_uids_cannot_read(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert preflight.interpreter(settings).ok
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (private / "python").symlink_to("/usr/bin/python3")
+    monkeypatch.setattr(preflight.sys, "executable", str(private / "python"))
+    check = preflight.interpreter(settings)
+    assert not check.ok
+    assert "install where every uid may read" in check.mend

@@ -1,0 +1,46 @@
+"""The process table: least privilege is a property of the data."""
+
+from __future__ import annotations
+
+from appliance.processes import FIRST_WORKER_PORT, SocketKind, processes
+from appliance.settings import Settings
+
+SETTINGS = Settings(workers=3)
+TABLE = {p.name: p for p in processes(SETTINGS)}
+
+
+def test_only_netd_is_root_and_only_with_its_capabilities() -> None:
+    roots = [p for p in TABLE.values() if p.uid == 0]
+    assert [p.name for p in roots] == ["netd"]
+    assert "CAP_NET_RAW" not in roots[0].capabilities
+    assert all(not p.capabilities for p in TABLE.values() if p.uid != 0)
+
+
+def test_each_kind_of_process_has_a_uid_of_its_own() -> None:
+    kinds = {name.split("-")[0]: p.uid for name, p in TABLE.items()}
+    assert len(set(kinds.values())) == len(kinds)
+
+
+def test_f4_no_control_socket_is_open_to_the_hosts_users() -> None:
+    """Each connection costs the process something: root and the appliance's own processes alone may make one."""
+    for process in TABLE.values():
+        (control,) = [x for x in process.listeners if x.kind is SocketKind.UNIX]
+        assert (control.mode, control.group) in {(0o600, None), (0o660, SETTINGS.uids.group)}
+    assert SETTINGS.uids.group not in {p.uid for p in TABLE.values()}
+
+
+def test_who_reads_tenant_bytes_lives_in_the_gateway_namespace() -> None:
+    for process in TABLE.values():
+        faces_tenants = any(listener.kind is not SocketKind.UNIX for listener in process.listeners)
+        assert faces_tenants == process.in_gateway_namespace
+
+
+def test_each_worker_listens_on_a_port_of_its_own() -> None:
+    ports = [TABLE[f"gateway-{i}"].listeners[0].port for i in range(3)]
+    assert ports == [FIRST_WORKER_PORT + i for i in range(3)]
+
+
+def test_namespace_processes_start_after_netd_and_the_broker() -> None:
+    names = [p.name for p in processes(SETTINGS)]
+    assert names.index("netd") < names.index("resolver") < names.index("gateway-0")
+    assert names.index("broker") < names.index("gateway-0")

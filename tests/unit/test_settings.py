@@ -1,0 +1,110 @@
+"""Settings: an absent file is complete, every fault has a line, and no value is half usable."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from appliance.settings import SETTINGS_VARIABLE, Settings, SettingsError, Uids, load
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "egress.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_defaults_are_complete() -> None:
+    settings = Settings()
+    assert settings.namespace == "egress"
+    assert settings.tenants_dir == Path("/etc/egress/tenants")
+    assert settings.policies_dir == Path("/etc/egress/policies")
+    assert settings.operator_file == Path("/etc/egress/operator.yaml")
+    assert settings.plugin_socket == Path("/run/docker/plugins/egress.sock")
+    assert settings.control_socket("gateway-0") == Path("/run/egress/gateway-0.sock")
+    assert settings.audit_dir == Path("/var/log/egress/audit")
+    assert settings.root_certificate.parent == settings.ca_dir == Path("/var/lib/egress/ca")
+    assert settings.uplink_interface == "uplink"
+
+
+def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        """
+        instance: egresslab
+        workers: 3
+        uplink: {address: 198.51.100.2/30, peer: 198.51.100.1, peer_namespace: internet}
+        resolver: {servers: [{address: 192.0.2.53}]}
+        """,
+    )
+    settings = load(file)
+    assert settings.instance == settings.namespace == "egresslab"
+    assert settings.workers == 3
+    assert settings.plugin_socket.name == "egresslab.sock"
+    assert settings.resolver.servers[0].address == IPv4Address("192.0.2.53")
+    assert settings.resolver.servers[0].port == 53
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "# nothing\n")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("instnce: x\n", "egress.yaml:1:1: unknown key 'instnce'; did you mean 'instance'?"),
+        ("instance: Egress\n", "egress.yaml:1:1: instance: Egress does not fit; write one that fits"),
+        ("instance: udp\n", "is a word of nft or Docker; choose another name"),
+        ("instance: a-name-that-is-too-long\n", "egress.yaml:1:1: instance"),
+        ("workers: 0\n", "egress.yaml:1:1: workers: 0 is too small; write 1 or more"),
+        ("a: 1\nworkers: 17\n", "egress.yaml:2:1: workers: 17 is too large; write 16 or less"),
+        ("workers: many\n", "egress.yaml:1:1: workers: many is no whole number"),
+        ("uids: {gateway: 0}\n", "egress.yaml:1:8: uids.gateway"),
+        ("uids: {gateway: 5, broker: 5}\n", "uids: two uids are equal; each process needs a uid of its own"),
+        ("uplink: {address: 192.0.2.2/30, peer: 192.0.2.9}\n", "it must be another address of 192.0.2.0/30"),
+        ("uplink: {address: 192.0.2.2/30, peer: 192.0.2.2}\n", "must be another address"),
+        ("uplink: {peer_namespace: ../host}\n", "uplink.peer_namespace"),
+        (
+            "resolver: {servers: [{address: dns.example.com}]}\n",
+            "resolver.servers[0].address: dns.example.com is no",
+        ),
+        ("resolver: {queries_per_second: 0}\n", "resolver.queries_per_second"),
+        ("workers: 1\nworkers: 2\n", "egress.yaml:2:1: found duplicate key"),
+        ("[]\n", "egress.yaml:1:1: the document must hold keys and values"),
+        (
+            "config_dir: etc/rel\n",
+            "config_dir: 'etc/rel' is no absolute path; write it from the root, like /etc/egress",
+        ),
+        ("docker: {daemon_json: daemon.json}\n", "docker.daemon_json: 'daemon.json' is no absolute path"),
+        ('run_dir: "/run/\\0"\n', "is no absolute path"),
+    ],
+)
+def test_every_fault_has_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, text))
+    assert message in str(refused.value)
+
+
+def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(written(tmp_path, "workers: 4\n")))
+    assert load().workers == 4
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "absent.yaml"))
+    with pytest.raises(SettingsError, match="no such settings file"):
+        load()
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such settings file"):
+        load(tmp_path / "absent.yaml")
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().workers = 9  # type: ignore[misc] - the point
+
+
+def test_uids_are_distinct_by_default() -> None:
+    uids = Uids()
+    assert len({uids.gateway, uids.resolver, uids.broker, uids.squid}) == 4

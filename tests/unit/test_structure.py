@@ -1,0 +1,202 @@
+"""The shape of the tree, defended: who may import whom, what is pure, and that tests mirror the packages."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("appliance", "netns", "squid")
+
+LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.faults",
+          "appliance.processes",
+          "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.workload", "appliance.control", "appliance.acceptor",
+          "appliance.links")  # fmt: skip
+
+# package or module prefix -> prefixes of our own modules that it may import (itself is implied)
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "appliance.names": (),
+    "appliance.addresses": (),
+    "appliance.yamldoc": (),
+    "appliance.ipc": (),
+    "appliance.links": (),
+    "appliance.privilege": (),
+    "appliance.inherited": (),
+    "appliance.reserved_names": (),
+    "appliance.workload": (),
+    "appliance.listeners": (),
+    "appliance.faults": ("appliance.yamldoc",),
+    "appliance.settings": ("appliance.yamldoc", "appliance.faults", "appliance.reserved_names"),
+    "appliance.processes": ("appliance.settings",),
+    "appliance.control": ("appliance.ipc",),
+    "appliance.acceptor": (),
+    "appliance.policy": LEAVES,
+    "appliance.policy.explain": (*LEAVES, "appliance.http1"),
+    "appliance.limits": ("appliance.policy.limits",),
+    "appliance.http1": ("appliance.names", "appliance.addresses"),
+    "appliance.audit": LEAVES,
+    "appliance.endpoints": LEAVES,
+    "appliance.tls": LEAVES,
+    "appliance.tls.clienthello": ("appliance.http1.refused",),
+    "appliance.resolver": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.endpoints"),
+    "appliance.gateway": (*LEAVES, "appliance.policy", "appliance.http1", "appliance.tls", "appliance.audit",
+                          "appliance.endpoints", "appliance.resolver.client", "appliance.limits"),
+    "appliance.broker": (*LEAVES, "appliance.policy", "appliance.tls", "appliance.audit"),
+    "netns": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.endpoints", "appliance.resolver.nameservers",
+              "appliance.listeners"),
+    "squid": (*LEAVES, "appliance.policy", "appliance.tls", "appliance.audit", "appliance.endpoints",
+              "appliance.resolver.nameservers"),
+    "squid.model": (*LEAVES, "appliance.policy"),
+    "appliance.supervise": (*LEAVES, "appliance.listeners"),
+    "appliance.docker_host": (*LEAVES, "appliance.listeners"),
+    "appliance.preflight": (*LEAVES, "appliance.policy", "appliance.docker_host"),
+    "appliance.cli": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.docker_host", "appliance.listeners",
+                      "appliance.preflight", "appliance.supervise"),
+}  # fmt: skip
+
+# No I/O, no clock, no reactor: decisions that return values.
+PURE = ("appliance.names", "appliance.addresses", "appliance.processes", "appliance.http1", "appliance.policy",
+        "appliance.tls.clienthello", "appliance.audit.record", "appliance.audit.chain", "appliance.resolver.cache",
+        "appliance.resolver.pins", "netns.plan", "netns.ruleset", "netns.diff", "netns.notices", "netns.driver.admission",
+        "netns.driver.process_status", "netns.driver.admission_records", "appliance.reserved_names", "appliance.workload",
+        "appliance.faults",
+        "appliance.limits", "squid.model", "squid.render", "squid.place", "squid.accesslog")  # fmt: skip
+IMPURE_WITHIN = ("appliance.policy.loader", "appliance.policy.watch", "appliance.policy.control",
+                 "appliance.limits.store")  # fmt: skip
+FORBIDDEN_IN_PURE = ("socket", "os", "time", "random", "secrets", "subprocess", "threading", "twisted", "asyncio",
+                     "pyroute2", "docker", "OpenSSL", "requests", "urllib.request")  # fmt: skip
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name → file, for every module of the distribution."""
+    found = {}
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            parts = list(file.relative_to(ROOT).with_suffix("").parts)
+            if parts[-1] == "__init__":
+                parts.pop()
+            found[".".join(parts)] = file
+    return found
+
+
+def imports(file: Path) -> set[str]:
+    """Dotted names that a file imports anywhere (`from a.b import c` counts as a.b and a.b.c)."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def within(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def allowance(module: str) -> tuple[str, ...] | None:
+    matching = [prefix for prefix in MAY_IMPORT if within(module, (prefix,))]
+    if not matching:
+        return None
+    best = max(matching, key=len)
+    return (*MAY_IMPORT[best], *matching)
+
+
+ALL = modules()
+
+
+@pytest.mark.parametrize("module", sorted(ALL))
+def test_import_direction(module: str) -> None:
+    if ALL[module].name == "__init__.py":
+        return
+    allowed = allowance(module)
+    assert allowed is not None, f"{module}: say in MAY_IMPORT what it may import"
+    for name in imports(ALL[module]):
+        if name in ALL and ALL[name].name != "__init__.py" and not within(name, allowed):
+            pytest.fail(f"{module} imports {name}, which its place in the tree does not allow")
+
+
+@pytest.mark.parametrize("module", sorted(m for m in ALL if within(m, PURE) and not within(m, IMPURE_WITHIN)))
+def test_purity(module: str) -> None:
+    for name in imports(ALL[module]):
+        assert not within(name, FORBIDDEN_IN_PURE), f"{module} is a decision and imports {name}"
+
+
+@pytest.mark.parametrize("module", sorted(ALL))
+def test_nothing_imports_a_main_and_only_a_main_installs_the_reactor(module: str) -> None:
+    names = imports(ALL[module])
+    if module != "appliance.cli.main":
+        assert not [n for n in names if n in ALL and n.endswith(".main")]
+    if "twisted.internet.reactor" in names:
+        assert module.endswith(".main") or module == "appliance.supervise"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["netns.main", "squid.main", *(f"appliance.{n}.main" for n in ("gateway", "resolver", "broker"))],
+)
+def test_a_process_forbids_dumps_before_it_does_anything_else(module: str) -> None:
+    """The kernel forgets PR_SET_DUMPABLE at exec, so what the launcher did does not last."""
+    tree = ast.parse(ALL[module].read_text(encoding="utf-8"))
+    (main,) = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main"]
+    documented, first = main.body[:2]
+    assert isinstance(documented, ast.Expr)
+    assert ast.unparse(first) == "privilege.forbid_dumps()"
+
+
+def test_the_broker_is_not_imported_by_the_gateway_nor_the_other_way_round() -> None:
+    for module, file in ALL.items():
+        for name in imports(file):
+            assert not (within(module, ("appliance.broker",)) and within(name, ("appliance.gateway",)))
+            assert not (within(module, ("appliance.gateway",)) and within(name, ("appliance.broker",)))
+
+
+# Types alone: nothing in them can be wrong that mypy does not see.
+DATA = ("netns.driver.facts", "netns.driver.refusal")
+
+# Wiring: a process's main is tested as a process (tests/system), a package's marker file holds nothing.
+MIRRORED_ELSEWHERE = re.compile(r"(^|\.)(main|__init__)$")
+
+
+@pytest.mark.parametrize("module", sorted(ALL))
+def test_tests_mirror_packages(module: str) -> None:
+    if ALL[module].name == "__init__.py" or MIRRORED_ELSEWHERE.search(module):
+        return
+    parts = module.split(".")
+    if parts[0] == "appliance":
+        parts = parts[1:]
+    if module in DATA:
+        return
+    # `test_squid_supervise.py` where pytest would meet two files of the same name.
+    names = (f"test_{parts[-1]}.py", f"test_{'_'.join(parts[-2:])}.py")
+    folders = [ROOT / "tests" / kind / Path(*parts[:-1]) for kind in ("unit", "system")]
+    places = [folder / name for folder in folders for name in names]
+    assert any(place.exists() for place in places), f"{module}: no {places[0].relative_to(ROOT)}"
+
+
+def test_every_test_file_mirrors_a_module() -> None:
+    known = {m.removeprefix("appliance.") for m in ALL}
+    free = {"structure"}  # tests of the tree itself
+    for file in (ROOT / "tests" / "unit").rglob("test_*.py"):
+        parts = [*file.relative_to(ROOT / "tests" / "unit").parent.parts, file.stem.removeprefix("test_")]
+        if parts[0] in ("lab", "images") or parts[-1] in free:
+            continue
+        assert ".".join(parts) in known, f"{file.relative_to(ROOT)} tests no module of that name"
+
+
+def test_images_and_ansible_are_no_packages() -> None:
+    assert not list((ROOT / "images").rglob("__init__.py"))
+    assert not list((ROOT / "ansible").rglob("__init__.py"))
+
+
+def test_no_postponed_work_and_no_empty_names() -> None:
+    vague = re.compile(r"(utils?|helpers?|misc|common|manager|engine|processor|handler|component)s?$")
+    marker = re.compile(r"\b(TODO|FIXME|XXX)\b")
+    for module, file in ALL.items():
+        assert not vague.search(module.rsplit(".", 1)[-1]), module
+        assert not marker.search(file.read_text(encoding="utf-8")), file
