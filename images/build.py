@@ -74,6 +74,7 @@ def command(recipe: Recipe, release: str, sources: Path) -> list[str]:
     excludes = [f"--dpkgopt=path-exclude={path}" for path in EXCLUDED_PATHS]
     return [
         "mmdebstrap",
+        '--aptopt=Acquire::Retries "3"',
         "--variant=minbase",
         "--format=tar",
         *excludes,

@@ -6,12 +6,13 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 CACHE = Path("/var/cache/egress-lab")
 # The archive's snapshot of a moving suite may be older than its index allows; signatures still count.
 _OPTIONS = (
-    "--quiet", "--variant=minbase",
+    "--quiet", "--variant=minbase", '--aptopt=Acquire::Retries "3"',
     '--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=APT::Install-Recommends "false"',
     "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 )  # fmt: skip
@@ -45,12 +46,18 @@ def system(name: str, suite: str, packages: str) -> Path:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"new-{os.getpid()}-{path.name}")
-    try:
-        command = ["mmdebstrap", *_OPTIONS, f"--include={packages}", suite, str(draft), mirror()]
-        subprocess.run(command, check=True, timeout=600)
-        draft.rename(path)
-    finally:
-        if draft.is_dir():
-            shutil.rmtree(draft)
-        draft.unlink(missing_ok=True)
-    return path
+    command = ["mmdebstrap", *_OPTIONS, f"--include={packages}", suite, str(draft), mirror()]
+    said = ""
+    for pause in (0, 5, 20):  # an archive that is being updated is whole again a moment later
+        time.sleep(pause)
+        try:
+            done = subprocess.run(command, check=False, timeout=600, capture_output=True, text=True)
+            if done.returncode == 0:
+                draft.rename(path)
+                return path
+            said = done.stderr
+        finally:
+            if draft.is_dir():
+                shutil.rmtree(draft)
+            draft.unlink(missing_ok=True)
+    raise RuntimeError(f"{name}: mmdebstrap failed three times, the last time with:\n{said[-2000:]}")
