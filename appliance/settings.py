@@ -7,7 +7,7 @@ complete configuration. Unknown keys are errors. Policy is not here (see `applia
 from __future__ import annotations
 
 import os
-from ipaddress import IPv4Address, IPv4Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +18,12 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from appliance import yamldoc
+from appliance.addresses import classify, never_exceptable
 from appliance.faults import faults
 from appliance.reserved_names import RESERVED
 
@@ -79,17 +81,36 @@ class Uids(_Model):
         return self
 
 
+class UplinkProxy(_Model):
+    """An HTTP proxy that is the only way out, by address: its name would have to be looked up by somebody."""
+
+    address: IPv4Address
+    port: Port
+
+    @field_validator("address")
+    @classmethod
+    def _may_be_opened(cls, address: IPv4Address) -> IPv4Address:
+        if not classify(address).is_public and (block := never_exceptable(IPv4Network(address))):
+            raise ValueError(
+                f"{address} is {block.kind.value} ({block.source}), which is never opened; "
+                "write the address at which the proxy is reached from other hosts"
+            )
+        return address
+
+
 class Uplink(_Model):
     """The veth pair between the gateway namespace and the rest of the world.
 
     `address` is the gateway's end with its prefix length, `peer` the other end's address and the default
     route. `peer_namespace` names the network namespace (below /run/netns) of the other end; absent, it is
-    the host's, where netd adds source NAT for this link alone.
+    the host's, where netd adds source NAT for this link alone. With a `proxy` the gateway opens nothing but
+    that: what it has judged and pinned, it asks the proxy to connect to, by address.
     """
 
     address: IPv4Interface = IPv4Interface("198.18.83.2/30")
     peer: IPv4Address = IPv4Address("198.18.83.1")
     peer_namespace: NamespaceName | None = None
+    proxy: UplinkProxy | None = None
 
     @model_validator(mode="after")
     def _on_link(self) -> Uplink:
@@ -98,6 +119,8 @@ class Uplink(_Model):
                 f"peer {self.peer} is not at the other end of {self.address}; "
                 f"it must be another address of {self.address.network}"
             )
+        if self.proxy is not None and self.proxy.address == self.address.ip:
+            raise ValueError(f"proxy {self.proxy.address} is the gateway itself; write the proxy's address")
         return self
 
 

@@ -22,6 +22,7 @@ class HostRules:
     source: IPv4Address
     pools: tuple[IPv4Network, ...] = ()
     name_servers: tuple[tuple[IPv4Address, int], ...] = ()
+    proxy: tuple[IPv4Address, int] | None = None
 
 
 def table_name(instance: str) -> str:
@@ -53,6 +54,7 @@ def render(rules: HostRules) -> str:
             f"{uplink} ct state established,related accept",
             f"{uplink} ip daddr . udp dport @name_servers accept",
             f"{uplink} ip daddr . tcp dport @name_servers accept",
+            *_to_proxy(rules),
             f"{uplink} drop",
             "}",
             "chain forward {",
@@ -71,6 +73,14 @@ def render(rules: HostRules) -> str:
             "",
         ]
     )
+
+
+def _to_proxy(rules: HostRules) -> list[str]:
+    """The proxy of the uplink may run on this host; the gateway's own table lets nobody but it through."""
+    if rules.proxy is None:
+        return []
+    address, port = rules.proxy
+    return [f'iifname "{rules.peer}" ip daddr {address} tcp dport {port} accept']
 
 
 def _set(name: str, kind: str, elements: Iterable[str], *, interval: bool = False) -> list[str]:

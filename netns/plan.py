@@ -88,10 +88,20 @@ def gateway_ruleset(settings: Settings, wanted: Wanted) -> Ruleset:
         special=blocked_networks_v4(),
         networks=wanted.networks,
         links=tuple((interface, a.address, link_mark(a.endpoint)) for a, interface in wanted.links),
-        exceptions=collapsed(wanted.exceptions),
+        exceptions=collapsed(openings(settings, wanted)),
         name_servers=wanted.name_servers,
         question_rate=2 * settings.resolver.queries_per_second,
+        proxied=settings.uplink.proxy is not None,
     )
+
+
+def openings(settings: Settings, wanted: Wanted) -> tuple[tuple[IPv4Network, int], ...]:
+    """What the gateway may open that is not public: the operator's exceptions, or the proxy and nothing else.
+
+    With a proxy it is the proxy that opens an excepted address; the gateway judges whether it asks for that.
+    """
+    proxy = settings.uplink.proxy
+    return wanted.exceptions if proxy is None else ((IPv4Network(proxy.address), proxy.port),)
 
 
 def host_rules(settings: Settings, wanted: Wanted) -> hostrules.HostRules:
@@ -102,6 +112,7 @@ def host_rules(settings: Settings, wanted: Wanted) -> hostrules.HostRules:
         source=settings.uplink.address.ip,
         pools=tuple(network.pool for network in wanted.networks),
         name_servers=wanted.name_servers,
+        proxy=None if (proxy := settings.uplink.proxy) is None else (proxy.address, proxy.port),
     )
 
 
@@ -172,19 +183,19 @@ def special_routes(settings: Settings, wanted: Wanted) -> list[Route]:
     """
     ours = [settings.uplink.address.network, *(network.pool for network in wanted.networks)]
     special = blocked_networks_v4()
-    asked = {network for network, _port in wanted.exceptions} | {
+    asked = {network for network, _port in openings(settings, wanted)} | {
         IPv4Network(a) for a, _ in wanted.name_servers
     }
-    openings = sorted(
+    through = sorted(
         network
         for network in asked
         if any(network.subnet_of(block) for block in special)
         and not any(network.subnet_of(own) for own in ours)
     )
-    closed = [b for b in special if not any(b.subnet_of(x) for x in (*openings, *ours))]
+    closed = [b for b in special if not any(b.subnet_of(x) for x in (*through, *ours))]
     return [
         *(Route(block, "", RouteKind.UNREACHABLE) for block in closed),
-        *(Route(network, settings.uplink_interface, via=settings.uplink.peer) for network in openings),
+        *(Route(network, settings.uplink_interface, via=settings.uplink.peer) for network in through),
     ]
 
 

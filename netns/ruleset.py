@@ -42,7 +42,8 @@ class Ruleset:
     `links` are (interface, source address, mark) of containers, `exceptions` the operator's (range, TCP
     port), `name_servers` the resolver's upstreams (address, port), `outbound_uids` who may open TCP to the
     public, `question_rate` DNS datagrams a second of one container (more than the resolver admits, so that it
-    is the one to say so and to record it).
+    is the one to say so and to record it). `proxied`: the public is reached by a proxy, the one element of
+    `exceptions`, and nobody opens anything else.
     """
 
     table: str
@@ -59,6 +60,7 @@ class Ruleset:
     exceptions: tuple[tuple[IPv4Network, int], ...] = ()
     name_servers: tuple[tuple[IPv4Address, int], ...] = ()
     question_rate: int = 100
+    proxied: bool = False
 
 
 def render(ruleset: Ruleset, counts: Counts | None = None) -> str:
@@ -220,7 +222,9 @@ def _departure(ruleset: Ruleset) -> list[str]:
         f"ip daddr . tcp dport @name_servers {opened} accept",
         "ip daddr @special goto leave-to-special",
         f"{opened} accept",
-        f"{outbound} meta l4proto tcp accept",
+        f"{gateway} ip daddr . tcp dport @exceptions accept"
+        if ruleset.proxied
+        else f"{outbound} meta l4proto tcp accept",
         "counter name uplink-output drop",
         "}",
         # A range that is not public: nobody, but for the operator's exceptions, and those for the gateway.

@@ -66,6 +66,11 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("uplink: {address: 192.0.2.2/30, peer: 192.0.2.9}\n", "it must be another address of 192.0.2.0/30"),
         ("uplink: {address: 192.0.2.2/30, peer: 192.0.2.2}\n", "must be another address"),
         ("uplink: {peer_namespace: ../host}\n", "uplink.peer_namespace"),
+        ("uplink: {proxy: {address: proxy.corp, port: 3128}}\n", "uplink.proxy.address: proxy.corp is no"),
+        ("uplink: {proxy: {address: 10.0.0.8}}\n", "egress.yaml:1:10: uplink.proxy.port"),
+        ("uplink: {proxy: {address: 127.0.0.1, port: 3128}}\n", "127.0.0.1 is loopback"),
+        ("uplink: {proxy: {address: 169.254.169.254, port: 80}}\n", "is metadata (instance metadata of EC2"),
+        ("uplink: {proxy: {address: 198.18.83.2, port: 3128}}\n", "198.18.83.2 is the gateway itself"),
         (
             "resolver: {servers: [{address: dns.example.com}]}\n",
             "resolver.servers[0].address: dns.example.com is no",
@@ -108,3 +113,11 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 def test_uids_are_distinct_by_default() -> None:
     uids = Uids()
     assert len({uids.gateway, uids.resolver, uids.broker, uids.squid}) == 4
+
+
+@pytest.mark.parametrize("address", ["10.8.0.5", "100.64.0.9", "93.184.215.90", "198.18.83.1"])
+def test_a_proxy_may_be_private_or_public_or_on_this_host(tmp_path: Path, address: str) -> None:
+    settings = load(written(tmp_path, f"uplink: {{proxy: {{address: {address}, port: 3128}}}}\n"))
+    assert settings.uplink.proxy is not None
+    assert settings.uplink.proxy.address == IPv4Address(address)
+    assert Settings().uplink.proxy is None

@@ -1,5 +1,6 @@
 """The host's table and the two rules in Docker's chain."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from netns.hostrules import HostRules, docker_user_rules, render, table_name
@@ -24,6 +25,14 @@ def test_what_comes_in_by_the_uplink_is_dropped_last():
     rules = lines[start + 1 : lines.index("}", start)]
     assert rules[-1] == 'iifname "up-egress" drop'
     assert "ip saddr @pools drop" in rules
+    assert not [rule for rule in rules if "tcp dport" in rule and "@name_servers" not in rule]
+
+
+def test_a_proxy_on_this_host_is_let_in_by_address_and_port_alone():
+    proxied = render(replace(RULES, proxy=(IPv4Address("198.18.83.1"), 3128))).splitlines()
+    added = set(proxied) - set(render(RULES).splitlines())
+    assert added == {'iifname "up-egress" ip daddr 198.18.83.1 tcp dport 3128 accept'}
+    assert proxied.index(*added) == proxied.index('iifname "up-egress" drop') - 1
 
 
 def test_docker_rules_carry_the_instance_by_which_they_are_removed():

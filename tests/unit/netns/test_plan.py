@@ -7,8 +7,8 @@ import pytest
 
 from appliance.addresses import blocked_networks_v4
 from appliance.links import link_mark
-from appliance.settings import Settings, Uplink
-from netns.plan import TENANT_TABLE, Wanted, collapsed, gateway_ruleset, plan
+from appliance.settings import Settings, Uplink, UplinkProxy
+from netns.plan import TENANT_TABLE, Wanted, collapsed, gateway_ruleset, host_rules, plan
 from netns.plumbing import Attachment, Network
 from netns.state import MAIN_TABLE, Neighbour, Route, RouteKind
 
@@ -128,3 +128,17 @@ def test_a_pool_as_wide_as_a_special_range_takes_its_place():
 def test_exceptions_inside_others_are_left_out():
     wide, narrow = IPv4Network("10.1.0.0/16"), IPv4Network("10.1.2.0/24")
     assert collapsed(((wide, 443), (narrow, 443), (narrow, 80), (wide, 443))) == ((wide, 443), (narrow, 80))
+
+
+@pytest.mark.parametrize("address", ["10.8.0.5", "93.184.215.90"])
+def test_g9_a_proxy_takes_the_place_of_the_exceptions(address):
+    settings = Settings(uplink=Uplink(proxy=UplinkProxy(address=IPv4Address(address), port=3128)))
+    wanted = replace(WANTED, exceptions=((IPv4Network("10.1.0.0/16"), 443),))
+    rules = gateway_ruleset(settings, wanted)
+    assert rules.proxied
+    assert rules.exceptions == ((IPv4Network(address), 3128),)
+    routes = [r.destination for r in plan(settings, wanted, canonical).routes if r.via]
+    assert (IPv4Network("10.8.0.5/32") in routes) == (address == "10.8.0.5")
+    assert IPv4Network("10.1.0.0/16") not in routes
+    assert host_rules(settings, wanted).proxy == (IPv4Address(address), 3128)
+    assert not gateway_ruleset(Settings(), wanted).proxied

@@ -1,5 +1,6 @@
 """The table's text: what a reader of the rules relies on. That nft and the kernel take it, tests/system shows."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -63,6 +64,18 @@ def test_special_ranges_are_decided_before_any_general_acceptance():
     assert min(general) > special
 
 
+def test_g9_with_a_proxy_nobody_opens_anything_but_the_proxy():
+    only = ((IPv4Network("93.184.215.90"), 3128),)
+    leave = chain(render(replace(RULESET, proxied=True, exceptions=only)), "leave-to-uplink")
+    opening = [line for line in leave if line.endswith("accept") and "@name_servers" not in line]
+    assert opening == [
+        "ct state established tcp flags & (syn | ack) != syn accept",
+        "meta skuid 64101 ip daddr . tcp dport @exceptions accept",
+    ]
+    direct = chain(render(RULESET), "leave-to-uplink")
+    assert "meta skuid { 64101, 64103 } meta l4proto tcp accept" in direct
+
+
 def test_only_a_link_and_address_pair_lets_a_container_in():
     assert 'elements = { "t-a" . 172.31.0.2 : 0x000000a1, "t-b" . 172.31.0.3 : 0x000000b1 }' in render(
         RULESET
@@ -83,16 +96,12 @@ def test_counters_go_on_from_where_they_stood():
 
 
 def test_one_worker_needs_no_hash():
-    from dataclasses import replace
-
     text = render(replace(RULESET, worker_ports=(15001,)))
     assert "jhash" not in text
     assert "tproxy ip to :15001 accept" in text
 
 
 def test_empty_sets_render_without_elements():
-    from dataclasses import replace
-
     text = render(replace(RULESET, links=(), networks=(), exceptions=(), name_servers=()))
     assert "elements = {  }" not in text
 
