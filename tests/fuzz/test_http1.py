@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance.verify.smuggling import REFUSALS, TAKEN
 from tests.fuzz.agreement import check_request, check_response
 from tests.fuzz.readers import relay_request, relay_response
-from tests.vectors.smuggling import REFUSALS, TAKEN
 
 EXAMPLES = int(os.environ.get("EGRESS_FUZZ_EXAMPLES", "1500"))
 SEARCH = settings(

@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "squid.model": (*LEAVES, "appliance.policy"),
     "appliance.supervise": (*LEAVES, "appliance.listeners"),
     "appliance.docker_host": (*LEAVES, "appliance.listeners"),
+    "appliance.verify": (*LEAVES, "appliance.policy", "appliance.docker_host"),
     "appliance.preflight": (*LEAVES, "appliance.policy", "appliance.docker_host"),
     "appliance.cli": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.docker_host", "appliance.listeners",
                       "appliance.preflight", "appliance.supervise"),

@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from appliance.http1.refused import Refused
 from appliance.http1.target import canonical_path, canonical_query, query_pairs
-from tests.vectors.smuggling import REFUSALS, TAKEN
+from appliance.verify.smuggling import REFUSALS, TAKEN
 
 VECTORS = tuple(
     b"\x00" + vector.request.split(b" ")[1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from appliance.verify.smuggling import REFUSALS, TAKEN
 from tests.fuzz.agreement import check_request
-from tests.vectors.smuggling import REFUSALS, TAKEN
 
 VECTORS = tuple(b"\x07" + vector.request for vector in (*REFUSALS, *TAKEN) if len(vector.request) < 500)
 SEEDS = (

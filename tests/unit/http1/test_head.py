@@ -12,7 +12,7 @@ from appliance.http1.refused import NeedMore, Refused
 from appliance.http1.target import TargetForm
 from appliance.http1.writer import serialise_request
 from appliance.names import Authority, HostName
-from tests.vectors.smuggling import REFUSALS, TAKEN, Refusal, Taken
+from appliance.verify.smuggling import REFUSALS, TAKEN, Refusal, Taken
 
 NEXT = b"DELETE /smuggled HTTP/1.1\r\nHost: evil.example\r\n\r\n"
 
