@@ -1,6 +1,7 @@
 """Connects to an address that was judged: by literal, checked again against what the kernel says.
 
 There is no second resolution here and no way to give a name: Twisted connects an IPv4 literal as it stands.
+Where the uplink has a proxy, that is asked for the same literal (`appliance.gateway.uplink_proxy`).
 """
 
 from __future__ import annotations
@@ -38,37 +39,60 @@ class UpstreamTLS(Protocol):
 
 
 class DialFailed(Exception):
-    """No connection that may be used."""
+    """No connection that may be used. Unless `final`, another address of the host may do better."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Refusal, *, final: bool = True) -> None:
         super().__init__(refusal.reason)
         self.refusal = refusal
+        self.final = final
+
+
+class Way(Protocol):
+    """How a connection to a judged address comes about."""
+
+    async def open(self, address: IPv4Address, port: int) -> Any:
+        """A transport whose far end is that address and port. Raises `DialFailed`."""
+
+
+class Direct:
+    """The way without a proxy."""
+
+    def __init__(self, connector: IReactorTCP, limits: Limits) -> None:
+        self._connector = connector
+        self._limits = limits
+
+    async def open(self, address: IPv4Address, port: int) -> Any:
+        """See `Way`."""
+        try:
+            return await connected(self._connector, address, port, self._limits.connect_seconds)
+        except ConnectTimeout as error:
+            raise DialFailed(refusals.CONNECT_TIMEOUT, final=False) from error
+        except ConnectError as error:
+            raise DialFailed(refusals.UNREACHABLE, final=False) from error
 
 
 class Dialler:
-    """Opens upstream connections. `connector` is the reactor."""
+    """Opens upstream connections. `connector` is the reactor; `way` is direct unless another is given."""
 
-    def __init__(self, connector: IReactorTCP, tls: UpstreamTLS, limits: Limits) -> None:
+    def __init__(
+        self, connector: IReactorTCP, tls: UpstreamTLS, limits: Limits, way: Way | None = None
+    ) -> None:
         self._connector = connector
         self._tls = tls
         self._limits = limits
+        self._way = way or Direct(connector, limits)
 
     async def connect(self, addresses: Sequence[IPv4Address], port: int) -> tuple[Any, IPv4Address]:
-        """A TCP transport to the first of the judged addresses that accepts. Raises `DialFailed`."""
+        """A transport to the first of the judged addresses that accepts. Raises `DialFailed`."""
         refusal = refusals.UNREACHABLE
         for address in addresses[: self._limits.addresses_tried]:
             try:
-                transport = await self._attempt(address, port)
-            except ConnectTimeout:
-                refusal = refusals.CONNECT_TIMEOUT
-            except ConnectError:
-                continue
-            else:
-                # Use what was judged: the kernel's word, not ours, on whom we are connected to.
-                if transport.getHandle().getpeername()[0] != str(address):
-                    transport.abortConnection()
-                    raise DialFailed(refusals.INTERNAL)
-                return transport, address
+                return await self._way.open(address, port), address
+            except DialFailed as failed:
+                if failed.final:
+                    raise
+                if failed.refusal is not refusals.UNREACHABLE:
+                    refusal = failed.refusal
         raise DialFailed(refusal)
 
     async def secure(self, transport: Any, name: HostName, upstream: Upstream) -> None:
@@ -93,12 +117,17 @@ class Dialler:
             explanation = explain(error)
             raise DialFailed(refusals.not_verified(name, explanation.fault, explanation.detail)) from error
 
-    def _attempt(self, address: IPv4Address, port: int) -> Deferred[Any]:
-        attempt = _Attempt()
-        attempt.connector = self._connector.connectTCP(
-            str(address), port, attempt, timeout=self._limits.connect_seconds
-        )
-        return attempt.connected
+
+async def connected(connector: IReactorTCP, address: IPv4Address, port: int, seconds: float) -> Any:
+    """A TCP transport to `address`. Raises `ConnectError`, and `DialFailed` when it is to anything else."""
+    attempt = _Attempt()
+    attempt.connector = connector.connectTCP(str(address), port, attempt, timeout=seconds)
+    transport = await attempt.connected
+    # Use what was judged: the kernel's word, not ours, on whom we are connected to.
+    if transport.getHandle().getpeername()[0] != str(address):
+        transport.abortConnection()
+        raise DialFailed(refusals.INTERNAL)
+    return transport
 
 
 def install(transport: Any, protocol: TwistedProtocol) -> None:

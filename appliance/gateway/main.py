@@ -87,6 +87,7 @@ class GatewayProcess:
                 leaves=self._leaves,
                 upstream_tls=UpstreamTrust(settings.upstream_ca),
                 root_pem=lambda: self._root_pem,
+                proxy=settings.uplink.proxy,
                 ledger=ledgers.ledger,
             ),
             DEFAULT_LIMITS,

@@ -177,6 +177,17 @@ RESPONSE_TOO_LARGE = Refusal(
 CONNECT_TIMEOUT = failed(504, "upstream-connect-timeout", "The server did not accept a connection in time.")
 RESPONSE_TIMEOUT = failed(504, "upstream-response-timeout", "The server did not answer in time.")
 UNREACHABLE = failed(502, "upstream-unreachable", "No connection to any address of the host could be made.")
+UPLINK_PROXY_ADDRESS = Refusal(
+    403, "uplink-proxy-address", "This address is a way out of the appliance and no destination.",
+    _ASK_OPERATOR,
+)  # fmt: skip
+UPLINK_PROXY_UNREACHABLE = failed(
+    502, "uplink-proxy-unreachable", "The proxy of this appliance's uplink accepts no connection.",
+    _ASK_OPERATOR,
+)  # fmt: skip
+UPLINK_PROXY_TIMEOUT = failed(
+    504, "uplink-proxy-timeout", "The proxy of this appliance's uplink did not answer in time."
+)
 UPSTREAM_CLOSED = failed(502, "upstream-closed", "The server closed the connection before it had answered.")
 INTERNAL = failed(500, "internal-error", "The gateway failed.", _ASK_OPERATOR).closing()
 DRAINED = failed(503, "draining", "The gateway is restarting.").closing()
@@ -270,6 +281,22 @@ def not_pinned(host: object, address: object) -> Refusal:
     return Refusal(
         403, "destination-not-pinned", f"{address} is not an address that {host} was resolved to here.",
         "Resolve the name with the container's own resolver and connect to that address.", closes=True,
+    )  # fmt: skip
+
+
+def uplink_proxy_refused(status: int) -> Refusal:
+    """RFC 9110 section 9.3.6: any answer but a success means that there is no tunnel."""
+    return failed(
+        502, "uplink-proxy-refused", f"The proxy of this appliance's uplink refused with status {status}.",
+        "The operator must allow this appliance there CONNECT to public addresses, ports 80 and 443.",
+    )  # fmt: skip
+
+
+def uplink_proxy_invalid(detail: str) -> Refusal:
+    """What the proxy answered is not the one head that opens a tunnel; nothing was sent through it."""
+    return failed(
+        502, "uplink-proxy-invalid", f"The proxy of this appliance's uplink cannot be used: {detail}.",
+        _ASK_OPERATOR,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from appliance.gateway.limits import DEFAULT_LIMITS, Limits
 from appliance.gateway.pool import Key, Pool
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import Resolver, Routes
+from appliance.gateway.uplink_proxy import ThroughProxy
 from appliance.gateway.upstream import Upstream
 from appliance.limits.budget import Budget, Caller
 from appliance.limits.ledger import Ledger
@@ -31,6 +32,7 @@ from appliance.limits.store import LedgerUnavailable
 from appliance.names import HostName
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
+from appliance.settings import UplinkProxy
 from appliance.tls.leaf import LeafCache
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Neighbours:
     upstream_tls: UpstreamTLS
     root_pem: Callable[[], bytes]
     connector: IReactorTCP | None = None
+    proxy: UplinkProxy | None = None
     ledger: Callable[[str], Ledger] = lambda _tenant: Ledger()
     nanoseconds: Callable[[], int] = time.monotonic_ns
 
@@ -75,7 +78,9 @@ class Worker:
         self.deadlines = Deadlines(neighbours.reactor)
         self.pool = Pool(limits, self.deadlines)
         self.routes = Routes(neighbours.resolver, self.seconds)
-        self.dialler = Dialler(neighbours.connector or neighbours.reactor, neighbours.upstream_tls, limits)
+        connector = neighbours.connector or neighbours.reactor
+        way = ThroughProxy(connector, neighbours.proxy, limits) if neighbours.proxy else None
+        self.dialler = Dialler(connector, neighbours.upstream_tls, limits, way)
         self.requests = 0
         self._policies = neighbours.policies
         self._leaves = neighbours.leaves

@@ -69,7 +69,10 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("uplink: {proxy: {address: proxy.corp, port: 3128}}\n", "uplink.proxy.address: proxy.corp is no"),
         ("uplink: {proxy: {address: 10.0.0.8}}\n", "egress.yaml:1:10: uplink.proxy.port"),
         ("uplink: {proxy: {address: 127.0.0.1, port: 3128}}\n", "127.0.0.1 is loopback"),
-        ("uplink: {proxy: {address: 169.254.169.254, port: 80}}\n", "is metadata (instance metadata of EC2"),
+        (
+            "uplink: {proxy: {address: 169.254.169.254, port: 80}}\n",
+            "is link-local (RFC 3927), which is never opened",
+        ),
         ("uplink: {proxy: {address: 198.18.83.2, port: 3128}}\n", "198.18.83.2 is the gateway itself"),
         (
             "resolver: {servers: [{address: dns.example.com}]}\n",
