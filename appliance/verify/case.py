@@ -45,6 +45,7 @@ class Seat(Enum):
     GATEWAY = "gateway"  # in the gateway namespace, as the gateway's uid: a worker that was taken over
     RESOLVER = "resolver"  # the same as the resolver's uid
     SQUID = "squid"  # the same as the fallback's uid
+    SANDBOX = "sandbox"  # in a container's network namespace, as root: a kernel that gave the workload all
 
 
 class Origin(Enum):
@@ -89,6 +90,7 @@ class Case:
 
     `expect` counts for the layer gateway, `forbid` and the canaries for every layer of `layers`. A
     `disruptive` case stops or breaks something for other tenants and runs only where that was allowed.
+    At the layer kernel a command in a container runs while nothing of ours does.
     """
 
     id: str
@@ -108,6 +110,10 @@ class Case:
     def attack(self) -> str:
         """The attack's id, such as A4."""
         return self.id.partition("-")[0]
+
+    def takes_away(self, layer: Layer) -> bool:
+        """Whether service has to be taken away, for everybody, to try the case at `layer`."""
+        return layer is Layer.SQUID or (layer is Layer.KERNEL and self.seat is Seat.CONTAINER)
 
 
 @dataclass(frozen=True, slots=True)

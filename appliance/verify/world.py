@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from appliance.verify.case import Evidence, Image, Output, Seat
+from appliance.verify.case import Evidence, Image, Layer, Output, Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,16 @@ class Site:
 
     name: str
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Something that serves whoever reaches it on a TCP port, and how its control reaches it."""
+
+    address: str
+    port: int
+    evidence: Evidence
+    touch: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,7 @@ class Targets:
 
 
 class World(Protocol):
-    """Where the battery runs. `tenants` maps a case's tenant to the real one.
+    """Where the battery runs. `tenants` maps a case's tenant to the real one; another is called as it is.
 
     `reader` has the default profile (read-only-web); `lister` an allowlist with the one host `www`.
     """
@@ -86,8 +97,40 @@ class World(Protocol):
         """Run a command to its end in a hardened container; `options` are more words for `docker run`."""
         ...
 
-    def run_as(self, seat: Seat, command: Sequence[str]) -> Output:
-        """Run a command in the gateway namespace as one of our unprivileged processes would."""
+    def run_as(self, seat: Seat, command: Sequence[str], tenant: str = "reader") -> Output:
+        """Run a command where a container has no seat; `tenant` is whose container a sandbox belongs to."""
+        ...
+
+    def server(self, tenant: str) -> Server:
+        """A server in a container of a tenant; the same one each time."""
+        ...
+
+    def host_addresses(self) -> Sequence[str]:
+        """Every IPv4 address of the host but loopback."""
+        ...
+
+    def host_server(self) -> Server:
+        """A server of our own on the host itself, at the address of Docker's bridge."""
+        ...
+
+    def egress(self, *words: str) -> Output:
+        """The operator's command on this appliance."""
+        ...
+
+    def in_gateway(self, *command: str) -> Output:
+        """Run a command as root in the gateway's network namespace, as another tool of the host might."""
+        ...
+
+    def without(self, *names: str) -> AbstractContextManager[None]:
+        """Processes of ours whose names begin so are killed, and kept from coming back; none: all of them.
+
+        At the end they are started again, and the appliance is ready. Meanwhile no container can be
+        started: `run` uses one that was started before, of `Image.PYTHON`.
+        """
+        ...
+
+    def at(self, layer: Layer) -> AbstractContextManager[None]:
+        """The layers before `layer` taken away."""
         ...
 
     def settle(self) -> None:

@@ -10,9 +10,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.verify.case import Output
 from tests.lab import internet
 from tests.lab.certificates import AUTHORITY
-from tests.lab.containers import Output
 from tests.lab.namespaces import inside, run
 
 NAME = f"{internet.PREFIX}bypass"

@@ -23,8 +23,8 @@ import dns.message
 import dns.rdatatype
 import dns.rrset
 
+from appliance.verify.probe import MARK
 from tests.lab import internet
-from tests.lab.probe import MARK
 
 DIRECTORY = internet.STATE / "canaries"
 LOG = DIRECTORY / "internet.jsonl"

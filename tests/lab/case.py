@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from tests.lab.containers import Output, Workload
-from tests.lab.evidence import Evidence, Origin
+from appliance.verify.case import Evidence, Origin, Output
+from tests.lab.containers import Workload
 from tests.lab.lab import Lab
 
 
@@ -72,11 +72,11 @@ def try_case(case: Case, lab: Lab, workload: Workload) -> Result:
     problems: list[str] = []
     if case.outcome is Outcome.REFUSED:
         problems += dead_canaries(case, lab)
-    before = {canary.name: canary.evidence.hits(Origin.APPLIANCE) for canary in case.canaries}
+    before = {canary.name: canary.evidence.hits(Origin.WORKLOAD) for canary in case.canaries}
     output = workload(case.tenant, case.image.value, case.command)
     lab.settle()
     for canary in case.canaries:
-        hits = canary.evidence.hits(Origin.APPLIANCE) - before[canary.name]
+        hits = canary.evidence.hits(Origin.WORKLOAD) - before[canary.name]
         if case.outcome is Outcome.REFUSED and hits:
             problems.append(f"REACHED: {canary.name} has {hits} more on record")
         if case.outcome is Outcome.REACHES and not hits:

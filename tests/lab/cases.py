@@ -9,7 +9,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab import internet, packages, probe
+from appliance.verify import probe
+from tests.lab import internet, packages
 from tests.lab.case import Canary, Case, Image, Outcome
 from tests.lab.containers import address_of, inside_container, logs_of
 from tests.lab.evidence import HostConnections, NeighbourConnections, Packets, Queries, Requests

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.verify.case import Image, Output
 from tests.lab import internet
 from tests.lab.namespaces import LabError, run
 
@@ -26,13 +26,11 @@ HARDENED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a workload left: exit status (None: it was stopped for taking too long), both streams in one text."""
-
-    status: int | None
-    text: str
-
+IMAGES = {
+    Image.PYTHON: "egress/runner-python",
+    Image.NODE: "egress/runner-node",
+    Image.STATIC: "egress-lab/static-client",
+}
 
 Workload = Callable[
     [str, str, Sequence[str]], Output

@@ -7,40 +7,59 @@ the appliance's count did not when the workload tried.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from appliance.verify.case import Origin
 from tests.lab import canary, internet, nameserver, web, witness
 
 CONTROLS = frozenset({internet.CONTROL_ADDRESS, internet.CONTROL_ADDRESS_6})
 
 
-class Origin(Enum):
-    """Where a hit came from."""
+class _Log:
+    """A log that only grows, each line read once."""
 
-    CONTROL = "control"
-    APPLIANCE = "appliance"  # anybody but the control: through the gateway, past it, or with a forged source
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode = 0
+        self._offset = 0
+        self._rows: list[Any] = []
+
+    def rows(self, read: Callable[[str], Any]) -> list[Any]:
+        """All lines so far, as `read` understands each; none when the log was never written."""
+        try:
+            log = self._path.open("rb")
+        except FileNotFoundError:
+            return []
+        with log:
+            state = os.fstat(log.fileno())
+            if state.st_ino != self._inode or state.st_size < self._offset:
+                self._inode, self._offset, self._rows = state.st_ino, 0, []
+            log.seek(self._offset)
+            whole, newline, _half = log.read().rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        self._rows += [read(line) for line in whole.decode(errors="replace").split("\n") if line]
+        return self._rows
 
 
-def lines(path: Path) -> Iterator[dict[str, Any]]:
+_logs: dict[Path, _Log] = {}
+
+
+def _log(path: Path) -> _Log:
+    return _logs.setdefault(path, _Log(path))
+
+
+def forget() -> None:
+    """What was read of the logs of an earlier lab."""
+    _logs.clear()
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
     """The records of a log of JSON lines; none when it was never written."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", errors="replace") as log:
-        for line in log:
-            if line.endswith("\n"):
-                yield json.loads(line)
-
-
-class Evidence(Protocol):
-    """Something that would be on record had the target been reached."""
-
-    def hits(self, origin: Origin) -> int:
-        """How often it was, so far."""
-        ...
+    return _log(path).rows(json.loads)
 
 
 def _is(origin: Origin, *, control: bool) -> bool:
@@ -88,21 +107,15 @@ class Queries:
         return packets + sum(_is(origin, control=peer in CONTROLS) for peer in self._askers())
 
     def _askers(self) -> Iterator[str]:
-        with nameserver.QUERY_LOG.open(encoding="utf-8", errors="replace") as log:
-            for line in log:
-                # dnsmasq with log-queries=extra writes at the end: query[TYPE] NAME from ADDRESS
-                words = line.split()
-                if (
-                    len(words) > 3
-                    and words[-4].startswith("query[")
-                    and words[-3].lower() == self.name.lower()
-                ):
-                    yield words[-1]
+        for words in _log(nameserver.QUERY_LOG).rows(str.split):
+            # dnsmasq with log-queries=extra writes at the end: query[TYPE] NAME from ADDRESS
+            if len(words) > 3 and words[-4].startswith("query[") and words[-3].lower() == self.name.lower():
+                yield words[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """HTTP requests that a site of the lab answered."""
+    """HTTP requests that a site of the lab answered; a path that ends in `*` is a beginning."""
 
     host: str
     method: str | None = None
@@ -112,10 +125,15 @@ class Requests:
         return sum(
             line["server"] == self.host
             and self.method in {None, line["method"]}
-            and self.path in {None, line["uri"].partition("?")[0]}
+            and self._is_path(line["uri"].partition("?")[0])
             and _is(origin, control=line["from"] in CONTROLS)
             for line in lines(web.ACCESS_LOG)
         )
+
+    def _is_path(self, path: str) -> bool:
+        if self.path is None or self.path == path:
+            return True
+        return self.path.endswith("*") and path.startswith(self.path[:-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from appliance.verify import probe
 from tests.lab import (
     canary,
     certificates,
@@ -23,17 +25,19 @@ from tests.lab import (
     nameserver,
     namespaces,
     packages,
-    probe,
     web,
     witness,
 )
-from tests.lab.evidence import lines
+from tests.lab.evidence import forget, lines
 from tests.lab.namespaces import LabError, inside, run
 
 READY_SECONDS = 15.0
+SETTLE_SECONDS = 5.0
+DISCARD_PORT = 9  # RFC 863
 BRIDGE = "docker0"
 GATEWAY = "egresslab"  # the appliance instance whose uplink ends in the lab
 PROBE = Path(probe.__file__)
+HTTP_TEXT = "GET / HTTP/1.0\\r\\n\\r\\n"
 
 
 def host_addresses() -> dict[str, str]:
@@ -119,6 +123,7 @@ class Lab:
         self._lock.close()
 
     def _put_up(self) -> None:
+        forget()
         self.host_addresses = host_addresses()
         internet.STATE.mkdir(parents=True)
         canary.DIRECTORY.mkdir()
@@ -233,20 +238,34 @@ class Lab:
         return [line for line in done.stdout.split() if not line.startswith(";")]
 
     def settle(self) -> None:
-        """Wait until all that arrived so far is on record: a marked packet of ours has come through behind it."""
-        mark = secrets.token_hex(8)
-        self.probe_once(mark)
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            if any(mark.encode().hex() in line["payload"] for line in lines(witness.LOG)):
-                return
-            time.sleep(0.02)
-        raise LabError("the packet witness has stopped")
+        """Wait until all that arrived so far is on record: a marked packet of ours has come through behind it.
 
-    def probe_once(self, text: str) -> None:
-        """One datagram from the control to the discard port, no answer awaited."""
-        code = f"import socket; socket.socket(2, 2).sendto(b'{text}', ('{internet.LITERAL}', 9))"
-        run(*inside(internet.CONTROL, "/usr/bin/python3", "-c", code))
+        The same for the web server's record. Raises `LabError` when one of them has stopped.
+        """
+        mark = secrets.token_hex(8)
+        with namespaces.socket_in(internet.CONTROL, socket.SOCK_DGRAM) as datagram:
+            datagram.sendto(mark.encode(), (internet.LITERAL, DISCARD_PORT))
+        with namespaces.socket_in(internet.CONTROL, socket.SOCK_STREAM) as stream:
+            stream.settimeout(SETTLE_SECONDS)
+            stream.connect((internet.OTHER.address, 80))
+            stream.sendall(f"GET /{mark} HTTP/1.0\r\nHost: {internet.OTHER.name}\r\n\r\n".encode())
+            with suppress(OSError):
+                stream.recv(4096)
+        wanted = mark.encode().hex()
+        waiting: dict[str, Callable[[], bool]] = {
+            "the packet witness": lambda: any(
+                line["payload"] == wanted for line in reversed(lines(witness.LOG))
+            ),
+            "the web server's record": lambda: any(
+                line["uri"] == f"/{mark}" for line in reversed(lines(web.ACCESS_LOG))
+            ),
+        }
+        deadline = time.monotonic() + SETTLE_SECONDS
+        for name, arrived in waiting.items():
+            while not arrived():
+                if time.monotonic() > deadline:
+                    raise LabError(f"{name} has stopped")
+                time.sleep(0.01)
 
 
 def remove_containers() -> None:

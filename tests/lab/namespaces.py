@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
+import socket
 import subprocess
+import threading
 from typing import Any
 
 from tests.lab import internet
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LabError(RuntimeError):
@@ -36,6 +42,25 @@ def run(*argv: str, check: bool = True, timeout: float = 30, stdin: str | None =
 def inside(namespace: str, *argv: str) -> tuple[str, ...]:
     """The command that runs `argv` in `namespace`."""
     return ("nsenter", f"--net={internet.namespace_path(namespace)}", *argv)
+
+
+def socket_in(namespace: str, kind: socket.SocketKind) -> socket.socket:
+    """An IPv4 socket that belongs to `namespace`. Raises `LabError`."""
+    found: list[socket.socket | OSError] = []
+
+    def open_there() -> None:  # setns(2) moves the calling thread alone, and this one ends at once
+        with internet.namespace_path(namespace).open("rb") as place:
+            if _libc.setns(place.fileno(), CLONE_NEWNET) != 0:
+                found.append(OSError(ctypes.get_errno(), "setns"))
+                return
+        found.append(socket.socket(socket.AF_INET, kind))
+
+    thread = threading.Thread(target=open_there)
+    thread.start()
+    thread.join()
+    if not found or isinstance(found[0], OSError):
+        raise LabError(f"no socket in {namespace}: {found}")
+    return found[0]
 
 
 def existing() -> list[str]:

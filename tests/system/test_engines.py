@@ -187,7 +187,7 @@ def test_a_name_that_may_not_be_asked_for_leaves_no_query(served: EngineApplianc
         done = served.container("python3", "-c", probe, "dns", internet.DNS_SERVER, name)
         assert "REFUSED" in done.stdout
     served.lab.settle()
-    assert Queries(name).hits(Origin.APPLIANCE) == 0
+    assert Queries(name).hits(Origin.WORKLOAD) == 0
 
 
 def test_without_the_seal_the_embedded_resolver_leaks_and_with_it_it_does_not(
@@ -203,14 +203,14 @@ def test_without_the_seal_the_embedded_resolver_leaks_and_with_it_it_does_not(
         sealed, leaking = (f"{kind}-{int(time.time() * 1000)}.exfil.example.com" for kind in ("in", "out"))
         served.engine.docker("exec", "--user", "1000:1000", container, *ask(sealed), check=False)
         served.lab.settle()
-        assert Queries(sealed).hits(Origin.APPLIANCE) == 0
+        assert Queries(sealed).hits(Origin.WORKLOAD) == 0
 
         with served.held("netd"):  # or it would seal again
             run("nsenter", f"--target={pid}", "--net", "nft", "delete", "table", "ip", "egress_seal")
             # Not by docker exec, which would wait for netd to admit it.
             run("nsenter", f"--target={pid}", "--net", "--mount", *ask(leaking), check=False)
         served.lab.settle()
-        leaked = Queries(leaking).hits(Origin.APPLIANCE)
+        leaked = Queries(leaking).hits(Origin.WORKLOAD)
         if served.engine.suite == "sid":
             assert leaked > 0  # asked from the engine's own namespace: the hole
         else:

@@ -98,7 +98,7 @@ def wait_for_new(name: str, old: int) -> int:
 
 
 def forbidden_hits() -> int:
-    return sum(packets.hits(Origin.APPLIANCE) for packets in FORBIDDEN)
+    return sum(packets.hits(Origin.WORKLOAD) for packets in FORBIDDEN)
 
 
 def test_the_canaries_are_alive(lab: Lab) -> None:

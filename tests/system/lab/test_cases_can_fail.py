@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from appliance.verify.case import Output
 from tests.lab import bypass, cases
 from tests.lab.case import Case, Outcome, dead_canaries, try_case
-from tests.lab.containers import Output
 from tests.lab.lab import Lab, host_addresses
 
 pytestmark = pytest.mark.system

@@ -65,7 +65,7 @@ def test_canaries_answer_and_record(lab: Lab, address: str) -> None:
         assert lab.probe(protocol, address, port, *text).stdout.startswith("REACHED")
         lab.settle()
         assert evidence.hits(Origin.CONTROL) > before
-        assert evidence.hits(Origin.APPLIANCE) == 0
+        assert evidence.hits(Origin.WORKLOAD) == 0
 
 
 def test_every_host_address_has_a_canary_in_the_lab(lab: Lab) -> None:
@@ -79,10 +79,10 @@ def test_the_canary_on_the_host_bridge(lab: Lab) -> None:
     port = str(internet.HOST_CANARY_PORT)
     assert lab.probe_host("tcp", address, port, HTTP_TEXT).returncode == 0
     assert HostConnections(address).hits(Origin.CONTROL) == 1
-    assert HostConnections(address).hits(Origin.APPLIANCE) == 0
+    assert HostConnections(address).hits(Origin.WORKLOAD) == 0
     # Another source than the control's counts as a breach.
     run("/usr/bin/python3", "-c", f"import socket; socket.create_connection(('{address}', {port}))")
-    assert HostConnections(address).hits(Origin.APPLIANCE) == 1
+    assert HostConnections(address).hits(Origin.WORKLOAD) == 1
 
 
 def test_public_resolvers_answer_by_udp_and_tcp(lab: Lab) -> None:
@@ -124,7 +124,7 @@ def test_web_servers_take_every_method(lab: Lab) -> None:
     lab.settle()
     for method in ("GET", "POST", "PUT", "DELETE"):
         assert Requests(WWW.name, method).hits(Origin.CONTROL) > 0
-        assert Requests(WWW.name, method).hits(Origin.APPLIANCE) == 0
+        assert Requests(WWW.name, method).hits(Origin.WORKLOAD) == 0
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.verify.case import Output
 from tests.lab.case import Image
-from tests.lab.containers import HARDENED, Output, address_of, build_images, run_hardened
+from tests.lab.containers import HARDENED, address_of, build_images, run_hardened
 from tests.lab.demo import set_id_files
 from tests.lab.namespaces import run
 

@@ -1,0 +1,318 @@
+"""The lab as the world of the battery: the closed Internet's canaries, a real appliance, hardened containers.
+
+A `LabWorld` stands at no cost, so that rows can be made of it; what a row does needs the lab and the appliance up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance import settings as settings_module
+from appliance.listeners import listening_pid
+from appliance.processes import processes
+from appliance.settings import Settings
+from appliance.supervise import NAME as SUPERVISOR
+from appliance.verify import world
+from appliance.verify.case import Evidence, Image, Layer, Output, Seat
+from appliance.verify.world import Server, Targets
+from tests.lab import appliance, internet, policies
+from tests.lab.containers import IMAGES, address_of, run_hardened, start_hardened
+from tests.lab.evidence import HostConnections, NeighbourConnections, Packets, Queries, Requests
+from tests.lab.lab import BRIDGE, HTTP_TEXT, PROBE, Lab, host_addresses
+from tests.lab.namespaces import LabError, run
+from tests.lab.neighbour import PORT as NEIGHBOUR_PORT
+
+SECONDS = 60.0
+BACK_WITHIN = 60.0
+NEIGHBOUR = Path(__file__).with_name("neighbour.py").read_text()
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+STAYS = ("sleep", "infinity")
+
+
+def _site(site: internet.Site) -> world.Site:
+    return world.Site(site.name, site.address)
+
+
+TARGETS = Targets(
+    www=_site(internet.WWW),
+    other=_site(internet.OTHER),
+    expired=_site(internet.EXPIRED),
+    self_signed=_site(internet.SELF_SIGNED),
+    wrong_host=_site(internet.WRONG_HOST),
+    private=internet.PRIVATE,
+    metadata=internet.METADATA,
+    literal=internet.LITERAL,
+    decoy=internet.DECOY,
+    public_resolver=internet.PUBLIC_RESOLVER,
+    public_6=internet.PUBLIC_6,
+    zone="example.net",
+    leaks="exfil.example.com",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A container that stays, and what has to be known of it while Docker answers nobody."""
+
+    identifier: str
+    pid: int
+    address: str
+    log: Path
+
+    def inside(self, *command: str) -> tuple[str, ...]:
+        """`command` in its network namespace, with everything else the host's: what a free kernel could do."""
+        return ("nsenter", f"--target={self.pid}", "--net", *command)
+
+    def said(self) -> str:
+        """Its standard output so far, from Docker's own file: Docker may have gone silent."""
+        with self.log.open(encoding="utf-8") as log:
+            return "".join(json.loads(line)["log"] for line in log if line.endswith("\n"))
+
+
+class LabWorld:
+    """See `appliance.verify.world.World`."""
+
+    def __init__(self) -> None:
+        self.targets = TARGETS
+        self.tenants = {"reader": policies.READER, "lister": policies.LISTER}
+        self._lab: Lab | None = None
+        self._residents: dict[str, Resident] = {}
+        self._away = False
+
+    def attach(self, lab: Lab) -> None:
+        """Use this lab, in which an appliance with the tenants of `policies` is up."""
+        self._lab = lab
+        self._residents.clear()
+
+    @property
+    def lab(self) -> Lab:
+        """The lab. Raises `LabError` when there is none."""
+        if self._lab is None:
+            raise LabError("the lab is not up")
+        return self._lab
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the lab's appliance."""
+        return settings_module.load(appliance.SETTINGS_FILE)
+
+    # ---- evidence
+
+    def packets(
+        self,
+        address: str | None = None,
+        protocol: str | None = None,
+        port: int | None = None,
+        version: int | None = None,
+    ) -> Evidence:
+        return Packets(address, protocol, port, version)
+
+    def requests(self, host: str, method: str | None = None, path: str | None = None) -> Evidence:
+        return Requests(host, method, path)
+
+    def queries(self, name: str) -> Evidence:
+        return Queries(name)
+
+    def settle(self) -> None:
+        try:
+            self.lab.settle()
+        except LabError as error:
+            raise OSError(str(error)) from error
+
+    # ---- the control
+
+    def probe(self, *arguments: str) -> bool:
+        return self.lab.probe(*arguments).returncode == 0
+
+    def fetch(self, site: world.Site, path: str = "/", *options: str) -> bool:
+        return self.lab.fetch(site.name, site.address, path, *options).returncode == 0
+
+    def asks(self, name: str) -> bool:
+        return bool(self.lab.dig(name))
+
+    # ---- the workload
+
+    def run(
+        self, tenant: str, command: Sequence[str], *, image: Image = Image.PYTHON, options: Sequence[str] = ()
+    ) -> Output:
+        if not self._away:
+            return run_hardened(self.tenants.get(tenant, tenant), IMAGES[image], command, *options)
+        if image is not Image.PYTHON or options:
+            raise LabError("while nothing of ours runs, there is only the container that was started before")
+        return self._in_resident(self._resident(tenant, STAYS), command)
+
+    def run_as(self, seat: Seat, command: Sequence[str], tenant: str = "reader") -> Output:
+        if seat is Seat.CONTAINER:
+            return self.run(tenant, command)
+        if seat is Seat.SANDBOX:
+            return _run(self._resident(tenant, STAYS).inside(*command), {"PATH": PATH})
+        uids = self.settings.uids
+        uid = str({Seat.GATEWAY: uids.gateway, Seat.RESOLVER: uids.resolver, Seat.SQUID: uids.squid}[seat])
+        become = ("setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--no-new-privs",
+                  "--bounding-set=-all", "--inh-caps=-all")  # fmt: skip
+        return _run(self._in_gateway(*become, *command), {"PATH": PATH})
+
+    def server(self, tenant: str) -> Server:
+        resident = self._resident(tenant, ("python3", "-c", NEIGHBOUR))
+        probe = ("/usr/bin/python3", str(PROBE), "tcp", resident.address, str(NEIGHBOUR_PORT), HTTP_TEXT)
+        return Server(
+            resident.address,
+            NEIGHBOUR_PORT,
+            NeighbourConnections(resident.said),
+            lambda: _run(resident.inside(*probe), {"PATH": PATH}).status == 0,
+        )
+
+    def _resident(self, tenant: str, command: Sequence[str]) -> Resident:
+        key = f"{tenant} {command[0]}"
+        found = self._residents.get(key)
+        if found is None or not Path(f"/proc/{found.pid}").exists():
+            if self._away:
+                raise LabError(f"no container of {tenant} was started in time")
+            found = self._residents[key] = _start(self.tenants.get(tenant, tenant), command)
+        return found
+
+    def _in_resident(self, resident: Resident, command: Sequence[str]) -> Output:
+        """As `docker exec` would run it: same namespaces, files, uid and environment, and no capability."""
+        raw = Path(f"/proc/{resident.pid}/environ").read_bytes().decode(errors="replace")
+        environment = dict(entry.split("=", 1) for entry in raw.split("\0") if "=" in entry)
+        enter = ("nsenter", f"--target={resident.pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root",
+                 "--setuid=1000", "--setgid=1000")  # fmt: skip
+        return _run((*enter, *command), environment)
+
+    # ---- the host
+
+    def host_addresses(self) -> Sequence[str]:
+        return tuple(host_addresses())
+
+    def host_server(self) -> Server:
+        bridge, port = self.lab.bridge_address, internet.HOST_CANARY_PORT
+        if bridge is None:
+            raise LabError(f"the host has no {BRIDGE}; is the Docker engine running?")
+        touch = ("tcp", bridge, str(port), HTTP_TEXT)
+        return Server(
+            bridge, port, HostConnections(bridge), lambda: self.lab.probe_host(*touch).returncode == 0
+        )
+
+    # ---- the operator, and what befalls the appliance
+
+    def egress(self, *words: str) -> Output:
+        done = appliance.egress(*words, check=False)
+        return Output(done.returncode, done.stdout + done.stderr)
+
+    def in_gateway(self, *command: str) -> Output:
+        return _run(self._in_gateway(*command), {"PATH": PATH})
+
+    def _in_gateway(self, *command: str) -> tuple[str, ...]:
+        return ("nsenter", f"--net=/run/netns/{self.settings.namespace}", *command)
+
+    @contextmanager
+    def without(self, *names: str) -> Iterator[None]:
+        settings = self.settings
+        for tenant in self.tenants:
+            self._resident(tenant, STAYS)
+        supervisor = listening_pid(str(settings.control_socket(SUPERVISOR)))
+        if supervisor is None:
+            raise LabError("the supervisor does not run")
+        victims = [
+            process.name
+            for process in processes(settings)
+            if not names or process.name.startswith(tuple(names))
+        ]
+        os.kill(supervisor, signal.SIGSTOP)
+        self._away = not names or "netd".startswith(tuple(names))
+        try:
+            for name in victims:
+                pid = listening_pid(str(settings.control_socket(name)))
+                if pid is not None:
+                    os.kill(pid, signal.SIGKILL)
+            yield
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+            self._away = False
+            self._wait_ready()
+
+    def _wait_ready(self) -> None:
+        _until(
+            lambda: (
+                self.egress("status").status == 0 and run("docker", "ps", "-q", check=False, timeout=5) != ""
+            ),
+            "the appliance did not come back",
+        )
+
+    def at(self, layer: Layer) -> AbstractContextManager[None]:
+        if layer is Layer.KERNEL:
+            return self.without()
+        if layer is Layer.SQUID:
+            return self._fallen_back()
+        return nullcontext()
+
+    @contextmanager
+    def _fallen_back(self) -> Iterator[None]:
+        self._command("fallback", "on")
+        try:
+            yield
+        finally:
+            self._command("fallback", "auto")
+
+    def _command(self, *words: str) -> None:
+        done = self.egress(*words)
+        if done.status != 0:
+            raise LabError(f"egress {' '.join(words)}: {done.text}")
+
+
+def _run(command: Sequence[str], environment: dict[str, str]) -> Output:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", timeout=SECONDS, check=False, env=environment, cwd="/",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as expired:
+        said = expired.stdout.decode(errors="replace") if isinstance(expired.stdout, bytes) else ""
+        return Output(None, f"{said}\n(stopped after {SECONDS:.0f} s)")
+    return Output(done.returncode, done.stdout)
+
+
+def _start(network: str, command: Sequence[str]) -> Resident:
+    identifier = start_hardened(network, IMAGES[Image.PYTHON], command)
+    facts = json.loads(run("docker", "inspect", identifier))[0]
+    resident = Resident(identifier, facts["State"]["Pid"], address_of(identifier), Path(facts["LogPath"]))
+    name = Path(f"/proc/{resident.pid}/comm")
+    # Its entry point has done its work, and become the command.
+    _until(lambda: name.read_text().strip() == command[0], f"{command[0]} in {network} did not start")
+    if command is not STAYS:
+        listening = resident.inside("ss", "-Hltn")
+        _until(lambda: f":{NEIGHBOUR_PORT}" in run(*listening), "the neighbour does not listen")
+    return resident
+
+
+def _until(holds: Callable[[], bool], otherwise: str, seconds: float = BACK_WITHIN) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise LabError(otherwise)
+        time.sleep(0.05)
+
+
+@contextmanager
+def lab_world() -> Iterator[LabWorld]:
+    """A lab, an appliance and the world that they make; all gone afterwards."""
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab())
+        stack.enter_context(appliance.Appliance(lab, policies.POLICIES))
+        attached = LabWorld()
+        attached.attach(lab)
+        yield attached
+
+
+def say(line: str) -> None:
+    """One line, at once, also into a pipe that has closed."""
+    with suppress(BrokenPipeError):
+        print(line, flush=True)
