@@ -1,4 +1,4 @@
-"""Which IP addresses are public, by our own versioned table; the kernel and Squid are given the same one.
+"""Which IP addresses are public, by our own table; the kernel and Squid are given the same one.
 
 Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries, the IANA IPv6 Address Space registry, and
 the addresses at which clouds serve metadata. `ipaddress.is_global` differs from this in many places and
@@ -11,8 +11,6 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
-
-TABLE_VERSION = "2026-11-20"
 
 
 class AddressClass(StrEnum):

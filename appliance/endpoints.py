@@ -111,10 +111,6 @@ class EndpointTable:
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(tuple(self._by_id.values()))
 
-    def by_id(self, identity: str) -> Endpoint | None:
-        """The endpoint with that Docker endpoint id."""
-        return self._by_id.get(identity)
-
     def by_address(self, address: IPv4Address) -> Endpoint | None:
         """The endpoint that holds `address` now."""
         return self._by_address.get(address)

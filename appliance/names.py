@@ -58,10 +58,6 @@ class HostName:
         """The labels, leftmost first."""
         return tuple(self.text.split("."))
 
-    def is_subdomain_of(self, other: HostName) -> bool:
-        """Whether this name is strictly below `other` (a name is no subdomain of itself)."""
-        return self.text.endswith("." + other.text)
-
     def __str__(self) -> str:
         return self.text
 

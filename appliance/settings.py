@@ -215,11 +215,6 @@ class Settings(_Model):
         """The root key and certificate; only the broker's uid may read the key."""
         return self.state_dir / "ca"
 
-    @property
-    def root_certificate(self) -> Path:
-        """The trust anchor that workloads install, PEM, world-readable."""
-        return self.ca_dir / "root.crt"
-
     def control_socket(self, process: str) -> Path:
         """Unix socket on which `process` (for example `gateway-0`) answers."""
         return self.run_dir / f"{process}.sock"

@@ -166,10 +166,6 @@ POLICY_CHANGED = Refusal(
 ENDPOINT_REMOVED = Refusal(
     403, "endpoint-removed", "The container left its network.", _ASK_OPERATOR, closes=True
 )
-TENANT_UNKNOWN = Refusal(
-    403, "tenant-unknown", "No policy exists for this container's tenant.",
-    "Ask the operator to add the tenant.",
-)  # fmt: skip
 RESPONSE_TOO_LARGE = Refusal(
     502, "response-too-large", "The response is larger than the policy's cap.",
     "Ask for less at a time, or ask the operator for a higher cap.", closes=True,

@@ -85,10 +85,6 @@ class RequestHead:
                 return value
         return None
 
-    def with_scheme(self, scheme: Scheme) -> Authority:
-        """The authority that the request names, ports by the scheme that carried it."""
-        return self.authority or Authority(self.host, self.port or DEFAULT_PORTS[scheme])
-
 
 def parse_request_head(
     buffer: bytes | bytearray, limits: Limits = DEFAULT_LIMITS, *, searched: int = 0

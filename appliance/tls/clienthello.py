@@ -14,7 +14,6 @@ from appliance.http1.refused import NeedMore
 MAX_HELLO = 64 * 1024
 MAX_RECORDS = 32
 
-_HANDSHAKE = 22  # ContentType
 _CLIENT_HELLO = 1  # HandshakeType
 _RECORD_HEADER = 5
 _MESSAGE_HEADER = 4

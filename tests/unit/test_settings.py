@@ -25,7 +25,7 @@ def test_defaults_are_complete() -> None:
     assert settings.plugin_socket == Path("/run/docker/plugins/egress.sock")
     assert settings.control_socket("gateway-0") == Path("/run/egress/gateway-0.sock")
     assert settings.audit_dir == Path("/var/log/egress/audit")
-    assert settings.root_certificate.parent == settings.ca_dir == Path("/var/lib/egress/ca")
+    assert settings.ca_dir == Path("/var/lib/egress/ca")
     assert settings.uplink_interface == "uplink"
 
 

@@ -89,7 +89,7 @@ def test_everything_a_head_says() -> None:
     assert head.method == "POST"
     assert head.form is TargetForm.ABSOLUTE
     assert head.scheme == "http"
-    assert head.authority == Authority(HostName("ok.example"), 8080) == head.with_scheme("http")
+    assert head.authority == Authority(HostName("ok.example"), 8080)
     assert (head.host, head.port) == (HostName("ok.example"), 8080)
     assert (head.path, head.query, head.pairs) == ("/aA", "x=%5B1&y", (("x", "[1"), ("y", "")))
     assert (head.content_type, head.content_length, head.chunked) == ("text/plain; charset=utf-8", 12, False)
@@ -121,10 +121,9 @@ def test_connect_in_http_10_needs_no_host() -> None:
     assert not head.keep_alive
 
 
-def test_port_of_the_scheme_where_none_is_written() -> None:
+def test_a_port_is_none_where_none_is_written() -> None:
     head = whole(b"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n")
-    assert head.with_scheme("https") == Authority(IPv4Address("192.0.2.1"), 443)
-    assert head.with_scheme("http").port == 80
+    assert (head.host, head.port, head.authority) == (IPv4Address("192.0.2.1"), None, None)
 
 
 def test_http_10_is_one_request_a_connection_and_its_expectation_is_ignored() -> None:

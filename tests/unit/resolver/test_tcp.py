@@ -183,5 +183,5 @@ def test_answers_that_nobody_waits_for_are_given_up(connect, echo, clock, factor
 
 def test_connections_of_an_endpoint_that_went_away_are_dropped(connect, factory, table):
     _, transport = connect()
-    factory.drop_endpoint(table.by_id("e1"))
+    factory.drop_endpoint(*table)
     assert transport.aborting
