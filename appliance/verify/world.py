@@ -12,7 +12,13 @@ from appliance.verify.case import Evidence, Image, Layer, Output, Seat
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A web server of our own, on ports 80 and 443 of its own address."""
+    """A web server of our own, on ports 80 and 443 of its own address.
+
+    Below `/canary/` it answers every method but TRACE and CONNECT with what it saw, a line `name=value` each:
+    `method`, `host`, `uri`, `from` (address:port of the connection), `length` and `coding` (the framing
+    fields), and the fields that `cases_http.py` asks for. `/redirect-private`, `-other`, `-plain`, `-file`
+    answer 302: to the private address, to `other` (`/canary/redirected`), to its own http port, to a file.
+    """
 
     name: str
     address: str
@@ -35,6 +41,7 @@ class Targets:
     Below `zone`: `private`, `metadata` (resolve there), `mixed` (a public and a private address),
     `alias-private` (an alias of `private`), `alias-public`, `rebind` (turns private between two answers).
     Every name below `leaks` answers with `decoy`: a query that arrives is a leak that would work.
+    `special` are more addresses of ranges that are not public, of either version.
     """
 
     www: Site
@@ -50,12 +57,14 @@ class Targets:
     public_6: str
     zone: str
     leaks: str
+    special: tuple[str, ...] = ()
 
 
 class World(Protocol):
     """Where the battery runs. `tenants` maps a case's tenant to the real one; another is called as it is.
 
-    `reader` has the default profile (read-only-web); `lister` an allowlist with the one host `www`.
+    `reader` has the default profile (read-only-web) and may POST text/plain of at most 4 KiB to
+    `/canary/submit/*` of `www`; `lister` an allowlist with the one host `www`.
     """
 
     targets: Targets

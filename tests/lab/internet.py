@@ -66,19 +66,11 @@ PUBLIC_RESOLVER = "8.8.8.8"
 PUBLIC_6 = "2606:2800:220:1:248:1893:25c8:1946"
 DECOY = "45.33.32.99"  # what the canary name servers answer for every name
 
+# More addresses of ranges that are not public: clouds serve metadata at most of them.
+SPECIAL = ("192.168.1.1", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192")
+
 # Every one of these answers on every canary port, and is never to be reached through the appliance.
-CANARY_ADDRESSES = (
-    PRIVATE,
-    METADATA,
-    LITERAL,
-    PUBLIC_RESOLVER,
-    DECOY,
-    "1.1.1.1",
-    "192.168.1.1",
-    "169.254.170.2",
-    "168.63.129.16",
-    "100.100.100.200",
-)
+CANARY_ADDRESSES = (PRIVATE, METADATA, LITERAL, PUBLIC_RESOLVER, DECOY, "1.1.1.1", *SPECIAL)
 CANARY_ADDRESSES_6 = (PUBLIC_6, "fd00:ec2::254")
 CANARY_TCP_PORTS = (22, 25, 53, 80, 443, 853, 5432, 6379, 8080)
 CANARY_UDP_PORTS = (53, 123, 443, 853, 9999)

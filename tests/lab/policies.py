@@ -1,4 +1,4 @@
-"""The lab's tenants. `lab-acme` reads the web (default profile) and clones from one git server."""
+"""The lab's tenants. `lab-acme` reads the web (default profile), clones from one git server, and may submit text."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ rules:
     paths: ["/*/info/refs", "/*/git-upload-pack"]
     query: [service]
     content_types: [application/x-git-upload-pack-request]
+  - name: submissions
+    hosts: [{WWW.name}]
+    methods: [POST]
+    paths: ["/canary/submit/*"]
+    content_types: [text/plain]
+    max_body: 4KiB
 """,
     LISTER: f"""
 profile: allowlist

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from tests.lab import internet, packages
 from tests.lab.certificates import certificate_path
-from tests.lab.internet import Site
+from tests.lab.internet import OTHER, PRIVATE, WWW, Site
 
 DIRECTORY = internet.STATE / "nginx"
 ACCESS_LOG = DIRECTORY / "access.jsonl"
 CONFIGURATION = DIRECTORY / "nginx.conf"
 
-_PAGES = """
-        location / { root @content@; index index.html; }
-        location = /echo { return 200 "method=$request_method host=$http_host uri=$request_uri"; }
-        location = /redirect-private { return 302 http://10.0.1.5/; }
-        location /files/ { root @content@; dav_methods PUT DELETE; create_full_put_path on; client_max_body_size 64m; }
+_SEEN_FIELDS = (
+    "x-original-url", "x-rewrite-url", "x-forwarded-host", "x-forwarded-for", "x-http-method-override",
+    "x-upstream-https-proxy", "forwarded", "via", "proxy-authorization", "proxy-connection", "authorization",
+    "connection", "keep-alive", "te", "trailer", "upgrade", "x-nominated", "x-public",
+)  # fmt: skip
+_SEEN = "\n".join((
+    "method=$request_method", "host=$http_host", "uri=$request_uri", "from=$remote_addr:$remote_port",
+    "length=$http_content_length", "coding=$http_transfer_encoding",
+    *(f"{name}=$http_{name.replace('-', '_')}" for name in _SEEN_FIELDS),
+))  # fmt: skip
+_PAGES = f"""
+        location / {{ root @content@; index index.html; }}
+        location = /echo {{ return 200 "method=$request_method host=$http_host uri=$request_uri"; }}
+        location /canary/ {{ return 200 "{_SEEN}\n"; }}
+        location = /redirect-private {{ return 302 http://{PRIVATE}/; }}
+        location = /redirect-other {{ return 302 https://{OTHER.name}/canary/redirected; }}
+        location = /redirect-plain {{ return 302 http://{WWW.name}/canary/redirected; }}
+        location = /redirect-file {{ return 302 file:///etc/passwd; }}
+        location /files/ {{
+            root @content@; dav_methods PUT DELETE; create_full_put_path on; client_max_body_size 64m;
+        }}
 """
 _NPM = f"""
         location = /{packages.NAME} {{ default_type application/json; alias @content@/{packages.NAME}/packument.json; }}

@@ -55,6 +55,7 @@ TARGETS = Targets(
     public_6=internet.PUBLIC_6,
     zone="example.net",
     leaks="exfil.example.com",
+    special=internet.SPECIAL,
 )
 
 
