@@ -8,13 +8,29 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from tests.lab import internet
 from tests.lab.internet import Certificate, Site
 
 DIRECTORY = internet.STATE / "tls"
 AUTHORITY = DIRECTORY / "lab-ca.pem"
+
+
+def _at(path: str) -> x509.UniformResourceIdentifier:
+    return x509.UniformResourceIdentifier(f"http://{internet.PKI_NAME}/{path}")
+
+
+# Attack B16: whoever follows one of these asks for a name, and opens an address, that nobody may.
+_AUTHORITY_INFORMATION = x509.AuthorityInformationAccess(
+    [
+        x509.AccessDescription(AuthorityInformationAccessOID.OCSP, _at("ocsp")),
+        x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, _at("ca.cer")),
+    ]
+)
+_REVOCATION_LISTS = x509.CRLDistributionPoints(
+    [x509.DistributionPoint([_at("list.crl")], relative_name=None, reasons=None, crl_issuer=None)]
+)
 
 
 def _name(text: str) -> x509.Name:
@@ -72,6 +88,8 @@ class Authority:
                 ),
                 critical=False,
             )
+            .add_extension(_AUTHORITY_INFORMATION, critical=False)
+            .add_extension(_REVOCATION_LISTS, critical=False)
             .sign(key if self_signed else self._key, hashes.SHA256())
         )
         return certificate.public_bytes(serialization.Encoding.PEM), _pem(key)

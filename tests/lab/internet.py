@@ -29,6 +29,8 @@ REBIND_SERVER = "127.0.0.1"
 REBIND_PORT = 5354
 GIT_BACKEND_PORT = 9418
 REBIND_NAME = "rebind.example.net"
+HOSTILE_NAME = "hostile.example.net"  # below it every answer is wrong in the way that the first label says
+PKI_NAME = "pki.exfil.example.com"  # what every certificate names for OCSP, CRLs and its issuer: never asked
 
 
 class Certificate(Enum):

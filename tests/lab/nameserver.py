@@ -25,7 +25,10 @@ def configuration() -> str:
             f"addn-hosts={DIRECTORY}/hosts",
             "log-queries=extra",
             f"log-facility={QUERY_LOG}",
-            f"server=/{internet.REBIND_NAME}/{internet.REBIND_SERVER}#{internet.REBIND_PORT}",
+            *(
+                f"server=/{name}/{internet.REBIND_SERVER}#{internet.REBIND_PORT}"
+                for name in (internet.REBIND_NAME, internet.HOSTILE_NAME)
+            ),
             *(f"local=/{domain}/" for domain in ("com", "net", "org")),  # NXDOMAIN for what is not listed
             *(f"cname={alias},{name}" for alias, name in internet.ALIASES),
             *(f"address=/{name}/{address}" for name, address in internet.WILDCARDS),
