@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import docker.errors
 
+from appliance.admission_probe import announced
 from appliance.listeners import listening_pid
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ def admission_disabled(settings: Settings) -> bool:
 
 
 def _probe(settings: Settings) -> tuple[int, str]:
-    return _call(settings, "POST", "/containers/create")
+    with announced(settings.run_dir) as target:
+        return _call(settings, "POST", target)
 
 
 def waits_for_us(settings: Settings) -> bool:

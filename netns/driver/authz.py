@@ -24,6 +24,7 @@ from netns.driver.requirements import Facts
 Report = Callable[[AuthorizationRequest, Refused], None]
 Heard = Callable[[str], None]
 Unrecordable = Callable[[], str]
+Announced = Callable[[str], bool]
 
 
 def _silent(message: AuthorizationRequest, refused: Refused) -> None:
@@ -38,6 +39,11 @@ def _deaf(target: str) -> None:
     del target
 
 
+def _never(target: str) -> bool:
+    del target
+    return False
+
+
 class Authorization:
     """Implements `netns.driver.wire.Authorization`.
 
@@ -45,6 +51,7 @@ class Authorization:
     file system, where dockerd will resolve it again: `real_path` raises `OSError` for a path that others than
     the operator can lead elsewhere meanwhile. `report` hears of every refusal, `heard` of every request
     target. While `unrecordable` says why nothing can be recorded, no container of ours is admitted.
+    `announced` knows the targets of probes (see `appliance.admission_probe`), whose refusal nobody hears of.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Authorization:
         report: Report = _silent,
         heard: Heard = _deaf,
         unrecordable: Unrecordable = _recordable,
+        announced: Announced = _never,
     ) -> None:
         self._engine = engine
         self._driver = driver
@@ -65,6 +73,7 @@ class Authorization:
         self._report = report
         self._heard = heard
         self._unrecordable = unrecordable
+        self._announced = announced
         self._log = Logger()
 
     async def authorize(self, message: AuthorizationRequest) -> dict[str, Any]:
@@ -72,8 +81,9 @@ class Authorization:
         self._heard(message.RequestUri)
         decision = await self.decide(message)
         if isinstance(decision, Refused):
-            self._log.warn("{decision}", decision=decision.message)
-            self._report(message, decision)
+            if message.RequestBody or not self._announced(message.RequestUri):
+                self._log.warn("{decision}", decision=decision.message)
+                self._report(message, decision)
             return {"Allow": False, "Msg": decision.message}
         return {"Allow": True}
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from appliance import docker_host
+from appliance.admission_probe import is_announced
 from appliance.settings import DockerSettings, Settings
 
 
@@ -85,3 +87,14 @@ def test_who_is_asked(
     monkeypatch.setattr(docker_host, "_call", lambda *_words: answer)
     assert docker_host.admission_enabled(Settings()) is enabled
     assert docker_host.admission_disabled(Settings()) is disabled
+
+
+def test_the_probe_is_announced_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(settings: Settings, method: str, target: str) -> tuple[int, str]:
+        assert method == "POST"
+        assert is_announced(settings.run_dir, target, os.getuid())
+        return 403, "authorization denied by plugin egress: no"
+
+    monkeypatch.setattr(docker_host, "_call", call)
+    assert docker_host.admission_enabled(Settings(run_dir=tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ PACKAGES = ("appliance", "netns", "squid")
 LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.faults",
           "appliance.processes",
           "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.workload", "appliance.control", "appliance.acceptor",
-          "appliance.links")  # fmt: skip
+          "appliance.links", "appliance.admission_probe")  # fmt: skip
 
 # package or module prefix -> prefixes of our own modules that it may import (itself is implied)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.yamldoc": (),
     "appliance.ipc": (),
     "appliance.links": (),
+    "appliance.admission_probe": (),
     "appliance.privilege": (),
     "appliance.inherited": (),
     "appliance.reserved_names": (),
@@ -159,7 +160,7 @@ def test_the_broker_is_not_imported_by_the_gateway_nor_the_other_way_round() -> 
 
 
 # Types alone: nothing in them can be wrong that mypy does not see.
-DATA = ("netns.driver.facts", "netns.driver.refusal")
+DATA = ("appliance.verify.world", "netns.driver.facts", "netns.driver.refusal")
 
 # Wiring: a process's main is tested as a process (tests/system), a package's marker file holds nothing.
 MIRRORED_ELSEWHERE = re.compile(r"(^|\.)(main|__init__)$")

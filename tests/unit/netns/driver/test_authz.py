@@ -40,6 +40,25 @@ def test_refusals_are_reported_and_every_call_is_heard() -> None:
     assert len(heard) == 3
 
 
+def test_an_announced_probe_is_refused_and_nobody_hears_of_it() -> None:
+    asked = Asked()
+    refused: list[Refused] = []
+    plugin = Authorization(
+        asked.engine, "egress", "/t", str,
+        report=lambda _, r: refused.append(r), announced=lambda target: target == "/containers/create?name=known",
+    )  # fmt: skip
+
+    def ask(target: str, body: bytes = b"") -> dict[str, object]:
+        call = AuthorizationRequest(RequestMethod="POST", RequestUri=target)
+        return run(plugin.authorize(call.model_copy(update={"RequestBody": body})))
+
+    assert ask("/containers/create?name=known")["Allow"] is False
+    assert refused == []
+    assert ask("/containers/create?name=other")["Allow"] is False
+    assert ask("/containers/create?name=known", b"{")["Allow"] is False
+    assert len(refused) == 2
+
+
 def test_what_cannot_be_recorded_is_not_admitted() -> None:
     """Fail closed, but only for what concerns us: no container of others waits for our disk."""
     asked = Asked()
