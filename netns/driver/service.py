@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.server import Site
 
+from appliance.admission_probe import is_announced
 from appliance.audit.log import AuditLog
 from appliance.settings import Settings
 from netns.driver.authz import Authorization
@@ -91,6 +93,7 @@ def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: Au
         report=journal.refused,
         heard=switch.heard,
         unrecordable=journal.unrecordable,
+        announced=partial(is_announced, settings.run_dir),
     )
     follower = Authorization(following, settings.instance, tenants, real_path)
     containers = Containers(reactor, following, plumbing, follower, journal.stopped)
