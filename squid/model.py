@@ -200,7 +200,7 @@ def _denied_services(rule: DenyRule) -> Iterator[Service]:
 def _opening(host: HostPattern, rule: AllowRule) -> Opening | None:
     services = tuple(service for service in WEB if service in rule.services)
     methods = tuple(sorted(rule.methods & READING))
-    if not services or not methods:
+    if not services or not methods or rule.upgrade:  # such a rule allows a WebSocket and nothing else
         return None
     any_query = rule.query is None  # a rule that names keys: no query at all
     if any_query and any(path.text == ANY_PATH for path in rule.paths):

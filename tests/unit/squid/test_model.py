@@ -150,6 +150,14 @@ def test_who_is_not_known_or_granted_less_than_a_head_gets_nothing() -> None:
     assert fallback(READ).judge(elsewhere) is Denial.SOURCE_UNKNOWN
 
 
+def test_a_rule_for_a_websocket_opens_nothing_here_e13() -> None:
+    policy = compiled(
+        "profile: allowlist\nrules: [{name: live, hosts: [live.example.com], upgrade: websocket, query: any}]\n"
+    )
+    for upgrades, expected in ((False, Denial.HOST_NOT_LISTED), (True, Denial.UPGRADE)):
+        assert fallback(policy).judge(sight("https://live.example.com/", upgrades=upgrades)) is expected
+
+
 # ── over generated policies and requests ──────────────────────────────────────────────────────────────────
 
 HOSTS = ("example.com", "a.example.com", "b.a.example.com", "notexample.com", "dns.google", "x.test", "solo",
@@ -176,6 +184,7 @@ def _rules() -> st.SearchStrategy[list[dict[str, object]]]:
         "schemes": _some(("http", "https")),
         "ports": _some((80, 443, 8443)),
         "query": st.one_of(st.just("any"), _some(("k", "l"))),
+        "upgrade": st.just("websocket"),
     }
     return st.lists(st.fixed_dictionaries({"hosts": _some(RULE_HOSTS)}, optional=optional), max_size=2)
 
