@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import PurePath
 
@@ -75,13 +76,15 @@ def _allow(rule: Written, label: str, origin: Origin) -> AllowRule:
     return AllowRule(
         label=label,
         services=_services(rule),
-        methods=frozenset(rule.methods) if rule.methods else READING,
+        methods=frozenset(rule.methods or (("GET",) if rule.upgrade else READING)),
         paths=tuple(PathPattern.parse(text) for text in rule.paths or (ANY_PATH,)),
         query=None if rule.query == "any" else frozenset(rule.query or ()),
         content_types=frozenset(rule.content_types or ()),
         encoded_slash=rule.encoded_slash,
         max_body=rule.max_body or MAX_SIZE,
-        verdict=allowed(reason, label, "A rule allows it."),
+        verdict=replace(allowed(reason, label, "A rule allows it."), upgrade=rule.upgrade),
+        upgrade=rule.upgrade,
+        subprotocols=frozenset(rule.subprotocols or ()),
     )
 
 
@@ -130,11 +133,17 @@ def _faults_of_allow(document: Document, place: Path_, rule: Written, caps: Caps
                 position, f"{pattern} with {', '.join(changing)}: state-changing methods need exact hosts",
                 "list the exact names, or keep to GET, HEAD and OPTIONS",
             )  # fmt: skip
+        elif pattern.below and rule.upgrade:
+            yield Problem(
+                position, f"{pattern} with upgrade: what can send anything needs exact hosts",
+                "list the exact names, or leave upgrade out",
+            )  # fmt: skip
     if isinstance(rule, Rule) and rule.tls == "passthrough":
         yield Problem(
             document.at((*place, "tls")), "only the operator may let TLS through unread",
             "leave it out, or ask for a passthrough in operator.yaml",
         )  # fmt: skip
+    yield from _faults_of_upgrade(document, place, rule)
     if rule.content_types and methods <= READING:
         yield Problem(
             document.at((*place, "content_types")), "GET and HEAD carry no body, so no content type",
@@ -142,7 +151,7 @@ def _faults_of_allow(document: Document, place: Path_, rule: Written, caps: Caps
         )  # fmt: skip
     if rule.max_body is None:
         return
-    if not rule.content_types:
+    if not rule.content_types and not rule.upgrade:
         yield Problem(
             document.at((*place, "max_body")), "max_body without content_types: no body is allowed at all",
             "write content_types: [application/json], or leave max_body out",
@@ -155,11 +164,30 @@ def _faults_of_allow(document: Document, place: Path_, rule: Written, caps: Caps
         )  # fmt: skip
 
 
+def _faults_of_upgrade(document: Document, place: Path_, rule: Written) -> Iterator[Problem]:
+    if rule.subprotocols and not rule.upgrade:
+        yield Problem(
+            document.at((*place, "subprotocols")), "subprotocols without upgrade: no WebSocket is opened",
+            "write upgrade: websocket, or leave subprotocols out",
+        )  # fmt: skip
+    if rule.upgrade and rule.methods not in {None, ("GET",)}:
+        # RFC 6455 section 4.1. One rule for both would let a body in where a WebSocket was meant.
+        yield Problem(
+            document.at((*place, "methods")), "a WebSocket is opened by GET; the rule allows nothing else",
+            "leave methods out, and write a rule of its own for other requests",
+        )  # fmt: skip
+
+
 def _faults_of_deny(document: Document, place: Path_, rule: Written) -> Iterator[Problem]:
     if rule.encoded_slash:
         yield Problem(document.at((*place, "encoded_slash")), "a deny rule lets nothing in", "leave it out")
     if rule.max_body is not None:
         yield Problem(document.at((*place, "max_body")), "a deny rule has no max_body", "leave it out")
+    if rule.upgrade or rule.subprotocols:
+        key = "upgrade" if rule.upgrade else "subprotocols"
+        yield Problem(
+            document.at((*place, key)), "a deny rule denies upgrades as everything else", "leave it out"
+        )
     if rule.query == "any":
         yield Problem(
             document.at((*place, "query")), "a deny rule names query keys", "list them, or leave query out"

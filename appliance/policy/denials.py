@@ -9,6 +9,9 @@ from appliance.policy.methods import METHODS, NEVER, READING
 from appliance.policy.rules import Service, denied
 from appliance.policy.verdict import Reason, RequestFacts, Verdict
 
+WEBSOCKET = "websocket"
+"""The only upgrade that a rule can allow (RFC 6455 section 4.1: by GET)."""
+
 WEB: frozenset[Service] = frozenset({("https", 443), ("http", 80)})
 
 _ASK_OPERATOR = "Ask the operator of this appliance; a tenant's own policy cannot change it."
@@ -43,7 +46,7 @@ def unfit(facts: RequestFacts, caps: Caps, tenant: str) -> Verdict | None:
             f"The header has {facts.header_bytes} bytes; {format_size(caps.header_bytes)} are allowed.",
             "Send fewer or shorter fields, or raise caps.headers in the tenant's policy.",
         )  # fmt: skip
-    if facts.upgrade is not None:
+    if facts.upgrade is not None and (facts.method, facts.upgrade) != ("GET", WEBSOCKET):
         return denied(
             Reason.UPGRADE_NOT_ALLOWED, "methods", "The connection may not change its protocol.",
             "Send the request without an Upgrade field.",
@@ -65,6 +68,9 @@ def unmet_by(unmet: Reason, facts: RequestFacts, rule: str, tenant: str) -> Verd
         Reason.METHOD_NOT_ALLOWED: f"method {facts.method}",
         Reason.PATH_NOT_ALLOWED: f"path {facts.path[:200]!a}",
         Reason.QUERY_NOT_ALLOWED: "a query key of this request",
+        Reason.UPGRADE_REQUIRED: "a request that opens no WebSocket",
+        Reason.UPGRADE_NOT_ALLOWED: "opening a WebSocket",
+        Reason.SUBPROTOCOL_NOT_ALLOWED: "a subprotocol that this WebSocket offers",
         Reason.BODY_NOT_ALLOWED: "a request body",
         Reason.CONTENT_TYPE_NOT_ALLOWED: f"content type {(facts.content_type or 'none')[:80]!a}",
         Reason.BODY_TOO_LARGE: f"a body of {facts.content_length} bytes",

@@ -22,6 +22,7 @@ from appliance.workload import TENANT_NAME
 POLICY_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
+_SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _QUERY_KEY = re.compile(r"(?:[ -$'-~]|%25|%[01][0-9A-F]|%7F|%[89A-F][0-9A-F]){1,256}")  # without % and &
 
 
@@ -137,6 +138,8 @@ QueryKey = Annotated[Text, _named(_QUERY_KEY, "query key (decoded; only %, contr
 
 QueryKeys = Annotated[tuple[QueryKey, ...], Field(min_length=1), AfterValidator(_distinct)]
 MediaTypes = Annotated[tuple[MediaType, ...], Field(min_length=1), AfterValidator(_distinct)]
+Subprotocol = Annotated[Text, _named(_SUBPROTOCOL, "WebSocket subprotocol (a token, RFC 6455 section 4.1)")]
+Subprotocols = Annotated[tuple[Subprotocol, ...], Field(min_length=1), AfterValidator(_distinct)]
 PolicyNames = Annotated[
     tuple[Annotated[Text, _named(POLICY_NAME, "policy name")], ...],
     Field(min_length=1),
@@ -178,7 +181,9 @@ class LimitsDocument(_Document):
     tenant: ScopeLimitsDocument | None = Field(None, description="all containers of the tenant together")
     destination: ScopeLimitsDocument | None = Field(None, description="the tenant at one host and port")
     queries_per_second: Count | None = Field(None, description="DNS questions of the whole tenant")
-    tunnel_seconds: Count | None = Field(None, description="greatest age of a tunnel that is relayed unread")
+    tunnel_seconds: Count | None = Field(
+        None, description="greatest age of a passthrough or WebSocket"
+    )
 
 
 class OperatorLimitsDocument(LimitsDocument):
@@ -208,6 +213,14 @@ class Match(_Document):
         False, strict=True, description="allow only: `%2F` may stand in the path (scoped npm packages)"
     )
     max_body: Size | None = Field(None, description="allow only: ceiling of the request body below the cap")
+    upgrade: Literal["websocket"] | None = Field(
+        None,
+        description="allow only: the rule allows opening a WebSocket (a GET) and nothing else; what the "
+        "container sends in it counts as its body",
+    )
+    subprotocols: Subprotocols | None = Field(
+        None, description="with upgrade: what Sec-WebSocket-Protocol may offer, left out: nothing"
+    )
 
 
 class Rule(Match):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.http1.refused import Refused
 from appliance.http1.target import parse_absolute
 from appliance.names import HostName
+from appliance.policy.denials import WEBSOCKET
 from appliance.policy.rules import denied
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import Consulted
@@ -46,7 +48,8 @@ def explain(
 ) -> Explanation:
     """Judge `method url` from a container of `tenant`. Never raises for a bad URL: that is a verdict, too.
 
-    The addresses behind a name are not looked up, so they are judged only where the host is one.
+    The addresses behind a name are not looked up, so they are judged only where the host is one. A ws or wss
+    URL (RFC 6455 section 3) asks about opening a WebSocket without a subprotocol.
     """
     try:
         facts = _facts(method, url, content_type, content_length)
@@ -83,6 +86,9 @@ def _decisive(steps: list[Step]) -> Step:
 
 
 def _facts(method: str, url: str, content_type: str | None, content_length: int | None) -> RequestFacts:
+    web_socket = re.match("ws(s?)://", url, re.IGNORECASE)
+    if web_socket:
+        url = f"http{web_socket[1]}://{url[web_socket.end() :]}"
     target = parse_absolute(url, encoded_slash=True)
     assert target.authority is not None
     assert target.scheme is not None
@@ -97,4 +103,5 @@ def _facts(method: str, url: str, content_type: str | None, content_length: int 
         content_type=content_type,
         content_length=content_length,
         uri_bytes=len(target.path) + len(query),
+        upgrade=WEBSOCKET if web_socket else None,
     )

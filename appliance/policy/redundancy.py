@@ -106,7 +106,9 @@ def covers(wide: Rule, narrow: Rule) -> bool:
         and _keys_cover(wide.query, narrow.query)
         and wide.content_types >= narrow.content_types
         and wide.encoded_slash >= narrow.encoded_slash
-        and (not narrow.content_types or wide.max_body >= narrow.max_body)
+        and (not (narrow.content_types or narrow.upgrade) or wide.max_body >= narrow.max_body)
+        and wide.upgrade == narrow.upgrade
+        and wide.subprotocols >= narrow.subprotocols
     )
 
 
@@ -143,5 +145,6 @@ def overlap(one: Rule, other: Rule) -> bool:
         and isinstance(other, AllowRule)
         and bool(one.services & other.services)
         and bool(one.methods & other.methods)
+        and one.upgrade == other.upgrade
         and any(a.overlaps(b) for a in one.paths for b in other.paths)
     )

@@ -28,6 +28,9 @@ ORDER: dict[Reason, int] = {
             Reason.METHOD_NOT_ALLOWED,
             Reason.PATH_NOT_ALLOWED,
             Reason.QUERY_NOT_ALLOWED,
+            Reason.UPGRADE_REQUIRED,
+            Reason.UPGRADE_NOT_ALLOWED,
+            Reason.SUBPROTOCOL_NOT_ALLOWED,
             Reason.BODY_NOT_ALLOWED,
             Reason.CONTENT_TYPE_NOT_ALLOWED,
             Reason.BODY_TOO_LARGE,
@@ -48,6 +51,7 @@ class AllowRule:
 
     `content_types` empty: no body. `max_body` is bytes, and the tenant's cap counts as well. `encoded_slash`:
     `%2F` may stand in the path, which servers read in two ways; scoped npm packages are asked for that way.
+    With `upgrade` the rule allows opening that protocol and nothing else, without it everything but that.
     """
 
     label: str
@@ -59,6 +63,8 @@ class AllowRule:
     encoded_slash: bool
     max_body: int
     verdict: Verdict
+    upgrade: str | None = None
+    subprotocols: frozenset[str] = frozenset()
 
     def serves(self, scheme: str | None, port: int | None) -> bool:
         """Whether a connection by `scheme` to `port` may lead to an allowed request (None: any)."""
@@ -77,6 +83,10 @@ class AllowRule:
             return Reason.PATH_NOT_ALLOWED
         if self.query is not None and not all(key in self.query for key, _ in facts.query):
             return Reason.QUERY_NOT_ALLOWED
+        if facts.upgrade != self.upgrade:
+            return Reason.UPGRADE_REQUIRED if facts.upgrade is None else Reason.UPGRADE_NOT_ALLOWED
+        if facts.subprotocols and not self.subprotocols.issuperset(facts.subprotocols):
+            return Reason.SUBPROTOCOL_NOT_ALLOWED
         return self._unmet_body(facts, cap) if facts.has_body else None
 
     def _unmet_body(self, facts: RequestFacts, cap: int) -> Reason | None:

@@ -186,7 +186,7 @@ class TenantPolicy:
         return None, near
 
     def _allowed_by(self, rule: AllowRule, facts: RequestFacts) -> Verdict:
-        if not facts.has_body:
+        if not facts.has_body and facts.upgrade is None:
             return rule.verdict
         return replace(rule.verdict, max_body=min(rule.max_body, self.caps.request_body_bytes))
 
@@ -204,6 +204,8 @@ class TenantPolicy:
             unmet = Reason.SCHEME_NOT_ALLOWED if known else Reason.PORT_NOT_ALLOWED
         elif facts.method not in READING:
             unmet = Reason.METHOD_NOT_ALLOWED
+        elif facts.upgrade is not None:
+            unmet = Reason.UPGRADE_NOT_ALLOWED
         elif facts.path.endswith(DOH_PATH) or ENCODED_SLASH in facts.path:
             unmet = Reason.PATH_NOT_ALLOWED
         if unmet is None:

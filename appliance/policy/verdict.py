@@ -38,6 +38,8 @@ class Reason(StrEnum):
     CONTENT_TYPE_NOT_ALLOWED = "content-type-not-allowed"
     BODY_NOT_ALLOWED = "body-not-allowed"
     UPGRADE_NOT_ALLOWED = "upgrade-not-allowed"
+    UPGRADE_REQUIRED = "upgrade-required"
+    SUBPROTOCOL_NOT_ALLOWED = "subprotocol-not-allowed"
     REQUEST_DENIED_BY_OPERATOR = "request-denied-by-operator"
     REQUEST_DENIED_BY_RULE = "request-denied-by-rule"
     # denied for size
@@ -59,7 +61,8 @@ class Verdict:
 
     `rule` says what decided (`acme.yaml:12:5 rules[3] 'pypi'`, `profile read-only-web`), `detail` is one
     sentence about this case, `mend` what the caller or the operator can do. `max_body` is the number of
-    request body bytes that may be sent after an ALLOW of a request (0: none).
+    request body bytes that may be sent after an ALLOW of a request (0: none). `upgrade` is the protocol that
+    the connection may change to after an ALLOW.
     """
 
     outcome: Outcome
@@ -68,6 +71,7 @@ class Verdict:
     detail: str
     mend: str = ""
     max_body: int = 0
+    upgrade: str | None = None
 
     @property
     def allowed(self) -> bool:
@@ -81,6 +85,7 @@ class RequestFacts:
 
     `path` has no query; `query` holds keys and values in order, as `http1.target.query_pairs` gives them;
     `content_length` is None when no such header came; sizes are bytes of the request as it was received.
+    `upgrade` is the Upgrade field in lower case, `subprotocols` what a WebSocket's opening offers.
     """
 
     method: str
@@ -95,6 +100,7 @@ class RequestFacts:
     uri_bytes: int = 0
     header_bytes: int = 0
     upgrade: str | None = None
+    subprotocols: tuple[str, ...] = ()
 
     @property
     def has_body(self) -> bool:

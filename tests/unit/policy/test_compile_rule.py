@@ -60,6 +60,15 @@ def test_methods_query_and_body_left_out() -> None:
         ("a.example.com", ", effect: deny, query: any", "a deny rule names query keys"),
         ("a.example.com", ", effect: deny, tls: passthrough", "a deny rule lets nothing through"),
         ("a.example.com", ", effect: deny, encoded_slash: true", "a deny rule lets nothing in"),
+        ("a.example.com", ", effect: deny, upgrade: websocket", "a deny rule denies upgrades"),
+        ("a.example.com", ", effect: deny, subprotocols: [chat]", "a deny rule denies upgrades"),
+        ("a.example.com", ", upgrade: h2c", "upgrade"),
+        ("a.example.com", ", subprotocols: [chat]", "subprotocols without upgrade"),
+        ("a.example.com", ", upgrade: websocket, subprotocols: ['a b']", "is no WebSocket subprotocol"),
+        ("a.example.com", ", upgrade: websocket, subprotocols: []", "subprotocols"),
+        ("a.example.com", ", upgrade: websocket, methods: [GET, POST]", "a WebSocket is opened by GET"),
+        ("a.example.com", ", upgrade: websocket, content_types: [text/a]", "GET and HEAD carry no body"),
+        ("'*.example.com'", ", upgrade: websocket", "*.example.com with upgrade: what can send anything"),
     ],
 )
 def test_contradictions_are_refused_000_55(hosts: str, rule: str, message: str) -> None:
@@ -67,6 +76,12 @@ def test_contradictions_are_refused_000_55(hosts: str, rule: str, message: str) 
     assert len(lines) == 1, lines
     assert message in lines[0]
     assert lines[0].startswith("acme.yaml:2:")
+
+
+def test_a_websocket_may_have_a_bound_of_its_own() -> None:
+    assert not problems_of(RULE % ("a.example.com", ", upgrade: websocket, methods: [GET], max_body: 1KiB"))
+    text = "caps: {request_body: 10B}\n" + RULE % ("a.example.com", ", upgrade: websocket, max_body: 1KiB")
+    assert [problem.severity for problem in problems_of(text)] == [Severity.WARNING]
 
 
 def test_a_wildcard_may_read() -> None:

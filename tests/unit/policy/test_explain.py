@@ -13,6 +13,7 @@ POLICIES = PolicySet(
         "acme": compiled(
             """
             rules:
+              - {name: live, hosts: [live.example.com], paths: [/feed], upgrade: websocket}
               - {name: hook, hosts: [hooks.example.com], methods: [POST], paths: [/in], content_types: [text/plain]}
             """,
             """
@@ -42,6 +43,14 @@ POLICIES = PolicySet(
         ("GET", "http://ok.com@evil/", ["syntax"], "request-malformed"),
         ("GET", "ftp://a.example.com/", ["syntax"], "request-malformed"),
         ("GET", "https://a.example.com/a%00", ["syntax"], "request-malformed"),
+        ("GET", "wss://live.example.com/feed", ["name", "host", "request"], "allowed-by-rule"),
+        ("GET", "WSS://live.example.com/feed", ["name", "host", "request"], "allowed-by-rule"),
+        ("GET", "ws://live.example.com/feed", ["name", "host", "request"], "upgrade-not-allowed"),
+        ("GET", "wss://live.example.com/", ["name", "host", "request"], "upgrade-not-allowed"),
+        ("GET", "wss://a.example.com/feed", ["name", "host", "request"], "upgrade-not-allowed"),
+        ("POST", "wss://live.example.com/feed", ["name", "host", "request"], "upgrade-not-allowed"),
+        ("GET", "wss://wss://live.example.com/feed", ["syntax"], "request-malformed"),
+        ("GET", "ws:/live.example.com/feed", ["syntax"], "request-malformed"),
         ("GET", "", ["syntax"], "request-malformed"),
     ],
 )

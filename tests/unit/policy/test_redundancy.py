@@ -40,6 +40,19 @@ A = "hosts: [a.example.com]"
             "unreachable",
         ),
         (("{name: x, hosts: ['*.example.com', a.example.com]}",), 2, "already covered by *.example.com"),
+        (
+            (
+                f"{{name: x, {A}, upgrade: websocket, subprotocols: [a]}}",
+                f"{{name: y, {A}, upgrade: websocket}}",
+            ),
+            3,
+            "unreachable",
+        ),
+        (
+            (f"{{name: x, {A}, upgrade: websocket}}", f"{{name: n, {A}, effect: deny}}"),
+            2,
+            "denies all that this",
+        ),
     ],
 )
 def test_a_rule_that_decides_nothing_is_an_error(rules: tuple[str, ...], line: int, message: str) -> None:
@@ -64,6 +77,8 @@ def test_a_rule_that_decides_nothing_is_an_error(rules: tuple[str, ...], line: i
             f"{{name: x, {A}, methods: [PUT], content_types: [text/a], max_body: 1KiB}}",
             f"{{name: y, {A}, methods: [PUT], content_types: [text/b], max_body: 2KiB}}",
         ),
+        (f"{{name: x, {A}}}", f"{{name: y, {A}, upgrade: websocket}}"),
+        ("{name: x, hosts: ['*.example.com']}", f"{{name: y, {A}, upgrade: websocket}}"),
     ],
 )
 def test_rules_that_add_something_are_no_errors(rules: tuple[str, ...]) -> None:

@@ -23,7 +23,7 @@ def test_the_tenant_schema_knows_every_key_of_a_rule() -> None:
     assert set(rule["required"]) == {"name", "hosts"}
     assert set(rule["properties"]) == {
         "name", "effect", "hosts", "ports", "schemes", "methods", "paths", "query", "content_types",
-        "encoded_slash", "max_body", "tls",
+        "encoded_slash", "max_body", "upgrade", "subprotocols", "tls",
     }  # fmt: skip
     assert rule["properties"]["hosts"]["minItems"] == 1
 

@@ -245,6 +245,81 @@ def test_an_allowed_body_has_a_limit_for_the_stream() -> None:
 
 def test_an_upgrade_is_denied_e12_e13() -> None:
     assert reason(READ_ONLY, "https://ok.example.com/", upgrade="websocket") is Reason.UPGRADE_NOT_ALLOWED
+    api = "https://api.example.com/v1/a/items"
+    assert reason(LISTED, api) is Reason.ALLOWED_BY_RULE
+    assert reason(LISTED, api, upgrade="websocket") is Reason.UPGRADE_NOT_ALLOWED
+
+
+SOCKETS = """
+    profile: %s
+    rules:
+      - name: live
+        hosts: [live.example.com]
+        paths: [/feed]
+        query: [room]
+        upgrade: websocket
+        subprotocols: [chat, superchat]
+        max_body: 1KiB
+    """
+FEED = "https://live.example.com/feed"
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_a_rule_with_upgrade_allows_a_websocket_e13(profile: Profile) -> None:
+    policy = compiled(SOCKETS % profile)
+    verdict = policy.judge(request(FEED + "?room=1", upgrade="websocket", subprotocols=("chat",)))
+    assert (verdict.reason, verdict.upgrade, verdict.max_body) == ("allowed-by-rule", "websocket", 1024)
+    assert policy.judge(request(FEED, upgrade="websocket")).allowed
+    assert policy.judge_host("https", host("live.example.com"), 443).allowed
+    for url, more, expected in (
+        (FEED, {"upgrade": "h2c"}, Reason.UPGRADE_NOT_ALLOWED),
+        (FEED, {"upgrade": "websocket, h2c"}, Reason.UPGRADE_NOT_ALLOWED),
+        (FEED, {"upgrade": ""}, Reason.UPGRADE_NOT_ALLOWED),
+        (FEED, {"upgrade": "websocket", "subprotocols": ("chat", "mqtt")}, Reason.SUBPROTOCOL_NOT_ALLOWED),
+        (FEED, {"upgrade": "websocket", "subprotocols": ("",)}, Reason.SUBPROTOCOL_NOT_ALLOWED),
+        (FEED, {"upgrade": "websocket", "method": "HEAD"}, Reason.UPGRADE_NOT_ALLOWED),
+        (FEED, {"upgrade": "websocket", "content_length": 1}, Reason.BODY_NOT_ALLOWED),
+    ):
+        assert reason(policy, url, **more) is expected
+    for url in (FEED + "?x=1", FEED + "/x", "http://live.example.com/feed", "https://x.example.com/feed"):
+        assert not policy.judge(request(url, upgrade="websocket")).allowed
+        assert reason(compiled(SOCKETS % "read-only-web"), url, upgrade="websocket") in {
+            Reason.UPGRADE_NOT_ALLOWED, Reason.SCHEME_NOT_ALLOWED,
+        }  # fmt: skip
+
+
+def test_and_nothing_else() -> None:
+    """One page that may be read, and one that may be spoken to, are two rules."""
+    policy = compiled(SOCKETS % "allowlist")
+    assert reason(policy, FEED) is Reason.UPGRADE_REQUIRED
+    assert "opens no WebSocket" in policy.judge(request(FEED)).detail
+    assert reason(policy, FEED, "POST") is Reason.METHOD_NOT_ALLOWED
+    assert compiled(SOCKETS % "read-only-web").judge(request(FEED)).upgrade is None
+
+
+def test_what_may_be_sent_in_a_websocket_is_bounded_by_the_cap() -> None:
+    policy = compiled("""
+        caps: {request_body: 10B}
+        rules: [{name: up, hosts: [a.example.com], upgrade: websocket}]
+        """)
+    assert policy.judge(request("https://a.example.com/", upgrade="websocket")).max_body == 10
+
+
+def test_no_exception_and_no_deny_rule_is_passed_by_an_upgrade() -> None:
+    policy = compiled(
+        """
+        rules:
+          - {name: live, hosts: [live.example.com], upgrade: websocket}
+          - {name: not there, effect: deny, hosts: [live.example.com], paths: [/admin/**]}
+        """,
+        "exceptions: [{tenant: acme, cidr: 10.20.0.0/24, port: 443, name: db.example.com}]",
+    )
+    assert (
+        reason(policy, "https://live.example.com/admin/x", upgrade="websocket")
+        is Reason.REQUEST_DENIED_BY_RULE
+    )
+    assert policy.judge(request("https://db.example.com/")).allowed
+    assert reason(policy, "https://db.example.com/", upgrade="websocket") is Reason.UPGRADE_NOT_ALLOWED
 
 
 def test_caps_hold_for_every_rule_f1() -> None:
@@ -429,7 +504,8 @@ _METHODS = st.sampled_from(["GET", "HEAD", "POST", "DELETE"])
 _SCHEMES = st.sampled_from(["http", "https"])
 _PORTS = st.sampled_from([80, 443, 5432, 8080])
 _PATHS = st.sampled_from(["/", "/a", "/a/b", "/a/b/c"])
-_REQUESTS = st.builds(RequestFacts, _METHODS, _SCHEMES, _NAMES.map(host), _PORTS, _PATHS)
+_UPGRADES = st.sampled_from([None, None, "websocket", "h2c"])
+_REQUESTS = st.builds(RequestFacts, _METHODS, _SCHEMES, _NAMES.map(host), _PORTS, _PATHS, upgrade=_UPGRADES)
 
 
 def _maybe(strategy: st.SearchStrategy) -> st.SearchStrategy:
@@ -444,6 +520,7 @@ def rules(draw: st.DrawFn) -> dict[str, object]:
         "schemes": draw(_maybe(_SCHEMES)),
         "methods": draw(_maybe(_METHODS)),
         "paths": draw(_maybe(st.sampled_from(["/**", "/a", "/a/**", "/*/b"]))),
+        "upgrade": draw(st.sampled_from([None, None, "websocket"])),
     }
     return {key: value for key, value in written.items() if value is not None}
 
@@ -488,6 +565,19 @@ def test_an_allowed_request_has_an_allowed_host_and_name(policy: TenantPolicy, f
     assert policy.judge_name(facts.host).allowed or not unknown
     if policy.passthrough(facts.host, facts.port):
         assert policy.judge_host("https", facts.host, facts.port).allowed
+
+
+@given(policies(), _REQUESTS)
+def test_only_a_websocket_that_was_asked_for_is_ever_allowed(
+    policy: TenantPolicy, facts: RequestFacts
+) -> None:
+    verdict = policy.judge(facts)
+    assert verdict.upgrade == (facts.upgrade if verdict.allowed else None)
+    assert verdict.upgrade in {None, "websocket"}
+    if verdict.upgrade:
+        assert (facts.method, verdict.reason) in {
+            ("GET", Reason.ALLOWED_BY_RULE), ("GET", Reason.ALLOWED_BY_OPERATOR),
+        }  # fmt: skip
 
 
 @given(policies(), _REQUESTS)
