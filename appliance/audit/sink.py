@@ -1,7 +1,8 @@
 """Writes one process's records: chained, one write(2) each, into space reserved before the decision.
 
 Writing is synchronous and does not wait for the disk (no fsync but at rotation and close): a crash of the
-process loses nothing, a crash of the machine may lose the last seconds. Files rotate by size; the oldest
+process loses nothing, a crash of the machine may lose the last seconds. After a write that failed nothing is
+promised until another one has worked, which says how many records were lost. Files rotate by size; the oldest
 beyond `Limits.retained_files` is removed, and that removal is itself a record.
 """
 
@@ -18,7 +19,7 @@ from twisted.logger import Logger
 from appliance.audit import place
 from appliance.audit.chain import Head, seal
 from appliance.audit.log import AuditUnavailable
-from appliance.audit.record import MAX_RECORD, LifecycleRecord, Record, compose
+from appliance.audit.record import MAX_RECORD, LifecycleRecord, Outcome, Record, compose
 from appliance.audit.reserved_file import Reserve, ReservedFile, reserve_beyond_end
 from appliance.audit.tail import DamagedLog, mark, read_tail
 
@@ -53,6 +54,7 @@ class Sink:
         self._limits = limits
         self._reserve = reserve
         self._claims = 0
+        self._lost = 0
         self._rotate_at = limits.file_bytes
         self._refusing = False
         self._head = Head()
@@ -105,7 +107,7 @@ class Sink:
                 self._rotate()
 
     def _make_room(self) -> None:
-        needed = (self._claims + 1) * MAX_RECORD
+        needed = (self._claims + 1 + (self._lost > 0)) * MAX_RECORD
         try:
             if self._file.reserved_end - self._file.size < needed:
                 try:
@@ -118,15 +120,35 @@ class Sink:
                 self._refusing = True
                 _log.error("audit log not available: {explanation}", explanation=explanation)
             raise AuditUnavailable(explanation) from error
+        if self._lost:
+            self._own_up()
         if self._refusing:
             self._refusing = False
             _log.info("audit log available again: {path}", path=str(self._path))
+
+    def _own_up(self) -> None:
+        """There is room, and yet records were lost: that goes on record before anything is promised."""
+        count, self._lost = self._lost, 0
+        try:
+            self._append(
+                LifecycleRecord(
+                    event="records-lost",
+                    subject=self._path.name,
+                    outcome=Outcome.FAILED,
+                    reason="write-failed",
+                    detail=f"records of {self._process} that could not be written: {count}",
+                )
+            )
+        except AuditUnavailable:
+            self._lost = count
+            raise
 
     def _append(self, record: Record, before: bytes = b"") -> None:
         line, head = seal(compose(record, self._process, self._clock()), self._head)
         try:
             self._file.append(before + line)
         except OSError as error:
+            self._lost += 1
             raise AuditUnavailable(_explain(self._path, error)) from error
         self._head = head
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.audit import place
+from appliance.audit import place, reserved_file
 from appliance.audit.log import AuditLog, AuditUnavailable
 from appliance.audit.record import MAX_RECORD, LifecycleRecord
 from appliance.audit.reserved_file import reserve_beyond_end
@@ -122,6 +122,30 @@ def test_it_is_ready_again_when_there_is_space_again(tmp_path: Path) -> None:
     assert sink.ready
     sink.write(EVENT)
     assert checked(tmp_path).records == 1
+
+
+def test_after_a_failed_write_nothing_is_promised_until_the_loss_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Sink(tmp_path, "p")
+    earlier, failed = sink.claim(), sink.claim()
+
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as device:
+        device.setattr(reserved_file.os, "write", broken)
+        with pytest.raises(AuditUnavailable, match="Input/output error"):
+            failed.write(EVENT)
+        assert not sink.ready
+        with pytest.raises(AuditUnavailable):
+            sink.claim()
+    assert sink.ready
+    earlier.write(EVENT)
+    sink.write(EVENT)
+    assert [line["event"] for line in lines(tmp_path)] == ["records-lost", "started", "started"]
+    assert lines(tmp_path)[0]["detail"] == "records of p that could not be written: 1"
+    assert checked(tmp_path).intact
 
 
 def test_a_claim_ends_once(tmp_path: Path) -> None:
