@@ -35,12 +35,23 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Packages:
+    """Package servers with one package of that name, and a git server with the repository `greeting`."""
+
+    name: str
+    pypi: Site
+    npm: Site
+    git: Site
+
+
+@dataclass(frozen=True, slots=True)
 class Targets:
     """Names and addresses of the canary Internet. Every address answers whoever reaches it.
 
     Below `zone`: `private`, `metadata` (resolve there), `mixed` (a public and a private address),
     `alias-private` (an alias of `private`), `alias-public`, `rebind` (turns private between two answers).
     Every name below `leaks` answers with `decoy`: a query that arrives is a leak that would work.
+    `issuer` is in the name of who signed the sites' own certificates.
     `special` are more addresses of ranges that are not public, of either version.
     """
 
@@ -57,6 +68,8 @@ class Targets:
     public_6: str
     zone: str
     leaks: str
+    issuer: str = ""
+    packages: Packages | None = None
     special: tuple[str, ...] = ()
 
 
@@ -69,6 +82,11 @@ class World(Protocol):
 
     targets: Targets
     tenants: dict[str, str]
+
+    @property
+    def instance(self) -> str:
+        """The appliance's name, which is that of its nft table."""
+        ...
 
     def packets(
         self,
@@ -124,6 +142,10 @@ class World(Protocol):
 
     def egress(self, *words: str) -> Output:
         """The operator's command on this appliance."""
+        ...
+
+    def docker(self, *words: str) -> Output:
+        """The engine's command: what whoever may use the engine could ask of it."""
         ...
 
     def in_gateway(self, *command: str) -> Output:

@@ -22,8 +22,8 @@ from appliance.settings import Settings
 from appliance.supervise import NAME as SUPERVISOR
 from appliance.verify import world
 from appliance.verify.case import Evidence, Image, Layer, Output, Seat
-from appliance.verify.world import Server, Targets
-from tests.lab import appliance, internet, policies
+from appliance.verify.world import Packages, Server, Targets
+from tests.lab import appliance, internet, packages, policies
 from tests.lab.containers import IMAGES, address_of, run_hardened, start_hardened
 from tests.lab.evidence import HostConnections, NeighbourConnections, Packets, Queries, Requests
 from tests.lab.lab import BRIDGE, HTTP_TEXT, PROBE, Lab, host_addresses
@@ -104,6 +104,10 @@ class LabWorld:
     def settings(self) -> Settings:
         """The settings of the lab's appliance."""
         return settings_module.load(appliance.SETTINGS_FILE)
+
+    @property
+    def instance(self) -> str:
+        return appliance.INSTANCE
 
     # ---- evidence
 
@@ -208,6 +212,9 @@ class LabWorld:
         done = appliance.egress(*words, check=False)
         return Output(done.returncode, done.stdout + done.stderr)
 
+    def docker(self, *words: str) -> Output:
+        return _run(("docker", *words), {"PATH": PATH})
+
     def in_gateway(self, *command: str) -> Output:
         return _run(self._in_gateway(*command), {"PATH": PATH})
 
@@ -228,7 +235,7 @@ class LabWorld:
             if not names or process.name.startswith(tuple(names))
         ]
         os.kill(supervisor, signal.SIGSTOP)
-        self._away = not names or "netd".startswith(tuple(names))
+        self._away = True
         try:
             for name in victims:
                 pid = listening_pid(str(settings.control_socket(name)))
