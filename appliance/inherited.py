@@ -27,15 +27,26 @@ _handed_over = _at_exec()
 
 
 class InheritanceError(RuntimeError):
-    """The launcher and this process disagree on what was passed."""
+    """The launcher and this process disagree on what was passed, or it was started by somebody else."""
 
 
-def inherited_sockets() -> dict[str, socket.socket]:
-    """Inherited sockets by name; empty when nothing was passed to *this* process.
+def inherited_sockets(*needed: str) -> dict[str, socket.socket]:
+    """Inherited sockets by name, among them those `needed`; nothing was passed when another pid is named.
 
     Each is non-blocking and close-on-exec afterwards, and the variables are gone from the environment, so
-    that no child takes them for its own. Raises `InheritanceError` on a malformed or ambiguous hand-over.
+    that no child takes them for its own. Raises `InheritanceError` on a malformed or ambiguous hand-over, and
+    when one that is needed is missing.
     """
+    found = _passed()
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise InheritanceError(
+            f"no {' and no '.join(missing)} socket was passed; start it with the launcher (`egress up`)"
+        )
+    return found
+
+
+def _passed() -> dict[str, socket.socket]:
     pid, count, names = (
         os.environ.pop(variable, "") or _handed_over.get(variable, "") for variable in _VARIABLES
     )

@@ -52,9 +52,7 @@ def main() -> int:
 
 def _run() -> None:
     settings = configuration.load()
-    listening = inherited_sockets().get("control")
-    if listening is None:
-        raise CannotStart("no control socket was passed; start it with the launcher (`egress up`)")
+    listening = inherited_sockets("control")["control"]
     try:
         place = place_of(settings, upstream_servers(settings.resolver))
     except ValueError as error:

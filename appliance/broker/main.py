@@ -21,18 +21,12 @@ from appliance.inherited import InheritanceError, inherited_sockets
 PROCESS = "broker"
 
 
-class CannotStart(Exception):
-    """Something that the broker needs is missing; `str()` says what, and the mend."""
-
-
 def main() -> int:
     """Run until SIGTERM. Exit status 1 and one message on standard error when it cannot start."""
     privilege.forbid_dumps()
     try:
         _run()
-    except (
-        configuration.SettingsError, InheritanceError, CaError, AuditUnavailable, CannotStart,
-    ) as error:  # fmt: skip
+    except (configuration.SettingsError, InheritanceError, CaError, AuditUnavailable) as error:
         sys.stderr.write(f"egress-broker: {error}\n")
         return 1
     return 0
@@ -40,9 +34,7 @@ def main() -> int:
 
 def _run() -> None:
     settings = configuration.load()
-    listening = inherited_sockets().get("control")
-    if listening is None:
-        raise CannotStart("no control socket was passed; start it with the launcher (`egress up`)")
+    listening = inherited_sockets("control")["control"]
     sink = Sink(settings.audit_dir, PROCESS)
     authority = open_authority(settings.ca_dir, settings.instance, _now())
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)

@@ -46,20 +46,12 @@ ANSWER_SECONDS = 0.1  # for the answer to `drain` to leave before the process be
 _log = Logger()
 
 
-class CannotStart(Exception):
-    """Something that the worker needs is missing; `str()` says what, and the mend."""
-
-
 class GatewayProcess:
     """Wires a `Worker` to its neighbours, and lives from start to drained."""
 
     def __init__(self, number: int, settings: configuration.Settings, reactor: Any) -> None:
         """Raises what `_CANNOT_START` lists."""
-        sockets = inherited_sockets()
-        missing = {"tenants", "control"} - sockets.keys()
-        if missing:
-            names = " and ".join(sorted(missing))
-            raise CannotStart(f"no {names} socket was passed; start it with the launcher (`egress up`)")
+        sockets = inherited_sockets("tenants", "control")
         self._reactor = reactor
         self._number = number
         self._tenants: socket.socket = sockets["tenants"]
@@ -205,7 +197,6 @@ def _control(reactor: Any, settings: configuration.Settings, process: str) -> UN
 
 _CANNOT_START = (
     configuration.SettingsError, InheritanceError, AuditUnavailable, TrustStoreError, LedgerUnavailable,
-    CannotStart,
 )  # fmt: skip
 
 

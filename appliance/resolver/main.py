@@ -26,18 +26,12 @@ PROCESS = "resolver"
 _log = Logger()
 
 
-class CannotStart(Exception):
-    """Something that the resolver needs is missing; `str()` says what, and the mend."""
-
-
 def main() -> int:
     """Run until SIGTERM. Exit status 1 and one message on standard error when it cannot start."""
     privilege.forbid_dumps()
     try:
         _run()
-    except (
-        configuration.SettingsError, InheritanceError, NoNameServer, AuditUnavailable, CannotStart,
-    ) as error:  # fmt: skip
+    except (configuration.SettingsError, InheritanceError, NoNameServer, AuditUnavailable) as error:
         sys.stderr.write(f"egress-resolver: {error}\n")
         return 1
     return 0
@@ -45,12 +39,7 @@ def main() -> int:
 
 def _run() -> None:
     settings = configuration.load()
-    sockets = inherited_sockets()
-    missing = [name for name in LISTENERS if name not in sockets]
-    if missing:
-        raise CannotStart(
-            f"no {', '.join(missing)} socket was passed; start it with the launcher (`egress up`)"
-        )
+    sockets = inherited_sockets(*LISTENERS)
     servers = upstream_servers(settings.resolver)
     sink = Sink(settings.audit_dir, PROCESS)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)

@@ -40,6 +40,13 @@ def test_another_pid_gets_nothing_and_the_variables_are_gone(monkeypatch):
     assert "LISTEN_FDS" not in os.environ
 
 
+def test_what_is_needed_and_missing_is_named_with_the_mend():
+    missing = "no tenants and no control socket was passed; start it with the launcher (`egress up`)"
+    with pytest.raises(InheritanceError) as refused:
+        inherited_sockets("tenants", "control")
+    assert str(refused.value) == missing
+
+
 @pytest.mark.parametrize(
     ("count", "names"),
     [("2", "control"), ("-1", "control"), ("x", "control"), ("2", "control:control"), ("1", "")],
