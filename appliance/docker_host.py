@@ -102,6 +102,12 @@ def has_image(settings: Settings, image: str) -> bool:
     return True
 
 
+def log_driver(settings: Settings) -> str:
+    """Where containers' output goes unless they say otherwise. Raises `DockerUnavailable`."""
+    with client(settings) as engine:
+        return str(engine.info().get("LoggingDriver", ""))
+
+
 def admission_enabled(settings: Settings) -> bool:
     """Whether the running engine asks our admission plugin before it acts.
 

@@ -28,6 +28,17 @@ DEFAULT_IMAGE = f"{OWN_IMAGES}runner-python"
 SUMMARY_LINES = 12
 TMP = "/tmp"  # noqa: S108 - a path inside the container, on a tmpfs of its own
 
+BOUNDED_LOG = ("--log-opt", "max-size=10m", "--log-opt", "max-file=2")
+"""What an engine keeps of one job's output: the audit log may lie on the same disk."""
+
+
+def log_flags(engine_default: str) -> list[str]:
+    """How the job's output is kept: as the operator's engine does it, if that is admitted, but bounded."""
+    if engine_default in {"journald", "none"}:  # has bounds of its own, takes none of these
+        return []
+    driver = [] if engine_default in {"json-file", "local"} else ["--log-driver", "local"]
+    return [*driver, *BOUNDED_LOG]
+
 
 def hardened(tenant: str, network: str, run: str, limits: dict[str, str]) -> list[str]:
     """The `docker run` flags that the admission plugin demands, in Docker's own words."""
@@ -115,6 +126,7 @@ def _run(
         ",readonly" if read_only_workspace else ""
     )
     flags = hardened(tenant, network, number, {"memory": memory, "cpus": cpus, "pids": pids, "tmp": tmp})
+    flags += log_flags(docker_host.log_driver(settings))
     environment = [part for name in env for part in ("--env", name)]
     arguments = [
         "docker", "-H", f"unix://{settings.docker.socket}", "run", "--rm", *terminal, *flags,

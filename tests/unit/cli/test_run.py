@@ -31,6 +31,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     networks = [ApplianceNetwork("acme-net", "id", "acme", "172.18.0.0/16", ())]
     monkeypatch.setattr(docker_host, "networks", lambda _settings: networks)
     monkeypatch.setattr(docker_host, "has_image", lambda _settings, _image: True)
+    monkeypatch.setattr(docker_host, "log_driver", lambda _settings: "json-file")
     return seen
 
 
@@ -45,10 +46,29 @@ def test_the_job_is_hardened_and_its_code_is_ours(
     for flag in (
         "--network acme-net", "--user 1000:1000", "--cap-drop ALL", "--security-opt no-new-privileges", "--read-only",
         "--pids-limit 256", "--memory 1g", "--memory-swap 1g", "--cpus 1", "--label egress.tenant=acme", "--env A=b",
+        "--log-opt max-size=10m --log-opt max-file=2",
     ):  # fmt: skip
         assert flag in text
     assert line[-4:] == ["egress/runner-python", "python3", "-c", "--help"]
     assert "ended with 7; 0 requests allowed, 0 refused" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("engine", "driver", "bounded"),
+    [
+        ("json-file", "", True),
+        ("local", "", True),
+        ("journald", "", False),
+        ("none", "", False),
+        ("syslog", "local", True),
+        ("", "local", True),
+    ],
+)
+def test_a_jobs_output_cannot_fill_the_disk_f7(engine: str, driver: str, *, bounded: bool) -> None:
+    flags = run.log_flags(engine)
+    assert flags == (["--log-driver", driver] if driver else []) + (
+        ["--log-opt", "max-size=10m", "--log-opt", "max-file=2"] if bounded else []
+    )
 
 
 def test_the_workspace_can_be_read_only(
