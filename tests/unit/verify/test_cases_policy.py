@@ -1,0 +1,62 @@
+"""appliance.verify.cases_policy: every attack of section G has a row, and every row can be told from any other."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.addresses import never_exceptable
+from appliance.policy.loader import check_tenant_file
+from appliance.settings import Settings
+from appliance.verify import cases_policy
+from appliance.verify.case import Case, Layer, Outcome
+from tests.unit.verify.recording import Recording
+
+ATTACKS = {"G1", "G2", "G3", "G5", "G6", "G8"}
+WORLD: Any = Recording()
+ROWS = cases_policy.rows(WORLD)
+
+
+def test_every_attack_has_a_row() -> None:
+    assert {case.attack for case in ROWS} == ATTACKS
+
+
+def test_making_rows_does_nothing() -> None:
+    world: Any = Recording()
+    cases_policy.rows(world)
+    assert {words[0] for words in world.did} <= {"packets", "requests", "queries"}
+
+
+def test_ids_are_unique() -> None:
+    assert len({case.id for case in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("case", ROWS, ids=lambda case: case.id)
+def test_a_row_says_what_must_come_of_it(case: Case) -> None:
+    assert case.canaries or case.expect or case.forbid
+    assert case.layers
+    if case.outcome is Outcome.REFUSED and Layer.SQUID in case.layers:
+        assert case.canaries, "at another layer than the gateway only canaries and forbidden texts count"
+
+
+def test_ranges_that_may_never_be_excepted_are_none_that_may() -> None:
+    assert all(never_exceptable_or_no_range(cidr) for cidr in cases_policy.NEVER)
+    assert not never_exceptable_or_no_range("10.20.0.0/16")
+
+
+def never_exceptable_or_no_range(cidr: str) -> bool:
+    try:
+        return never_exceptable(IPv4Network(cidr)) is not None or "/" not in cidr
+    except ValueError:
+        return True
+
+
+@pytest.mark.parametrize("word", [word for word in cases_policy.BROKEN if word != "empty"])
+def test_broken_documents_are_broken(word: str, tmp_path: Path) -> None:
+    file = tmp_path / "tenants" / "acme.yaml"
+    file.parent.mkdir()
+    file.write_text(cases_policy.BROKEN[word])
+    assert check_tenant_file(Settings(config_dir=tmp_path), file)
