@@ -39,13 +39,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.policy.explain": (*LEAVES, "appliance.http1"),
     "appliance.limits": ("appliance.policy.limits",),
     "appliance.http1": ("appliance.names", "appliance.addresses"),
+    "appliance.websocket": ("appliance.http1",),
     "appliance.audit": LEAVES,
     "appliance.endpoints": LEAVES,
     "appliance.tls": LEAVES,
     "appliance.tls.clienthello": ("appliance.http1.refused",),
     "appliance.resolver": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.endpoints"),
     "appliance.gateway": (*LEAVES, "appliance.policy", "appliance.http1", "appliance.tls", "appliance.audit",
-                          "appliance.endpoints", "appliance.resolver.client", "appliance.limits"),
+                          "appliance.endpoints", "appliance.resolver.client", "appliance.limits", "appliance.websocket"),
     "appliance.broker": (*LEAVES, "appliance.policy", "appliance.tls", "appliance.audit"),
     "netns": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.endpoints", "appliance.resolver.nameservers",
               "appliance.listeners"),
@@ -61,7 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 # No I/O, no clock, no reactor: decisions that return values.
-PURE = ("appliance.names", "appliance.addresses", "appliance.processes", "appliance.http1", "appliance.policy",
+PURE = ("appliance.names", "appliance.addresses", "appliance.processes", "appliance.http1", "appliance.websocket", "appliance.policy",
         "appliance.tls.clienthello", "appliance.audit.record", "appliance.audit.chain", "appliance.resolver.cache",
         "appliance.resolver.pins", "netns.plan", "netns.ruleset", "netns.diff", "netns.notices", "netns.driver.admission",
         "netns.driver.process_status", "netns.driver.admission_records", "appliance.reserved_names", "appliance.workload",
