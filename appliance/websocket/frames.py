@@ -76,7 +76,7 @@ class Frames:
         return b"".join(parts)
 
     def _begin(self, data: bytes, at: int, parts: list[bytes]) -> int:
-        """Take a frame's head, or a whole control frame; where what follows begins, -1 when more is needed."""
+        """Take a frame's head, or a whole control frame; where what follows begins, -1: more is needed."""
         if len(data) - at < 2:
             return -1
         first, second = data[at], data[at + 1]

@@ -52,7 +52,7 @@ def offered(head: RequestHead) -> tuple[str, ...]:
 
 def asked(head: RequestHead) -> Handshake:
     """The handshake of a GET with `Upgrade: websocket`. Raises `Refused`."""
-    # RFC 9110 section 7.8: in HTTP/1.0 an Upgrade is to be ignored, and so is one that Connection does not name.
+    # RFC 9110 section 7.8: in HTTP/1.0 an Upgrade is to be ignored, and so is one not named by Connection.
     if not head.http_11 or b"upgrade" not in head.nominated:
         raise _refused("an upgrade needs HTTP/1.1 and `Connection: Upgrade`")
     keys = list(_values(head.headers, b"sec-websocket-key"))
