@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +22,24 @@ from appliance.settings import Settings
 from appliance.supervise import NAME as SUPERVISOR
 from appliance.verify import world
 from appliance.verify.case import Evidence, Image, Layer, Output, Seat
-from appliance.verify.world import Packages, Server, Targets
-from tests.lab import appliance, internet, packages, policies
-from tests.lab.containers import IMAGES, address_of, run_hardened, start_hardened
+from appliance.verify.world import Server, Targets
+from tests.lab import appliance, internet, policies
+from tests.lab.containers import (
+    IMAGES,
+    address_of,
+    build_images,
+    build_static_client,
+    run_hardened,
+    start_hardened,
+)
 from tests.lab.evidence import HostConnections, NeighbourConnections, Packets, Queries, Requests
-from tests.lab.lab import BRIDGE, HTTP_TEXT, PROBE, Lab, host_addresses
+from tests.lab.lab import BRIDGE, HTTP_TEXT, PROBE, Lab, exclusive, host_addresses
 from tests.lab.namespaces import LabError, run
 from tests.lab.neighbour import PORT as NEIGHBOUR_PORT
 
 SECONDS = 60.0
 BACK_WITHIN = 60.0
+WAIT_SECONDS = 600.0  # as long as a test run may hold the lab
 NEIGHBOUR = Path(__file__).with_name("neighbour.py").read_text()
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STAYS = ("sleep", "infinity")
@@ -309,18 +317,26 @@ def _until(holds: Callable[[], bool], otherwise: str, seconds: float = BACK_WITH
         time.sleep(0.05)
 
 
+def plan() -> LabWorld:
+    """A world of which rows can be made, and nothing else."""
+    return LabWorld()
+
+
 @contextmanager
-def lab_world() -> Iterator[LabWorld]:
-    """A lab, an appliance and the world that they make; all gone afterwards."""
+def stand() -> Iterator[LabWorld]:
+    """Images, a lab, an appliance, and the world that they make; all but the images gone afterwards."""
+    build_images(lambda _line: None)
     with ExitStack() as stack:
-        lab = stack.enter_context(Lab())
+        stack.enter_context(exclusive(WAIT_SECONDS))
+        appliance.remove_leftovers()
+        lab = stack.enter_context(Lab(locked=True))
+        build_static_client(IMAGES[Image.STATIC], IMAGES[Image.PYTHON])
         stack.enter_context(appliance.Appliance(lab, policies.POLICIES))
-        attached = LabWorld()
-        attached.attach(lab)
-        yield attached
+        world = LabWorld()
+        world.attach(lab)
+        yield world
 
 
-def say(line: str) -> None:
-    """One line, at once, also into a pipe that has closed."""
-    with suppress(BrokenPipeError):
-        print(line, flush=True)
+def logs() -> str:
+    """The end of what the appliance wrote."""
+    return appliance.failure_logs()

@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.verify": (*LEAVES, "appliance.policy", "appliance.docker_host"),
     "appliance.preflight": (*LEAVES, "appliance.policy", "appliance.docker_host"),
     "appliance.cli": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.docker_host", "appliance.listeners",
-                      "appliance.preflight", "appliance.supervise"),
+                      "appliance.preflight", "appliance.supervise", "appliance.verify"),
 }  # fmt: skip
 
 # No I/O, no clock, no reactor: decisions that return values.
