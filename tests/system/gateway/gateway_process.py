@@ -33,6 +33,7 @@ from appliance.policy.set import PolicySet
 from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.policy.verdict import Outcome, Reason, Verdict
 from appliance.resolver.client import Resolved, Unresolved
+from appliance.settings import UplinkProxy
 from appliance.tls.authority import issue_intermediate, issue_root, new_key, signing_request
 from appliance.tls.intermediate import Intermediate
 from appliance.tls.leaf import LeafCache
@@ -132,12 +133,17 @@ class Process:
                 upstream_tls=UpstreamTrust(Path(config["upstream_ca"])),
                 root_pem=lambda: self.root_pem,
                 connector=self.connector,
+                # Not validated: loopback is no place for a real one.
+                proxy=self.proxy(**config["proxy"]) if "proxy" in config else None,
             ),
             Limits(**config.get("limits", {})),
         )
         self.worker.deadlines.start()
         for address, port in config["listen"]:
             reactor.listenTCP(port, Connections(self.worker), interface=address)
+
+    def proxy(self, address, port):
+        return UplinkProxy.model_construct(address=IPv4Address(address), port=port)
 
     def no_room(self):
         raise AuditUnavailable("no space left")

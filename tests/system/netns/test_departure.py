@@ -1,11 +1,13 @@
 """What processes inside the gateway namespace may send: by the uid that opened the socket (A16, A19, A21)."""
 
 import socket
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
 from appliance.privilege import owning_files_as
+from appliance.settings import UplinkProxy
 from netns import namespaces, nft
 
 pytestmark = pytest.mark.system
@@ -125,8 +127,6 @@ def test_only_the_resolver_asks_only_its_servers(rig, kernel):
 
 
 def test_an_operators_exception_opens_one_range_and_port_to_the_gateway(rig, kernel):
-    from ipaddress import IPv4Network
-
     uids = rig.settings.uids
     kernel.set_exceptions(((IPv4Network("10.0.1.0/29"), CANARY_PORT),))
     assert connects(rig, uids.gateway, PRIVATE, CANARY_PORT)
@@ -186,3 +186,25 @@ def test_the_labs_outside_has_no_way_to_the_host(rig):
     assert rig.run("ip", "-n", rig.outside, "route", "show", "default") == ""
     links = rig.run("ip", "-n", rig.outside, "-br", "link").splitlines()
     assert {line.split()[0].split("@")[0] for line in links} <= {"lo", f"up-{rig.settings.instance}"}
+
+
+@pytest.mark.parametrize("proxy", [PRIVATE, PUBLIC])
+def test_g9_with_a_proxy_the_gateway_opens_it_and_nothing_else(rig, proxy):
+    other = PUBLIC if proxy == PRIVATE else PRIVATE
+    uplink = rig.settings.uplink.model_copy(
+        update={"proxy": UplinkProxy(address=IPv4Address(proxy), port=CANARY_PORT)}
+    )
+    rig.settings = rig.settings.model_copy(update={"uplink": uplink})
+    kernel = rig.start_gateway()
+    kernel.set_exceptions(((IPv4Network("10.0.1.0/29"), CANARY_PORT + 1), (IPv4Network("10.0.0.0/24"), 443)))
+    uids = rig.settings.uids
+    assert connects(rig, uids.gateway, proxy, CANARY_PORT)
+    assert not asks(rig, uids.gateway, proxy, CANARY_PORT, REFUSED)
+    assert asks(rig, uids.resolver, NAME_SERVER, 53)
+    rig.canary.seen.clear()
+    for uid in (uids.resolver, uids.squid, 0):
+        assert not connects(rig, uid, proxy, CANARY_PORT, REFUSED)
+    for uid in (uids.gateway, uids.squid):
+        assert not connects(rig, uid, other, CANARY_PORT, REFUSED)
+    assert not connects(rig, uids.gateway, METADATA, CANARY_PORT, REFUSED)
+    assert rig.canary.seen == []
