@@ -1,7 +1,7 @@
 """The authorization plugin: gathers the facts that a call needs, decides, answers in Docker's words.
 
 Source: Docker Engine "Access authorization plugin". Our own calls to the engine come through here too: they
-are GETs and `kill`, which are admitted without a question, so that no call waits for another one.
+are GETs, `kill` and removals, which are admitted without a question, so that no call waits for another one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ Report = Callable[[AuthorizationRequest, Refused], None]
 Heard = Callable[[str], None]
 Unrecordable = Callable[[], str]
 Announced = Callable[[str], bool]
+StartRefused = Callable[[str], None]
 
 
 def _silent(message: AuthorizationRequest, refused: Refused) -> None:
@@ -37,6 +38,10 @@ def _recordable() -> str:
 
 def _deaf(target: str) -> None:
     del target
+
+
+def _unmoved(reference: str) -> None:
+    del reference
 
 
 def _never(target: str) -> bool:
@@ -52,6 +57,7 @@ class Authorization:
     the operator can lead elsewhere meanwhile. `report` hears of every refusal, `heard` of every request
     target. While `unrecordable` says why nothing can be recorded, no container of ours is admitted.
     `announced` knows the targets of probes (see `appliance.admission_probe`), whose refusal nobody hears of.
+    `start_refused` hears of a container on a network of ours that was not let start.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Authorization:
         heard: Heard = _deaf,
         unrecordable: Unrecordable = _recordable,
         announced: Announced = _never,
+        start_refused: StartRefused = _unmoved,
     ) -> None:
         self._engine = engine
         self._driver = driver
@@ -74,6 +81,7 @@ class Authorization:
         self._heard = heard
         self._unrecordable = unrecordable
         self._announced = announced
+        self._start_refused = start_refused
         self._log = Logger()
 
     async def authorize(self, message: AuthorizationRequest) -> dict[str, Any]:
@@ -93,13 +101,16 @@ class Authorization:
         try:
             call = call_of(message.RequestMethod, message.RequestUri)
             what = call.kind.value
-            return await self._decide(call, message.RequestBody)
+            decision = await self._decide(call, message.RequestBody)
         except (UnclearCall, UnclearBody) as error:
             return admission.unclear(error, what)
         except EngineUnavailable as error:
             return Refused(("engine",), f"egress: {what} refused: {error}; try again")
         except OSError as error:
             return Refused(("path",), f"egress: {what} refused: {error}")
+        if call.kind is Kind.START and isinstance(decision, Refused) and decision.tenant:
+            self._start_refused(call.reference)
+        return decision
 
     async def decide_existing(self, reference: str) -> Decision:
         """Whether a container that is there may be on its networks. Raises `EngineUnavailable`."""

@@ -120,6 +120,22 @@ class Containers:
         if member is not None:
             await self.patiently(self._engine.kill, member.container)
 
+    async def tidy(self, reference: str) -> None:
+        """Remove a container of `docker run --rm` whose start was refused; it has never run.
+
+        dockerd removes one whose start fails, but never hears of a start that we refuse, and the client waits
+        for the removal before it says what is wrong (docker/cli, `cli/command/container/run.go`).
+        """
+        try:
+            document = await self._engine.container(reference)
+            if document is None:
+                return
+            state, host = document.get("State") or {}, document.get("HostConfig") or {}
+            if state.get("Status") == "created" and host.get("AutoRemove") is True:
+                await self._engine.remove(str(document.get("Id", "")))
+        except EngineUnavailable as error:
+            self._log.warn("a container that was not let start stays: {error}", error=str(error))
+
     async def pause(self, seconds: float) -> None:
         """Wait."""
         await deferLater(self._clock, seconds)

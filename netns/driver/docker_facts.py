@@ -115,6 +115,12 @@ class DockerFacts:
 
         await self._ask(f"/containers/{container}/kill", kill)
 
+    async def remove(self, container: str) -> None:
+        """See `Engine`."""
+        await self._find(
+            f"/containers/{container}", lambda client: client.remove_container(container, v=True)
+        )
+
     def _client(self) -> APIClient:
         client: APIClient | None = getattr(self._local, "client", None)
         if client is None:

@@ -84,3 +84,6 @@ class Engine(Protocol):
 
     async def kill(self, container: str) -> None:
         """Stop a container at once; one that is gone is no error."""
+
+    async def remove(self, container: str) -> None:
+        """Remove a container that does not run, with its anonymous volumes; one that is gone is no error."""

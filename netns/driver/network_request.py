@@ -52,7 +52,8 @@ def network_of(message: messages.CreateNetwork, around: Surroundings) -> Network
     for server in around.servers:
         if server in pool:
             raise DriverRefused(
-                f"egress: pool {pool} contains the name server {server}; choose another --subnet"
+                f"egress: pool {pool} contains {server}, which the gateway itself has to reach; "
+                "choose another --subnet"
             )
     for other in around.taken:
         if other.id != message.NetworkID and other.pool.overlaps(pool):

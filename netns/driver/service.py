@@ -48,6 +48,8 @@ def tenants_in(directory: Path) -> frozenset[str]:
 def surroundings(plumbing: Endpoints, settings: Settings) -> Surroundings:
     """What a new network must not collide with, now."""
     servers: tuple[IPv4Address, ...] = tuple(server.address for server in settings.resolver.servers)
+    if settings.uplink.proxy is not None:
+        servers = (*servers, settings.uplink.proxy.address)
     return Surroundings(
         driver=settings.instance,
         tenants=tenants_in(settings.tenants_dir),
@@ -85,6 +87,14 @@ def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: Au
         lambda: age_of_engine(docker.socket, seen_from_here(docker.root, PID_FILE)),
     )
     journal = Journal(audit)
+    follower = Authorization(following, settings.instance, tenants, real_path)
+    containers = Containers(reactor, following, plumbing, follower, journal.stopped)
+
+    def start_refused(reference: str) -> None:
+        Deferred.fromCoroutine(containers.tidy(reference)).addErrback(
+            lambda failure: _log.failure("tidying failed", failure=failure)
+        )
+
     authorization = Authorization(
         judging,
         settings.instance,
@@ -94,9 +104,8 @@ def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: Au
         heard=switch.heard,
         unrecordable=journal.unrecordable,
         announced=partial(is_announced, settings.run_dir),
+        start_refused=start_refused,
     )
-    follower = Authorization(following, settings.instance, tenants, real_path)
-    containers = Containers(reactor, following, plumbing, follower, journal.stopped)
 
     async def unsealed(attachment: Attachment, why: str) -> None:
         await containers.stop(attachment, "not-sealed", why)

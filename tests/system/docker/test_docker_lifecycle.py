@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -93,3 +94,31 @@ def test_many_at_once_leave_nothing_behind(engine: OwnEngine) -> None:
         assert list(pool.map(one, range(16))) == [f"{index}\n" for index in range(16)]
     assert links_in_kernel(engine) == 0
     assert engine.links()["links"] == []
+
+
+def default_runtime(engine: OwnEngine, name: str) -> None:
+    config = {
+        "authorization-plugins": ["egress"], "runtimes": {"other": {"path": "runc"}}, "default-runtime": name,
+    }  # fmt: skip
+    engine.daemon_json.write_text(json.dumps(config))
+    assert engine.daemon is not None
+    engine.daemon.send_signal(signal.SIGHUP)
+    wait_for(f"runtime {name}", lambda: f"Default Runtime: {name}\n" in engine.docker("info").stdout)
+
+
+def test_run_rm_ends_when_only_its_start_is_refused(engine: OwnEngine) -> None:
+    """What the call leaves open the engine fills in: here with a runtime that admission does not know.
+
+    dockerd never hears of a start that is refused, so it would not remove the container, for which the client
+    waits.
+    """
+    default_runtime(engine, "other")
+    try:
+        done = engine.docker("run", "--rm", "--network", "acme", *HARDENED, IMAGE, "true", check=False)
+        kept = engine.docker("create", "--network", "acme", *HARDENED, IMAGE, "true").stdout.strip()
+        assert engine.docker("start", kept, check=False).returncode != 0
+    finally:
+        default_runtime(engine, "runc")
+    assert done.returncode != 0
+    assert "may not have --runtime other" in done.stderr
+    assert engine.docker("ps", "-aq", "--no-trunc").stdout.split() == [kept]

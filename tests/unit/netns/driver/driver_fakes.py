@@ -125,6 +125,10 @@ class FakeEngine:
         self._ask("kill")
         self.killed.append(container)
 
+    async def remove(self, container: str) -> None:
+        self._ask(f"remove {container}")
+        self.containers.pop(container, None)
+
 
 class FakeSwitch:
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from driver_fakes import run
-from requests_to_docker import ACME, Asked, create, inspected
+from requests_to_docker import ACME, WEB, Asked, create, inspected
 
 from netns.driver.admission import ADMITTED, Refused
 from netns.driver.authz import Authorization
@@ -100,3 +100,17 @@ def test_a_container_that_dockerd_describes_badly_is_refused() -> None:
     asked.engine.containers["x"] = {"Config": {}}
     assert isinstance(run(asked.plugin.decide_existing("x")), Refused)
     assert run(asked.plugin.decide_existing("gone")) is ADMITTED
+
+
+def test_a_start_that_was_refused_is_told_when_the_container_is_ours() -> None:
+    asked = Asked()
+    told: list[str] = []
+    plugin = Authorization(asked.engine, "egress", "/t", str, start_refused=told.append)
+    asked.engine.containers["bad"] = inspected(create(host={"Memory": 0}), ACME)
+    asked.engine.containers["good"] = inspected(create(), ACME)
+    asked.engine.containers["theirs"] = inspected(create(host={"NetworkMode": "web", "Memory": 0}), WEB)
+    asked.engine.containers["odd"] = {"Config": {}}
+    for name in ("bad", "good", "theirs", "odd"):
+        run(plugin.authorize(message({}, f"/v1.41/containers/{name}/start")))
+    run(plugin.authorize(message(create(host={"Memory": 0}))))
+    assert told == ["bad"]

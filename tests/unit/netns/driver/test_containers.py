@@ -133,3 +133,25 @@ def test_the_sandbox_of_a_running_container(world: World) -> None:
 def test_no_sandbox_of_a_container_that_is_gone(world: World) -> None:
     world.engine.member[NET] = (MEMBER,)
     assert world.begin(world.containers.sandbox_key(LINK)) == [None]
+
+
+@pytest.mark.parametrize(
+    ("status", "auto_remove", "removed"),
+    [("created", True, True), ("created", False, False), ("running", True, False), ("exited", True, False)],
+)
+def test_what_was_to_be_removed_and_never_ran_is_removed(
+    world: World, status: str, *, auto_remove: bool, removed: bool
+) -> None:
+    world.engine.containers["x" * 64] = document = {
+        "Id": "x" * 64, "State": {"Status": status}, "HostConfig": {"AutoRemove": auto_remove},
+    }  # fmt: skip
+    world.engine.containers["job"] = document
+    assert world.begin(world.containers.tidy("job")) == [None]
+    assert (f"remove {'x' * 64}" in world.engine.asked) is removed
+
+
+def test_what_is_gone_or_not_told_stays(world: World) -> None:
+    assert world.begin(world.containers.tidy("gone")) == [None]
+    world.engine.silent = True
+    assert world.begin(world.containers.tidy("gone")) == [None]
+    assert not [question for question in world.engine.asked if question.startswith("remove")]

@@ -73,7 +73,10 @@ def test_the_network_that_docker_asks_for() -> None:
         ({"IPv4Data": pool("127.5.0.0/16")}, "not private"),
         ({"IPv4Data": pool("172.0.0.0/8")}, "not private"),
         ({"IPv4Data": pool("10.200.0.0/24")}, "overlaps the gateway's uplink"),
-        ({"IPv4Data": pool("192.168.9.0/24")}, "contains the name server 192.168.9.53"),
+        (
+            {"IPv4Data": pool("192.168.9.0/24")},
+            "contains 192.168.9.53, which the gateway itself has to reach",
+        ),
         ({"IPv4Data": pool("10.1.0.0/16", "10.2.0.1")}, "is no host address"),
         ({"IPv4Data": pool("10.1.0.0/16", "10.1.0.0")}, "is no host address"),
     ],

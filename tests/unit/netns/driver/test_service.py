@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from driver_fakes import ENDPOINT, NET, FakeEngine, FakePlumbing, FakeSandboxes,
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from appliance.settings import Settings
+from appliance.settings import NameServer, ResolverSettings, Settings, Uplink, UplinkProxy
 from netns.driver.containers import Containers
 from netns.driver.facts import NetworkFact
 from netns.driver.network_driver import NetworkDriver
@@ -27,6 +27,14 @@ def test_tenants_are_those_with_a_document(tmp_path: Path) -> None:
 
 def test_the_uplink_is_not_to_be_shadowed() -> None:
     assert surroundings(FakePlumbing(), Settings()).uplink == IPv4Network("198.18.83.0/30")
+
+
+def test_no_pool_may_hold_what_the_gateway_has_to_reach() -> None:
+    proxy = UplinkProxy(address=IPv4Address("10.8.0.5"), port=3128)
+    servers = ResolverSettings(servers=(NameServer(address=IPv4Address("10.0.0.53")),))
+    settings = Settings(uplink=Uplink(proxy=proxy), resolver=servers)
+    around = surroundings(FakePlumbing(), settings)
+    assert tuple(around.servers) == (IPv4Address("10.0.0.53"), IPv4Address("10.8.0.5"))
 
 
 class Rechecks(FakeSandboxes):
