@@ -83,15 +83,17 @@ class Exchange:
         address = self.address
         return address is None or policy.judge_address(self.facts.host, self.facts.port, address).allowed
 
-    def record(self, channel: Channel, duration_ms: float, refusal: Refusal | None) -> RequestRecord:
-        """What is written down; without a refusal the request was allowed and done."""
+    def record(
+        self, channel: Channel, duration_ms: float, refusal: Refusal | None, detail: str | None = None
+    ) -> RequestRecord:
+        """What is written down; without a refusal the request was allowed and done (`detail` says how)."""
         endpoint = channel.caller.endpoint
         head, origin, verdict = self.head, self.origin, self.verdict
         if refusal is not None:
             outcome, reason, rule, detail = refusal.outcome, refusal.reason, refusal.rule, refusal.detail
         else:
             assert verdict is not None
-            outcome, reason, rule, detail = Outcome.ALLOWED, str(verdict.reason), verdict.rule, None
+            outcome, reason, rule = Outcome.ALLOWED, str(verdict.reason), verdict.rule
         return RequestRecord(
             request_id=self.id,
             tenant=endpoint.tenant,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from appliance.audit.log import AuditUnavailable
 from appliance.gateway import refusals
+from appliance.gateway.channel import GATEWAY_NAME
 from appliance.gateway.origin import Origin, origin_of
 from appliance.gateway.refusals import Refusal
 from appliance.http1.head import RequestHead
@@ -46,6 +47,19 @@ def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | Non
         return refusals.exceeded(flow)
     exchange.flow = flow
     return None
+
+
+def judge_connect(worker: Worker, channel: Channel, head: RequestHead) -> Refusal | None:
+    """The refusal of a CONNECT, or None. Its host is judged; what is sent inside is judged by itself."""
+    authority = head.authority
+    assert authority is not None
+    if authority.host == GATEWAY_NAME:
+        return refusals.OWN_ADDRESS
+    policy = worker.policy(channel.caller.endpoint.tenant)
+    verdict = policy.judge_host(None, authority.host, authority.port)
+    if not verdict.allowed:
+        return refusals.from_verdict(verdict)
+    return None if worker.audit.ready else refusals.AUDIT_UNAVAILABLE
 
 
 def facts_of(head: RequestHead, origin: Origin) -> RequestFacts:

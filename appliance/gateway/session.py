@@ -1,22 +1,14 @@
 """HTTP/1.1 with a container: one request at a time, each judged anew, until either side has had enough.
 
-    HEAD ──refused──► HEAD or CLOSING
-     │ allowed
-     ├──no connection at hand──► OPENING ──► EXCHANGE
-     └──────────pooled connection──────────►    │
-    HEAD ◄──answered, both may go on────────────┤
-    CLOSING ◄──answered, and that was all───────┘        any ──connection gone──► CLOSED
-
 What arrives while a request is under way waits, at most `buffered_bytes` of it; then the container is not
 read any more. Bodies go through piece by piece, each side read only as fast as the other takes it.
 
-Longer than most files here, because the states and all that leads from one to the next are read together.
+Longer than most files here, because the states (see `states`) and all that leads from one to the next are
+read together. Where a request is sent is found in `reach`, what is written down of it in `settling`.
 """
 
 from __future__ import annotations
 
-from enum import Enum
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -25,61 +17,30 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from zope.interface import implementer
 
-from appliance.audit.log import AuditUnavailable
-from appliance.audit.record import Outcome
 from appliance.gateway import refusals, trust
-from appliance.gateway.channel import GATEWAY_NAME, Channel
+from appliance.gateway.channel import Channel
 from appliance.gateway.deadlines import NEVER
-from appliance.gateway.dial import DialFailed
 from appliance.gateway.exchange import Exchange
-from appliance.gateway.judging import judge
-from appliance.gateway.origin import Origin, is_own
-from appliance.gateway.pool import Key
+from appliance.gateway.intake import Intake
+from appliance.gateway.judging import judge, judge_connect
+from appliance.gateway.origin import is_own
+from appliance.gateway.reach import at_hand, reach
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.relay import Cut, Relay
-from appliance.gateway.routes import NoRoute
-from appliance.http1.head import RequestHead, parse_request_head
-from appliance.http1.limits import Limits as GateLimits
+from appliance.gateway.settling import settle
+from appliance.gateway.states import IllegalTransition, State, step
+from appliance.http1.head import RequestHead
 from appliance.http1.refused import NeedMore, ProtocolFault, Refused
 from appliance.http1.response import ResponseHead
 from appliance.http1.target import TargetForm
 from appliance.http1.writer import serialise_request
-from appliance.names import Authority, HostName
-from appliance.policy.tenant import TenantPolicy
+from appliance.names import Authority
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from appliance.gateway.connection import Connection
     from appliance.gateway.upstream import Upstream
-
-GATE = GateLimits(request_line=33 * 1024, head=98 * 1024, encoded_slash=True)
-"""What the gate reads before it says no: above every cap a policy can set, so that the policy's own cap and
-rule are named in the refusal. `%2F` in a path is left to policy, too, which refuses it but for rules that say
-`encoded_slash: true` (scoped packages of npm registries are asked for that way)."""
-
-
-class State(Enum):
-    """See the drawing above."""
-
-    HEAD = "head"
-    OPENING = "opening"
-    EXCHANGE = "exchange"
-    CLOSING = "closing"
-    CLOSED = "closed"
-
-
-NEXT = {
-    State.HEAD: frozenset({State.HEAD, State.OPENING, State.EXCHANGE, State.CLOSING, State.CLOSED}),
-    State.OPENING: frozenset({State.HEAD, State.EXCHANGE, State.CLOSING, State.CLOSED}),
-    State.EXCHANGE: frozenset({State.HEAD, State.OPENING, State.CLOSING, State.CLOSED}),
-    State.CLOSING: frozenset({State.CLOSED}),
-    State.CLOSED: frozenset[State](),
-}
-
-
-class IllegalTransition(RuntimeError):
-    """A mistake of ours; whoever meets it shuts both sides."""
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -93,13 +54,10 @@ class Session(TwistedProtocol):
         self._worker = connection.worker
         self._channel = channel
         self._state = State.HEAD
-        self._buffer = b""
-        self._searched = 0
+        self._intake: Intake
         self._exchange: Exchange | None = None
         self._opening: Deferred[None] | None = None
         self._reading = False
-        self._held = False
-        self._unread = False
         self._draining = False
         self._input_ended = False
         self._secured = channel.server_name is None
@@ -109,6 +67,7 @@ class Session(TwistedProtocol):
 
     def connectionMade(self) -> None:
         """Await a head, or the end of the handshake before it."""
+        self._intake = Intake(self.transport)
         self.transport.registerProducer(self, True)
         if self._secured:
             self._await(self._worker.limits.head_seconds)
@@ -122,32 +81,32 @@ class Session(TwistedProtocol):
         """Bytes of the container."""
         state = self._state
         if state is State.HEAD:
-            self._buffer = self._buffer + data if self._buffer else data
+            self._intake.add(data)
             self._read_heads()
         elif state is State.OPENING or state is State.EXCHANGE:
             exchange = self._exchange
             if exchange is not None and exchange.relay is not None and exchange.relay.sending:
                 self._send_body(exchange, exchange.relay, data)
                 return
-            self._buffer += data
-            if len(self._buffer) > self._worker.limits.buffered_bytes:
-                self._hold()
+            self._intake.add(data)
+            if len(self._intake.waiting) > self._worker.limits.buffered_bytes:
+                self._intake.hold()
 
     def pauseProducing(self) -> None:
         """The container does not read what was written: nothing more is made for it."""
-        self._unread = True
+        self._intake.blocked = True
         if self._exchange is not None and self._exchange.relay is not None:
             self._exchange.relay.pause_response()
         elif self._state is State.HEAD:
-            self._hold()
+            self._intake.hold()
 
     def resumeProducing(self) -> None:
         """It has read on."""
-        self._unread = False
+        self._intake.blocked = False
         if self._exchange is not None and self._exchange.relay is not None:
             self._exchange.relay.resume_response()
         elif self._state is State.HEAD:
-            self._let_in()
+            self._intake.let_in()
             self._read_heads()
 
     def stopProducing(self) -> None:
@@ -177,7 +136,7 @@ class Session(TwistedProtocol):
         if exchange.relay is not None:
             return not exchange.relay.sending
         length = exchange.head.content_length
-        return length is not None and length <= len(self._buffer)
+        return length is not None and length <= len(self._intake.waiting)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The container is gone: so is what it asked for."""
@@ -197,7 +156,7 @@ class Session(TwistedProtocol):
         if self._state is State.HEAD:
             if not self._secured:
                 self.transport.abortConnection()
-            elif self._buffer:
+            elif self._intake.waiting:
                 self._refuse_headless(refusals.HEAD_TIMEOUT)
             else:
                 self._close()
@@ -230,7 +189,7 @@ class Session(TwistedProtocol):
     def drain(self) -> None:
         """Close after the request under way, or now when there is none."""
         self._draining = True
-        if self._state is State.HEAD and not self._buffer and self._secured:
+        if self._state is State.HEAD and not self._intake.waiting and self._secured:
             self._close()
 
     # A request's way in.
@@ -241,28 +200,31 @@ class Session(TwistedProtocol):
             return  # called from `_begin` below: the loop goes on by itself
         self._reading = True
         try:
-            while self._state is State.HEAD and self._buffer and not self._unread and self._read_head():
+            while (
+                self._state is State.HEAD
+                and self._intake.waiting
+                and not self._intake.blocked
+                and self._read_head()
+            ):
                 pass
         finally:
             self._reading = False
-        if self._input_ended and self._state is State.HEAD and not self._unread:
+        if self._input_ended and self._state is State.HEAD and not self._intake.blocked:
             self._close()
 
     def _read_head(self) -> bool:
         """Begin the next request; False when there is no whole head."""
+        begun = self._intake.begun
         try:
-            head = parse_request_head(self._buffer, GATE, searched=self._searched)
+            head = self._intake.take_head()
         except Refused as fault:
             self._refuse_headless(refusals.malformed(fault))
             return False
         if isinstance(head, NeedMore):
-            if not self._searched:
+            if not begun:
                 # From its first byte on a head has its own time, however slowly the rest comes.
                 self._await(self._worker.limits.head_seconds)
-            self._searched = head.searched
             return False
-        self._buffer = self._buffer[head.head_bytes :]
-        self._searched = 0
         self._begin(head)
         return True
 
@@ -290,68 +252,25 @@ class Session(TwistedProtocol):
 
     def _dispatch(self, exchange: Exchange) -> None:
         """Send it at once where everything is known and connected, else find out first."""
-        origin, policy = exchange.origin, exchange.policy
-        assert origin is not None
-        assert policy is not None
-        addresses = self._worker.routes.kept(policy, origin.host, origin.port)
-        if addresses and (not origin.pin or self._channel.caller.destination in addresses):
-            upstream = self._worker.pool.take(self._key(origin), addresses)
-            if upstream is not None:
-                self._send(exchange, upstream)
-                return
-        self._open(exchange)
+        upstream = at_hand(self._worker, self._channel.caller, exchange)
+        if upstream is None:
+            self._open(exchange)
+        else:
+            self._send(exchange, upstream)
 
     def _open(self, exchange: Exchange) -> None:
         self._go(State.OPENING)
         self._connection.deadline = NEVER  # the resolver's and the dialler's own times hold
-        self._opening = Deferred.fromCoroutine(self._find_and_dial(exchange))
+        self._opening = Deferred.fromCoroutine(self._reach(exchange))
         self._opening.addErrback(self._bug)
 
-    async def _find_and_dial(self, exchange: Exchange) -> None:
-        origin, policy, worker = exchange.origin, exchange.policy, self._worker
-        assert origin is not None
-        assert policy is not None
-        key = self._key(origin)
-        try:
-            addresses = await self._addresses(origin, policy)
-            upstream = None if exchange.retried else worker.pool.take(key, addresses)
-            if upstream is None:
-                self._charge_dial(origin)
-                upstream = await worker.dial(key, addresses)
-        except (NoRoute, DialFailed) as answer:
-            self._opening = None
-            self._refuse(exchange, answer.refusal)
-            return
+    async def _reach(self, exchange: Exchange) -> None:
+        found = await reach(self._worker, self._channel.caller, exchange)
         self._opening = None
-        # The policy may have changed meanwhile: what was judged then is worth nothing now.
-        if not exchange.still_allowed(worker.policy(policy.tenant)):
-            upstream.abort()
-            self._refuse(exchange, refusals.POLICY_CHANGED)
-            return
-        self._send(exchange, upstream)
-
-    def _charge_dial(self, origin: Origin) -> None:
-        """Another connection to the origin. Raises `NoRoute` when the tenant may not have it now."""
-        worker = self._worker
-        exceeded = worker.budget.dial(worker.charged(self._channel.caller.endpoint), origin.destination)
-        if exceeded is not None:
-            raise NoRoute(refusals.exceeded(exceeded))
-
-    async def _addresses(self, origin: Origin, policy: TenantPolicy) -> tuple[IPv4Address, ...]:
-        """Judged addresses of the origin, the one that the container chose itself first. Raises `NoRoute`."""
-        routes = self._worker.routes
-        destination = self._channel.caller.destination
-        addresses = routes.kept(policy, origin.host, origin.port)
-        if not addresses:
-            addresses = await routes.find(policy, origin.host, origin.port)
-        if destination in addresses:
-            return destination, *[other for other in addresses if other != destination]
-        if origin.pin and not (
-            isinstance(origin.host, HostName)
-            and await routes.is_pinned(policy, origin.host, origin.port, destination)
-        ):
-            raise NoRoute(refusals.not_pinned(origin.host, destination))
-        return addresses
+        if isinstance(found, Refusal):
+            self._refuse(exchange, found)
+        else:
+            self._send(exchange, found)
 
     def _send(self, exchange: Exchange, upstream: Upstream) -> None:
         origin, policy, verdict = exchange.origin, exchange.policy, exchange.verdict
@@ -372,10 +291,9 @@ class Session(TwistedProtocol):
         )
         upstream.send(self, head.method, wire)
         if relay.sending:
-            self._let_in()
+            self._intake.let_in()
             relay.start_body()
-            received, self._buffer = self._buffer, b""
-            self._send_body(exchange, relay, received)
+            self._send_body(exchange, relay, self._intake.take_all())
         else:
             self._await(self._worker.limits.response_head_seconds)
 
@@ -388,7 +306,7 @@ class Session(TwistedProtocol):
         if surplus is None:
             self._await(self._worker.limits.request_idle_seconds)
         else:
-            self._buffer = surplus
+            self._intake.add(surplus)
             self._await(self._worker.limits.response_head_seconds)
 
     # The answer's way back (see `upstream.Downstream`).
@@ -456,12 +374,13 @@ class Session(TwistedProtocol):
             self._close()
             return
         self._go(State.HEAD)
-        if self._unread:
-            self._hold()
+        if self._intake.blocked:
+            self._intake.hold()
         else:
-            self._let_in()
-        self._await(limits.head_seconds if self._buffer else limits.keep_alive_seconds)
-        if self._buffer or self._input_ended:
+            self._intake.let_in()
+        waiting = self._intake.waiting
+        self._await(limits.head_seconds if waiting else limits.keep_alive_seconds)
+        if waiting or self._input_ended:
             self._read_heads()
 
     # Refusals.
@@ -496,27 +415,12 @@ class Session(TwistedProtocol):
         self._close()
 
     def _settle(self, exchange: Exchange, refusal: Refusal | None) -> bool:
-        """The one record of a request. Lets go of its upstream. False when it could not be written."""
+        """The request is over. False when its record could not be written."""
         self._exchange = None
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.cancel()
-        if exchange.relay is not None:
-            exchange.relay.release()
-            exchange.relay.upstream.abort()
-        if exchange.flow is not None:
-            exchange.flow.close()
-        if refusal is not None and refusal.outcome is Outcome.DENIED:
-            self._worker.budget.denied(self._channel.caller.endpoint.id)
-        record = exchange.record(self._channel, self._worker.elapsed_ms(exchange.started), refusal)
-        try:
-            if exchange.claim is not None:
-                exchange.claim.write(record)
-            else:
-                self._worker.audit.write(record)
-        except AuditUnavailable:
-            return False
-        return True
+        return settle(self._worker, self._channel, exchange, refusal)
 
     # Requests that the gateway answers itself.
 
@@ -535,29 +439,18 @@ class Session(TwistedProtocol):
 
     def _tunnel(self, exchange: Exchange) -> None:
         """CONNECT: judged as a host; what is sent inside is judged by itself, and recorded by itself."""
-        authority = exchange.head.authority
-        assert authority is not None
-        if authority.host == GATEWAY_NAME:
-            self._refuse(exchange, refusals.OWN_ADDRESS)
+        refusal = judge_connect(self._worker, self._channel, exchange.head)
+        if refusal is not None:
+            self._refuse(exchange, refusal)
             return
-        policy = self._worker.policy(self._channel.caller.endpoint.tenant)
-        verdict = policy.judge_host(None, authority.host, authority.port)
-        if not verdict.allowed:
-            self._refuse(exchange, refusals.from_verdict(verdict))
-            return
-        if not self._worker.audit.ready:
-            self._refuse(exchange, refusals.AUDIT_UNAVAILABLE)
-            return
+        assert exchange.head.authority is not None
         self._exchange = None
         self._go(State.CLOSED)
         self.transport.unregisterProducer()
         self.transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        self._connection.open_tunnel(authority, self._buffer)
+        self._connection.open_tunnel(exchange.head.authority, self._intake.take_all())
 
     # Small steps.
-
-    def _key(self, origin: Origin) -> Key:
-        return Key(self._channel.caller.endpoint.tenant, origin.scheme == "https", origin.host, origin.port)
 
     def _await(self, seconds: float) -> None:
         connection, limits = self._connection, self._worker.limits
@@ -567,22 +460,12 @@ class Session(TwistedProtocol):
             self._worker.seconds() + seconds, connection.started + limits.connection_seconds
         )
 
-    def _hold(self) -> None:
-        if not self._held:
-            self._held = True
-            self.transport.pauseProducing()
-
-    def _let_in(self) -> None:
-        if self._held and not self._unread:
-            self._held = False
-            self.transport.resumeProducing()
-
     def _close(self) -> None:
         """Close in good order: what was written arrives, what still comes is thrown away for a while."""
         self._go(State.CLOSING)
-        self._buffer = b""
-        self._unread = False
-        self._let_in()
+        self._intake.take_all()
+        self._intake.blocked = False
+        self._intake.let_in()
         self.transport.unregisterProducer()
         self._connection.deadline = self._worker.seconds() + self._worker.limits.closing_seconds
         if self._channel.server_name is None and not self._input_ended:
@@ -592,9 +475,7 @@ class Session(TwistedProtocol):
             self.transport.loseConnection()
 
     def _go(self, state: State) -> None:
-        if state not in NEXT[self._state]:
-            raise IllegalTransition(f"{self._state.value} to {state.value}")
-        self._state = state
+        self._state = step(self._state, state)
 
     def _bug(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):

@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 
-import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from appliance.audit.log import AuditUnavailable
 from appliance.gateway.connection import Connection
-from appliance.gateway.session import NEXT, State
 
-from .support import OTHER_PUBLIC, PUBLIC, Names, Wire, limited, web_policy, worker
+from .support import OTHER_PUBLIC, Names, Wire, limited, web_policy, worker
 
 GET = b"GET /x HTTP/1.1\r\nHost: site.net\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -237,14 +235,6 @@ def PostingPolicy():
     from appliance.policy.tenant import Profile
 
     return _Posting("acme", "one", profile=Profile.READ_ONLY_WEB)
-
-
-@pytest.mark.parametrize("state", list(State))
-def test_the_table_knows_every_state_and_closed_is_the_end(state) -> None:
-    assert state in NEXT
-    assert State.CLOSED in NEXT[state] or state is State.CLOSED
-    assert NEXT[State.CLOSED] == frozenset()
-    assert PUBLIC
 
 
 def test_every_cut_of_two_requests_gives_the_same_two_answers() -> None:

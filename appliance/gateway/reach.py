@@ -1,0 +1,83 @@
+"""From a judged request to a connection that may carry it: one at hand, or one found and dialled.
+
+Nothing of the request is sent here. Addresses are those that were judged for the very policy that judged the
+request; in transparent use the one that the container chose must be among those of the name (attack D5).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from appliance.gateway import refusals
+from appliance.gateway.dial import DialFailed
+from appliance.gateway.pool import Key
+from appliance.gateway.refusals import Refusal
+from appliance.gateway.routes import NoRoute
+from appliance.names import HostName
+
+if TYPE_CHECKING:
+    from appliance.gateway.channel import Caller
+    from appliance.gateway.exchange import Exchange
+    from appliance.gateway.origin import Origin
+    from appliance.gateway.upstream import Upstream
+    from appliance.gateway.worker import Worker
+    from appliance.policy.tenant import TenantPolicy
+
+
+def at_hand(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream | None:
+    """A connection that rests, where addresses are known and nothing is to be asked first."""
+    origin, policy = _judged(exchange)
+    addresses = worker.routes.kept(policy, origin.host, origin.port)
+    if addresses and (not origin.pin or caller.destination in addresses):
+        return worker.pool.take(_key(caller, origin), addresses)
+    return None
+
+
+async def reach(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream | Refusal:
+    """A connection, resting or new, or why there is none. A request that is `retried` gets a new one."""
+    origin, policy = _judged(exchange)
+    key = _key(caller, origin)
+    try:
+        addresses = await _addresses(worker, caller, origin, policy)
+        upstream = None if exchange.retried else worker.pool.take(key, addresses)
+        if upstream is None:
+            exceeded = worker.budget.dial(worker.charged(caller.endpoint), origin.destination)
+            if exceeded is not None:
+                return refusals.exceeded(exceeded)
+            upstream = await worker.dial(key, addresses)
+    except (NoRoute, DialFailed) as answer:
+        return answer.refusal
+    # The policy may have changed meanwhile: what was judged then is worth nothing now.
+    if not exchange.still_allowed(worker.policy(policy.tenant)):
+        upstream.abort()
+        return refusals.POLICY_CHANGED
+    return upstream
+
+
+async def _addresses(
+    worker: Worker, caller: Caller, origin: Origin, policy: TenantPolicy
+) -> tuple[IPv4Address, ...]:
+    """Judged addresses of the origin, the one that the container chose itself first. Raises `NoRoute`."""
+    routes, destination = worker.routes, caller.destination
+    addresses = routes.kept(policy, origin.host, origin.port)
+    if not addresses:
+        addresses = await routes.find(policy, origin.host, origin.port)
+    if destination in addresses:
+        return destination, *[other for other in addresses if other != destination]
+    if origin.pin and not (
+        isinstance(origin.host, HostName)
+        and await routes.is_pinned(policy, origin.host, origin.port, destination)
+    ):
+        raise NoRoute(refusals.not_pinned(origin.host, destination))
+    return addresses
+
+
+def _key(caller: Caller, origin: Origin) -> Key:
+    return Key(caller.endpoint.tenant, origin.scheme == "https", origin.host, origin.port)
+
+
+def _judged(exchange: Exchange) -> tuple[Origin, TenantPolicy]:
+    assert exchange.origin is not None
+    assert exchange.policy is not None
+    return exchange.origin, exchange.policy

@@ -1,0 +1,40 @@
+"""The end of a request, however it ends: one record, and nothing that was held for it is held any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from appliance.audit.log import AuditUnavailable
+from appliance.audit.record import Outcome
+
+if TYPE_CHECKING:
+    from appliance.gateway.channel import Channel
+    from appliance.gateway.exchange import Exchange
+    from appliance.gateway.refusals import Refusal
+    from appliance.gateway.worker import Worker
+
+
+def settle(
+    worker: Worker, channel: Channel, exchange: Exchange, refusal: Refusal | None, detail: str | None = None
+) -> bool:
+    """End what is under way, and write the record. False when it could not be written.
+
+    Without a `refusal` the request was allowed and done, and `detail` says how it ended where that is known.
+    """
+    relay = exchange.relay
+    if relay is not None:
+        relay.release()
+        relay.upstream.abort()
+    if exchange.flow is not None:
+        exchange.flow.close()
+    if refusal is not None and refusal.outcome is Outcome.DENIED:
+        worker.budget.denied(channel.caller.endpoint.id)
+    record = exchange.record(channel, worker.elapsed_ms(exchange.started), refusal, detail)
+    try:
+        if exchange.claim is not None:
+            exchange.claim.write(record)
+        else:
+            worker.audit.write(record)
+    except AuditUnavailable:
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""The states of a session and what may follow each of them.
+
+    HEAD ──refused──► HEAD or CLOSING
+     │ allowed
+     ├──no connection at hand──► OPENING ──► EXCHANGE
+     └──────────pooled connection──────────►    │
+    HEAD ◄──answered, both may go on────────────┤
+    CLOSING ◄──answered, and that was all───────┤
+    CLOSED ◄──the server switches protocols─────┘        any ──connection gone──► CLOSED
+
+| state    | the container's bytes                      | deadline                        |
+|----------|--------------------------------------------|---------------------------------|
+| HEAD     | are read as heads                          | of a head, or of being idle     |
+| OPENING  | wait, at most `buffered_bytes`             | the resolver's and the dialler's |
+| EXCHANGE | are the body; what is behind it waits      | of the next byte of either side |
+| CLOSING  | are thrown away                            | `closing_seconds`               |
+| CLOSED   | go elsewhere, or there are none            | none, or another stage's        |
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class State(Enum):
+    """See the module."""
+
+    HEAD = "head"
+    OPENING = "opening"
+    EXCHANGE = "exchange"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+NEXT = {
+    State.HEAD: frozenset({State.HEAD, State.OPENING, State.EXCHANGE, State.CLOSING, State.CLOSED}),
+    State.OPENING: frozenset({State.HEAD, State.EXCHANGE, State.CLOSING, State.CLOSED}),
+    State.EXCHANGE: frozenset({State.HEAD, State.OPENING, State.CLOSING, State.CLOSED}),
+    State.CLOSING: frozenset({State.CLOSED}),
+    State.CLOSED: frozenset[State](),
+}
+
+
+class IllegalTransition(RuntimeError):
+    """A mistake of ours; whoever meets it shuts both sides."""
+
+
+def step(state: State, following: State) -> State:
+    """`following`, when it may follow. Raises `IllegalTransition`."""
+    if following not in NEXT[state]:
+        raise IllegalTransition(f"{state.value} to {following.value}")
+    return following

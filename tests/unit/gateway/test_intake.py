@@ -1,0 +1,50 @@
+"""What waits, and whether more is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.gateway.intake import Intake
+from appliance.http1.head import RequestHead
+from appliance.http1.refused import NeedMore, Refused
+
+from .support import Wire
+
+GET = b"GET /x HTTP/1.1\r\nHost: site.net\r\n\r\n"
+
+
+def test_a_head_is_taken_and_what_is_behind_it_waits() -> None:
+    intake = Intake(Wire())
+    intake.add(GET[:10])
+    assert not intake.begun
+    assert isinstance(intake.take_head(), NeedMore)
+    assert intake.begun
+    intake.add(GET[10:] + b"body")
+    head = intake.take_head()
+    assert isinstance(head, RequestHead)
+    assert (head.path, intake.begun, intake.waiting) == ("/x", False, b"body")
+    assert intake.take_all() == b"body"
+    assert intake.waiting == b""
+
+
+def test_what_is_no_head_is_refused() -> None:
+    intake = Intake(Wire())
+    intake.add(b"\0")
+    with pytest.raises(Refused):
+        intake.take_head()
+
+
+def test_one_that_does_not_read_is_not_read() -> None:
+    wire = Wire()
+    wire.registerProducer(object(), True)
+    intake = Intake(wire)
+    intake.hold()
+    intake.hold()
+    assert wire.producerState == "paused"
+    intake.blocked = True
+    intake.let_in()
+    assert wire.producerState == "paused"
+    intake.blocked = False
+    intake.let_in()
+    intake.let_in()
+    assert wire.producerState == "producing"
