@@ -18,6 +18,7 @@ rules:
   - name: submissions
     hosts: [{WWW.name}]
     methods: [POST]
+    ports: [80, 443]
     paths: ["/canary/submit/*"]
     content_types: [text/plain]
     max_body: 4KiB

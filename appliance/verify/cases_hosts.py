@@ -1,0 +1,398 @@
+"""C: the text of a host. Whatever hides an address or another host in it is refused before anything is asked for.
+
+Every text stands where a host can stand: in the Host field of a connection to a site, in an absolute target and
+in a CONNECT to the explicit proxy. (Server names of TLS are in `cases_tls.py`.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+
+from appliance.addresses import BLOCKED_V4, BLOCKED_V6, AddressClass
+from appliance.verify.attempts import (
+    Attempt,
+    Way,
+    anything,
+    by,
+    command,
+    get,
+    label,
+    lines,
+    many,
+    raw,
+    refused,
+)
+from appliance.verify.case import Case, Outcome
+from appliance.verify.parts import asked, opened, requested
+from appliance.verify.world import World
+
+IS_ADDRESS = "403 host-is-address keep"
+NOT_LISTED = "403 host-not-listed keep"
+BAD_HOST = "400 host-invalid close"
+BAD_AUTHORITY = "400 authority-invalid close"
+BAD_LINE = "400 request-line-invalid close"
+BAD_OCTET = "400 octet-invalid close"
+BARE = "400 bare-line-end close"
+INVALID = (BAD_HOST, BAD_AUTHORITY, BAD_AUTHORITY)
+
+# Where a container's own kernel answers, or sends nothing: no packet of it comes as far as the gateway.
+_STAYS_INSIDE = frozenset({AddressClass.LOOPBACK, AddressClass.MULTICAST, AddressClass.RESERVED,
+                           AddressClass.UNSPECIFIED})  # fmt: skip
+
+
+def rows(world: World) -> list[Case]:
+    """Every case of section C."""
+    return [
+        _disguised_addresses(world),
+        _control_octets(world),
+        *_dots_and_case(world),
+        _userinfo(world),
+        _brackets(world),
+        _suffixes(world),
+        _wrapped_addresses(world),
+        *_every_range(world),
+        *_metadata(world),
+    ]
+
+
+def _standing(
+    attack: str, number: int, text: bytes, expect: tuple[str, str, str], world: World
+) -> list[Attempt]:
+    """One text in the three places; `expect` is for Host, absolute target and CONNECT in this order."""
+    name = label(attack, number, text.decode("ascii", "backslashreplace"))
+    www = world.targets.www
+    path = f"/canary/{attack}".encode()
+    return [
+        raw(
+            f"{name}-host",
+            b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path, text),
+            expect[0],
+            to=(www.address, 80),
+        ),
+        raw(
+            f"{name}-target",
+            b"GET http://%b%b HTTP/1.1\r\nHost: %b\r\n\r\n" % (text, path, text),
+            expect[1],
+        ),
+        raw(
+            f"{name}-connect",
+            b"CONNECT %b:443 HTTP/1.1\r\nHost: %b:443\r\n\r\n" % (text, text),
+            expect[2],
+        ),
+    ]
+
+
+def _all(
+    attack: str, texts: Iterable[tuple[bytes, tuple[str, str, str]]], world: World, first: int = 0
+) -> list[Attempt]:
+    return [
+        attempt
+        for number, (text, expect) in enumerate(texts, first)
+        for attempt in _standing(attack, number, text, expect, world)
+    ]
+
+
+def disguises(address: IPv4Address) -> tuple[str, ...]:
+    """What inet_aton(3) reads as `address`, and a strict reader not (the dotted quad itself is not here)."""
+    value, (a, b, c, d) = int(address), address.packed
+    return (
+        str(value),
+        hex(value),
+        f"0{value:o}",
+        ".".join(hex(part) for part in (a, b, c, d)),
+        ".".join(f"0{part:o}" for part in (a, b, c, d)),
+        ".".join(f"{part:03d}" for part in (a, b, c, d)) if min(a, b, c, d) < 100 else f"{a}.{b}.{c}.0{d}",
+        f"{a}.{(b << 16) | (c << 8) | d}",
+        f"{a}.{b}.{(c << 8) | d}",
+        f"{a:#x}.{(b << 16) | (c << 8) | d}",
+        f"{address}.",
+    )
+
+
+def _disguised_addresses(world: World) -> Case:
+    t = world.targets
+    hidden = [IPv4Address(t.private), IPv4Address(t.metadata), IPv4Address("127.0.0.1")]
+    texts = [text for address in hidden for text in disguises(address)]
+    texts += ["0", "0x", "127.1", "256.0.0.1", "1.2.3.4.5", f"{t.www.name}.0x7f", f"{t.www.name}.12"]
+    attempts = _all("C1", ((text.encode(), INVALID) for text in texts), world)
+    # The C library of the workload does read them, and connects: there they are addresses like any other.
+    for number, text in enumerate(disguises(hidden[0])[:5]):
+        name = label("C1", 100 + number, f"by-libc-{text}")
+        attempts.append(raw(name, get(t.private, "/canary/C1"), IS_ADDRESS, to=(text, 80)))
+    return refused(
+        "C1-disguised", "an IPv4 address as a number, in octal, in hexadecimal, shortened", attempts,
+        (opened(world, t.private, 80), opened(world, t.metadata, 80), anything(world, t.www)), squid=True,
+    )  # fmt: skip
+
+
+def _control_octets(world: World) -> Case:
+    t = world.targets
+    www, other = t.www.name.encode(), t.other.name.encode()
+    literal = t.literal.encode()
+    nul = [(literal + b"\0." + www, (BAD_OCTET,) * 3), (www + b"\0", (BAD_OCTET,) * 3)]
+    attempts = _all("C2", nul, world)
+    socks = (
+        b"\5\1\0" + b"\5\1\0\3" + bytes([len(literal) + len(www) + 2]) + literal + b"\0." + www + b"\0\x50"
+    )
+    attempts.append(raw("C2.9-socks5-domain-name", socks, BAD_OCTET))
+    no_field = "400 field-line-invalid close"
+    texts = [
+        (www + b"\r\n." + other, (no_field, BAD_LINE, BAD_LINE)),
+        (www + b"\n." + other, (BARE,) * 3),
+        (www + b"\r." + other, (BARE,) * 3),
+        (www + b"\t." + other, (BAD_HOST, BAD_LINE, BAD_LINE)),
+        (www + b" " + other, (BAD_HOST, BAD_LINE, BAD_LINE)),
+        (www + b"\\." + other, INVALID),
+        (www + b"%00." + other, INVALID),
+        (www + b"%0d%0aX-A:%20b", INVALID),
+        (www + b"%2e" + other, INVALID),
+        (www + b"\x7f", (BAD_OCTET,) * 3),
+        (www + b"\xe2\x80\x8b", (BAD_OCTET,) * 3),
+        ("１２７.0.0.1".encode(), (BAD_OCTET,) * 3),
+        (www + b"," + other, INVALID),
+        (www + b"_", INVALID),
+        (b"-" + www, INVALID),
+        (b"a" * 64 + b"." + www, INVALID),
+        (b"xn--99999999." + www, INVALID),
+        (b".".join([b"a" * 63] * 4), INVALID),
+    ]
+    attempts += _all("C3", texts, world)
+    return refused(
+        "C2-control-octets", "NUL, line ends, blanks, backslash, escapes in a host (C2 and C3)", attempts,
+        (opened(world, t.literal, 80), anything(world, t.www), anything(world, t.other)),
+    )  # fmt: skip
+
+
+def _dots_and_case(world: World) -> list[Case]:
+    t = world.targets
+    www = t.www
+    texts = [(f"{www.name}..", INVALID), (f".{www.name}", INVALID), (www.name.replace(".", "..", 1), INVALID),
+             (".", INVALID), ("..", INVALID), ("", INVALID)]  # fmt: skip
+    dots = _all("C4", ((text.encode(), expect) for text, expect in texts), world)
+    shown = [
+        _shown(by(Way.PORT_80, www, "C4.20-one-dot", get(f"{www.name}.", "/canary/C4"), "200 served keep")),
+        _shown(raw("C4.21-one-dot", get(f"{www.name}.", f"http://{www.name}./canary/C4"), "200 served keep")),
+        _shown(by(Way.TUNNEL, www, "C4.22-one-dot", get(f"{www.name}.", "/canary/C4"), "200 served keep")),
+        _shown(by(Way.PORT_80, www, "C5.0-upper", get(www.name.upper(), "/canary/C5"), "200 served keep")),
+        _shown(raw("C5.1-upper", get(www.name.title(), f"HTTP://{www.name.upper()}/canary/C5"), "200 served keep")),
+        _shown(by(Way.PORT_443, www, "C5.2-upper", get(www.name.title(), "/canary/C5"), "200 served keep")),
+    ]  # fmt: skip
+    other = t.other.name
+    denied = _all("C5", [(other.upper().encode(), (NOT_LISTED,) * 3), (f"{other.title()}.".encode(), (NOT_LISTED,) * 3)],
+                  world)  # fmt: skip
+    return [
+        refused("C4-dots", "empty labels: a dot too many anywhere", dots, (anything(world, www),)),
+        Case(
+            "C5-one-form", "one trailing dot and any case are the same host, and the site sees its one form (C4)",
+            Outcome.REACHES, command(shown),
+            (requested(world, www, "/canary/C4"), requested(world, www, "/canary/C5")),
+            expect=(*lines(shown), f"| host={www.name}\n"),
+            forbid=("host=" + www.name + ".", "host=" + www.name.upper(), "host=" + www.name.title()),
+        ),
+        refused("C5-denied", "a host that is not listed, in other cases", denied, (anything(world, t.other),),
+                tenant="lister", squid=True),
+    ]  # fmt: skip
+
+
+def _shown(attempt: Attempt) -> Attempt:
+    return replace(attempt, show=True)
+
+
+def _userinfo(world: World) -> Case:
+    t = world.targets
+    www, private = t.www.name, t.private
+    userinfo = "400 authority-userinfo close"
+    targets = [
+        (f"http://{www}@{private}/", private, userinfo),
+        (f"http://{www}:80@{private}/", private, userinfo),
+        (f"http://{private}@{www}/", www, userinfo),
+        (f"http://{www}:x@{www}/", www, userinfo),
+        (f"http://@{private}/", private, userinfo),
+        (f"http://{private}\\@{www}/", www, userinfo),
+        (f"http://{www}%40{private}/", private, BAD_AUTHORITY),
+        (f"http://{private}#@{www}/", www, "400 target-fragment close"),
+        (f"http://{private}?@{www}/", www, "400 host-mismatch close"),
+        (f"http://{private}/@{www}/", www, "400 host-mismatch close"),
+        (f"http://{private}?@{www}/", private, IS_ADDRESS),
+        (f"http://{private};@{www}/", www, userinfo),
+        (f"http://{private}\\.{www}/", www, BAD_AUTHORITY),
+        (f"http:/{private}/", www, "400 target-form close"),
+        (f"//{private}@{www}/", www, "400 path-empty-segment close"),
+    ]
+    attempts = [
+        raw(label("C7", number, target), get(host, target), expect)
+        for number, (target, host, expect) in enumerate(targets)
+    ]
+    attempts.append(
+        raw(
+            "C7.50-connect",
+            f"CONNECT {www}@{private}:443 HTTP/1.1\r\nHost: {www}\r\n\r\n".encode(),
+            userinfo,
+        )
+    )
+    attempts.append(
+        raw("C7.51-host", get(f"{www}@{private}", "/canary/C7"), BAD_HOST, to=(t.www.address, 80))
+    )
+    return refused(
+        "C7-userinfo", "another host behind '@', '#@', '?@', a backslash", attempts,
+        (opened(world, private, 80), anything(world, t.www)), squid=True,
+    )  # fmt: skip
+
+
+def _brackets(world: World) -> Case:
+    t = world.targets
+    texts = ["[[::1]]", f"[{t.private}]", f"[{t.www.name}]", "[::1", "::1]", "::1", "[fe80::1%25eth0]", "[::1%eth0]",
+             "[fe80::1%eth0]", "[]", "[::1].", "[::1]x", "[v1.x]", "[::1%25lo]", "[0:0:0:0:0:0:0:0:1]",
+             "[::10.0.1.05]"]  # fmt: skip
+    attempts = _all("C8", ((text.encode(), INVALID) for text in texts), world)
+    return refused(
+        "C8-brackets", "brackets round what is no IPv6 address, zone identifiers", attempts,
+        (opened(world, t.private, 80), anything(world, t.www)), squid=True,
+    )  # fmt: skip
+
+
+def _suffixes(world: World) -> Case:
+    t = world.targets
+    www = t.www.name
+    names = [f"evil-{www}", f"not{www}", f"x.{www}", f"{www}x", f"{www}-x.{t.leaks}", f"{www}.{t.leaks}",
+             f"evil.{www}.{t.leaks}", www.partition(".")[2], f"{www}.com", f"www-{www}"]  # fmt: skip
+    attempts = _all("C9", ((name.encode(), (NOT_LISTED,) * 3) for name in names), world)
+    for number, name in enumerate(names):
+        inside = Attempt(
+            label("C9", 50 + number, name), Way.PORT_443, (get(name, "/canary/C9"),), "403 host-not-listed close",
+            to=(t.www.address, 443), server_name=name,
+        )  # fmt: skip
+        attempts.append(inside)
+    wildcards = [b"*." + www.partition(".")[2].encode(), b"*.com", b"*"]
+    attempts += _all("C9", ((text, INVALID) for text in wildcards), world, first=70)
+    return refused(
+        "C9-suffixes", "names that begin or end as the one that is listed, and wildcards as names", attempts,
+        (asked(world, f"{www}.{t.leaks}"), opened(world, t.decoy, 443), anything(world, t.www)),
+        tenant="lister", squid=True,
+    )  # fmt: skip
+
+
+def wrappings(address: IPv4Address) -> tuple[IPv6Address, ...]:
+    """IPv6 addresses out of which some translator or tunnel takes `address`."""
+    low = int(address)
+    return tuple(
+        IPv6Address(value)
+        for value in (
+            0xFFFF << 32 | low,  # mapped (RFC 4291)
+            low,  # compatible (RFC 4291)
+            0xFFFF0000 << 32 | low,  # SIIT (RFC 2765)
+            0x64FF9B << 96 | low,  # NAT64, well known (RFC 6052)
+            0x64FF9B0001 << 80 | low,  # NAT64, local (RFC 8215)
+            0x64FF9B0001 << 80 | (low >> 16) << 64 | (low & 0xFFFF) << 40,  # the same with a /48
+            0x2002 << 112 | low << 80 | 1,  # 6to4 (RFC 3056)
+            0x2001 << 112 | low ^ 0xFFFFFFFF,  # Teredo (RFC 4380)
+            0xFE80 << 112 | 0x5EFE << 32 | low,  # ISATAP (RFC 5214)
+            0x20014860 << 96 | 0x2005EFE << 32 | low,  # ISATAP on a global prefix
+        )
+    )
+
+
+def _wrapped_addresses(world: World) -> Case:
+    t = world.targets
+    hidden = [t.private, t.metadata, "127.0.0.1", t.www.address]
+    attempts = []
+    for number, text in enumerate(hidden):
+        address = IPv4Address(text)
+        forms = [f"[{wrapping}]" for wrapping in wrappings(address)]
+        forms += [
+            f"[::ffff:{address}]",
+            f"[::{address}]",
+            f"[64:ff9b::{address}]",
+            f"[0:0:0:0:0:FFFF:{address}]",
+        ]
+        requests = [request for form in forms for request in _asks_for(form)]
+        attempts.append(many(label("C11", number, text), requests, [IS_ADDRESS] * len(requests)))
+        host = get(forms[0], "/canary/C11")
+        attempts.append(
+            raw(label("C11", 50 + number, f"{text}-host"), host, IS_ADDRESS, to=(t.www.address, 80))
+        )
+    return refused(
+        "C11-wrapped", "IPv4 inside IPv6: mapped, compatible, SIIT, NAT64, 6to4, Teredo, ISATAP", attempts,
+        (opened(world, t.private, 80), opened(world, t.metadata, 80), anything(world, t.www)), squid=True,
+    )  # fmt: skip
+
+
+def _asks_for(authority: str) -> list[bytes]:
+    return [
+        get(authority, f"http://{authority}/canary/C12"),
+        f"CONNECT {authority}:443 HTTP/1.1\r\nHost: {authority}:443\r\n\r\n".encode(),
+    ]
+
+
+def _every_range(world: World) -> list[Case]:
+    """C12: the table of `appliance.addresses`, its first and last addresses."""
+    t = world.targets
+    explicit: list[Attempt] = []
+    direct: list[Attempt] = []
+    for number, block in enumerate((*BLOCKED_V4, *BLOCKED_V6)):
+        ends = dict.fromkeys((block.network.network_address, block.network.broadcast_address))
+        texts = [f"[{end}]" if isinstance(end, IPv6Address) else str(end) for end in ends]
+        requests = [request for text in texts for request in _asks_for(text)]
+        explicit.append(
+            many(label("C12", number, str(block.network)), requests, [IS_ADDRESS] * len(requests))
+        )
+        if isinstance(block.network, IPv4Network) and block.kind not in _STAYS_INSIDE:
+            direct += [
+                raw(
+                    label("C12", number, f"{text}-direct"),
+                    get(text, "/canary/C12"),
+                    IS_ADDRESS,
+                    to=(text, 80),
+                )
+                for text in texts
+            ]
+    canaries = tuple(opened(world, address, 80) for address in (t.private, t.metadata, *_four(t.special)))
+    return [
+        refused("C12-explicit", "the first and the last address of every special range, through the proxy", explicit,
+                canaries, squid=True),
+        refused("C12-direct", "the same past the proxy, where a container's packet can lead there", direct, canaries),
+    ]  # fmt: skip
+
+
+def _four(addresses: Iterable[str]) -> list[str]:
+    return [address for address in addresses if ":" not in address]
+
+
+def _metadata(world: World) -> list[Case]:
+    """C13: the ways in which clouds' own clients ask."""
+    t = world.targets
+    asks = [
+        ("imds-v1", "GET", "/latest/meta-data/iam/security-credentials/", ()),
+        ("imds-v2", "PUT", "/latest/api/token", ("X-aws-ec2-metadata-token-ttl-seconds: 60", "Content-Length: 0")),
+        ("azure", "GET", "/metadata/instance?api-version=2021-02-01", ("Metadata: true",)),
+        ("gcp", "GET", "/computeMetadata/v1/", ("Metadata-Flavor: Google",)),
+        ("ecs", "GET", "/v2/credentials/x", ()),
+    ]  # fmt: skip
+    hosts = dict.fromkeys((t.metadata, "169.254.169.254", "169.254.170.2", "168.63.129.16", "192.0.0.192",
+                           "100.100.100.200", "169.254.170.23", *_four(t.special)))  # fmt: skip
+    explicit: list[Attempt] = []
+    direct: list[Attempt] = []
+    not_public = "403 name-not-public keep"
+    for number, host in enumerate((*hosts, "[fd00:ec2::254]", "[fd20:ce::254]")):
+        requests = [
+            get(host, f"http://{host}{path}", *fields, method=method) for _, method, path, fields in asks
+        ]
+        explicit.append(many(label("C13", number, host), requests, [IS_ADDRESS] * len(requests)))
+    for number, host in enumerate(hosts):
+        requests = [get(host, path, *fields, method=method) for _, method, path, fields in asks]
+        attempt = many(label("C13", number, host), requests, [IS_ADDRESS] * len(requests))
+        direct.append(replace(attempt, to=(host, 80), way="direct"))
+    for number, name in enumerate(
+        ("metadata.google.internal", "metadata.google.internal.", "metadata", "metadata.goog.internal")
+    ):
+        explicit.append(many(label("C13", 50 + number, name), _asks_for(name), [not_public] * 2))
+        direct.append(raw(label("C13", 50 + number, name), get(name, "/computeMetadata/v1/"), not_public,
+                          to=(t.metadata, 80)))  # fmt: skip
+    canaries = tuple(opened(world, address, 80) for address in (t.metadata, *_four(t.special)))
+    return [
+        refused("C13-explicit", "cloud metadata as each cloud's client asks for it, through the proxy", explicit,
+                canaries, squid=True),
+        refused("C13-direct", "the same past the proxy", direct, canaries),
+    ]  # fmt: skip

@@ -1,0 +1,31 @@
+"""The rows of section D: whole, unlike each other, and expecting what the gateway's own code says."""
+
+from __future__ import annotations
+
+from appliance.verify import cases_tls
+from appliance.verify.case import Layer, Outcome
+from tests.unit.verify.fake_world import FakeWorld
+from tests.unit.verify.first_answer import attempts, disagreements
+
+CASES = cases_tls.rows(FakeWorld())
+ATTACKS = {1, 2, 3, 4, 5, 6, 8, 10, 11, 12, 14}
+
+
+def test_every_attack_has_a_row_and_every_row_a_name_of_its_own() -> None:
+    assert {case.attack for case in CASES} == {f"D{number}" for number in ATTACKS}
+    assert len({case.id for case in CASES}) == len(CASES)
+    for case in CASES:
+        names = [(a["name"], a["way"]) for a in attempts(case)]
+        assert len(set(names)) == len(names), case.id
+
+
+def test_every_refused_row_has_a_canary_and_says_why() -> None:
+    for case in CASES:
+        assert case.expect, case.id
+        if case.outcome is Outcome.REFUSED:
+            assert case.canaries or case.attack == "D12", case.id
+            assert case.forbid or Layer.SQUID not in case.layers, case.id
+
+
+def test_what_is_expected_is_what_the_gateway_says() -> None:
+    assert list(disagreements(CASES)) == []
