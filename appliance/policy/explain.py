@@ -61,10 +61,10 @@ def explain(
         return Explanation((Step("syntax", verdict),), (), verdict, None)
     policy = policies.for_tenant(tenant)
     host, port = facts.host, facts.port
-    checks: list[tuple[str, Callable[[], Verdict]]] = [
-        ("name", lambda: policy.judge_name(host)),
-        ("host", lambda: policy.judge_host(facts.scheme, host, port)),
-    ]
+    checks: list[tuple[str, Callable[[], Verdict]]] = [("name", lambda: policy.judge_name(host))]
+    if facts.scheme == "https":
+        # Of a plain request there is neither a CONNECT nor a ClientHello to judge before it.
+        checks.append(("host", lambda: policy.judge_host(facts.scheme, host, port)))
     if facts.scheme == "https" and policy.passthrough(host, port):
         checks.pop(0)  # the host's verdict says it all: nothing of the request is read
     else:

@@ -33,19 +33,21 @@ POLICIES = PolicySet(
         ("POST", "https://hooks.example.com/in", ["name", "host", "request"], "allowed-by-rule"),
         ("POST", "https://hooks.example.com/a/../in", ["name", "host", "request"], "allowed-by-rule"),
         ("GET", "https://a.example.com:22/", ["name", "host"], "port-not-allowed"),
+        ("GET", "http://a.example.com:22/", ["name", "request"], "port-not-allowed"),
+        ("POST", "http://hooks.example.com/in", ["name", "request"], "method-not-allowed"),
         ("GET", "http://localhost/", ["name"], "name-not-public"),
         ("GET", "http://host.docker.internal/", ["name"], "name-not-public"),
         ("GET", "http://127.0.0.1/", ["name"], "host-is-address"),
         ("GET", "https://10.20.0.5/", ["name", "host", "request", "address"], "allowed-by-exception"),
         ("POST", "https://pinned.example.com/", ["host"], "allowed-by-passthrough"),
-        ("GET", "http://pinned.example.com/", ["name", "host", "request"], "allowed-by-profile"),
+        ("GET", "http://pinned.example.com/", ["name", "request"], "allowed-by-profile"),
         ("GET", "http://2130706433/", ["syntax"], "request-malformed"),
         ("GET", "http://ok.com@evil/", ["syntax"], "request-malformed"),
         ("GET", "ftp://a.example.com/", ["syntax"], "request-malformed"),
         ("GET", "https://a.example.com/a%00", ["syntax"], "request-malformed"),
         ("GET", "wss://live.example.com/feed", ["name", "host", "request"], "allowed-by-rule"),
         ("GET", "WSS://live.example.com/feed", ["name", "host", "request"], "allowed-by-rule"),
-        ("GET", "ws://live.example.com/feed", ["name", "host", "request"], "upgrade-not-allowed"),
+        ("GET", "ws://live.example.com/feed", ["name", "request"], "upgrade-not-allowed"),
         ("GET", "wss://live.example.com/", ["name", "host", "request"], "upgrade-not-allowed"),
         ("GET", "wss://a.example.com/feed", ["name", "host", "request"], "upgrade-not-allowed"),
         ("POST", "wss://live.example.com/feed", ["name", "host", "request"], "upgrade-not-allowed"),
@@ -62,6 +64,14 @@ def test_steps_and_verdict(method: str, url: str, checks: list[str], reason: str
     if explanation.facts is not None and "request" in checks:
         policy = POLICIES.for_tenant("acme")
         assert explanation.verdict == policy.judge(explanation.facts)
+
+
+def test_a_plain_request_is_explained_by_what_judges_it() -> None:
+    listed = "profile: allowlist\nrules:\n  - {name: site, hosts: [a.example.com]}\n"
+    policies = PolicySet({"acme": compiled(listed)})
+    found = explain(policies, "acme", "GET", "http://a.example.com/")
+    assert found.facts is not None
+    assert found.verdict == policies.for_tenant("acme").judge(found.facts)
 
 
 def test_a_body_can_be_asked_about_and_the_rules_are_listed() -> None:
