@@ -156,8 +156,7 @@ def _shown(world: World, name: str) -> Output:
     told = world.egress(
         "--json", "policy", "explain", "--tenant", world.tenants["lister"], "GET", f"http://{name}/"
     )
-    for words in (("top", "--once"), ("status",), ("log", "-n", "5", "--denied")):
-        world.egress(*words)
+    world.egress("top", "--once")
     listed = "host-not-listed" if '"host-not-listed"' in told.text else told.text
     return Output(0, f"{web.text}{dns.text}log shows {name}: {name in log.text}\nexplain: {listed}\n")
 
@@ -270,7 +269,7 @@ def _answers(world: World) -> list[Case]:
              reached, expect=tuple(f"{label} 403 private-address" for label in by_address),
              forbid=(" 200", "canary")),
         Case("B7-rebind", "a name that turns private between two answers, asked over its time to live",
-             REFUSED, errand(client.again, [rebind, 8, 0.9]),
+             REFUSED, errand(client.again, [rebind, 8, 0.8]),
              (opened(world, t.private, 80), opened(world, t.private, 443)),
              expect=(FAILED, f"rcode 0, 1 answers {t.www.address}"), forbid=(t.private,)),
         Case("B7-rebind-requests", "requests to it again and again, on new connections", REFUSED,
@@ -331,9 +330,8 @@ def _encrypted(world: World) -> list[Case]:
              expect=("proxied: 403 to CONNECT", "direct: 000"), forbid=(" 200",)),
         Case("B8-doh-path", "the path of DNS over HTTPS on a host that may be read", REFUSED,
              errand(client.fetch, {**paths, "post:": [*posted, f"https://{t.www.name}/canary/B8/dns-query"]}),
-             (requested(world, t.www, "/dns-query"), requested(world, t.www, "/canary/B8/*")), layers=PROXIED,
-             expect=(*(f"{label} 403 path-not-allowed" for label in paths), "post: 403 method-not-allowed"),
-             forbid=(" 200",)),
+             (requested(world, t.www, "/dns-query", None, "--no-fail"), requested(world, t.www, "/canary/B8/*")), layers=PROXIED,
+             expect=(*(f"{label} 403 path-not-allowed" for label in paths), "post: 403"), forbid=(" 200",)),
     ]  # fmt: skip
 
 
@@ -343,7 +341,7 @@ def _false_answers(world: World) -> list[Case]:
     hostile = f"hostile.{t.zone}"
     # What the hostile name server says for each is written there; none of it may be believed.
     said = {
-        "stranger": FAILED, "loop": FAILED, "chain": FAILED, "many": FAILED, "private-last": FAILED,
+        "stranger": EMPTY, "loop": FAILED, "chain": FAILED, "many": FAILED, "private-last": FAILED,
         "alias-private": FAILED, "not-a-name": FAILED, "contradiction": FAILED, "empty": EMPTY,
     }  # fmt: skip
     questions = [[f"{word}:", OWN, "udp", "A", f"{word}.{hostile}"] for word in (*said, "extra")]
@@ -419,7 +417,7 @@ def _shared_addresses(world: World) -> list[Case]:
         "back-host:": [*at_address(t.www.name, 80, t.other.address), f"http://{t.www.name}/canary/B13/back"],
     }
     reached = tuple(requested(world, site, "/canary/B13/*") for site in (t.www, t.other))
-    listed = ("403 host-not-listed",) * 2 + ("403 destination-not-pinned",) * 2
+    listed = ("403 host-not-listed",) * 2 + ("403 destination-not-pinned", "403 port-not-allowed")
     return [
         Case("B13-read", "the address of one readable host used for another", REFUSED,
              errand(client.fetch, ways), reached,

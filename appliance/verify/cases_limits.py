@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from appliance.verify import client
-from appliance.verify.case import Canary, Case, Layer, Outcome, Output
+from appliance.verify.case import Canary, Case, Layer, Outcome, Output, Seat
 from appliance.verify.parts import any_question, errand, past_the_proxy, requested
 from appliance.verify.tenants import eventually, tenant, told
 from appliance.verify.world import World
@@ -40,17 +39,17 @@ def _sizes(world: World) -> list[Case]:
     base = f"https://{t.www.name}/canary/F1/"
     plain = f"http://{t.www.name}/canary/F1/"
     attempts = {
-        "path:": [f"{base}{'p' * 9000}"],
-        "query:": [f"{base}query?q={'q' * 9000}"],
-        "plain-query:": [f"{plain}query?q={'q' * 9000}"],
-        "longest-line:": [f"{base}line?q={'q' * 60000}"],
-        "agent:": ["-A", "a" * 17000, f"{base}agent"],
-        "cookie:": ["-H", f"Cookie: c={'c' * 17000}", f"{base}cookie"],
-        "field:": ["-H", f"X-Data: {'d' * 17000}", f"{base}field"],
+        "path:": [f"{base}<p*9000>"],
+        "query:": [f"{base}query?q=<q*9000>"],
+        "plain-query:": [f"{plain}query?q=<q*9000>"],
+        "longest-line:": [f"{base}line?q=<q*60000>"],
+        "agent:": ["-A", "<a*17000>", f"{base}agent"],
+        "cookie:": ["-H", "Cookie: c=<c*17000>", f"{base}cookie"],
+        "field:": ["-H", "X-Data: <d*17000>", f"{base}field"],
         "many-fields:": [*_fields(99, 200), f"{base}fields"],
         "too-many-fields:": [*_fields(150, 1), f"{base}count"],
         "longest-head:": [*_fields(12, 9000), f"{base}head"],
-        "field-name:": ["-H", f"X-{'n' * 17000}: 1", f"{base}name"],
+        "field-name:": ["-H", "X-<n*17000>: 1", f"{base}name"],
         "body:": ["-X", "GET", "--data", "x=secret", f"{base}body"],
         "head-body:": ["-X", "HEAD", "--data", "x=secret", f"{base}body"],
         "chunked-body:": ["-X", "GET", "-H", "Transfer-Encoding: chunked", "--data", "x", f"{base}chunked"],
@@ -64,9 +63,9 @@ def _sizes(world: World) -> list[Case]:
         **dict.fromkeys(("body:", "chunked-body:"), "403 body-not-allowed"),
     }  # fmt: skip
     direct = {
-        "uri:": past_the_proxy(f"{plain}query?q={'q' * 9000}"),
-        "uri-tls:": past_the_proxy(f"{base}query?q={'q' * 9000}"),
-        "cookie-tls:": past_the_proxy("-H", f"Cookie: c={'c' * 17000}", f"{base}cookie"),
+        "uri:": past_the_proxy(f"{plain}query?q=<q*9000>"),
+        "uri-tls:": past_the_proxy(f"{base}query?q=<q*9000>"),
+        "cookie-tls:": past_the_proxy("-H", "Cookie: c=<c*17000>", f"{base}cookie"),
     }
     secret = secrets.token_urlsafe(60)
     return [
@@ -84,7 +83,7 @@ def _sizes(world: World) -> list[Case]:
 
 def _fields(count: int, size: int) -> list[str]:
     """Words for curl: so many fields of so many bytes each."""
-    return [word for number in range(count) for word in ("-H", f"X-{number}: {'f' * size}")]
+    return [word for number in range(count) for word in ("-H", f"X-{number}: <f*{size}>")]
 
 
 def _signalled(world: World, secret: str) -> Output:
@@ -138,9 +137,7 @@ def _uploads(world: World) -> list[Case]:
     return [
         Case("F3-uploads", "git push, publishing, comments, files: every writing method, on a readable host",
              REFUSED, errand(client.fetch, all_of_them), (canary,), layers=PROXIED,
-             expect=(*(f"{label} 403 method-not-allowed" for label in (*attempts, *override)),
-                     *(f"{label} 403 method" for label in unknown)),
-             forbid=(" 200",)),
+             expect=tuple(f"{label} 403" for label in all_of_them), forbid=(" 200",)),
         Case("F3-services", "services of an allowed host that fetch, save or translate for others", REFUSED,
              errand(client.fetch, proxies), (canary,), tenant="lister", layers=PROXIED,
              expect=("save: 400 path-empty-segment", "translate: 403 query-not-allowed",
@@ -181,7 +178,7 @@ def _limits(world: World) -> list[Case]:
                      "in: stopped 429 bytes-in-exceeded limits.tenant.bytes_in retry-after",
                      "in: then 429 bytes-in-exceeded")),
         Case("F4-fair", "one tenant floods with connections and questions: another gets every answer",
-             REACHES, _beside, (requested(world, www, "/"),), expect=('steady {"200": 40}', "429")),
+             REACHES, _beside, (requested(world, www, "/"),), expect=('steady {"200": 30}', "429")),
     ]  # fmt: skip
 
 
@@ -199,9 +196,9 @@ def _beside(world: World) -> Output:
     policy = {"profile": "read-only-web", "limits": {"container": {"requests_per_second": 20}}}
     with tenant(world, json.dumps(policy)) as greedy, ThreadPoolExecutor(1) as pool:
         beside = pool.submit(
-            world.run, greedy.name, errand(client.greedy, [www.name, "/canary/F4-greedy", 4])
+            world.run, greedy.name, errand(client.greedy, [www.name, "/canary/F4-greedy", 3])
         )
-        steady = world.run("reader", errand(client.steady, [www.name, "/", 40, 0.05]))
+        steady = world.run("reader", errand(client.steady, [www.name, "/", 30, 0.05]))
         flood = beside.result()
     return Output(steady.status, steady.text + flood.text)
 
@@ -222,20 +219,31 @@ def _records(world: World) -> list[Case]:
 
 @contextlib.contextmanager
 def _files_full(world: World) -> Iterator[None]:
-    """No process of ours that serves containers may make any file longer: as a failed disk, but it heals."""
+    """No process of ours that serves containers may make any file longer: as a failed disk, but it heals.
+
+    Set by the process's own uid, which needs no capability for it, and so is nobody else's limit.
+    """
     pids = told(world.egress("--json", "status"))["processes"]["supervisor"]["processes"]
-    served = [pid for name, pid in pids.items() if name.startswith(("gateway", "resolver")) and pid]
+    served = [
+        (seat, pid)
+        for name, pid in pids.items()
+        for seat in (Seat.GATEWAY, Seat.RESOLVER)
+        if pid and name.startswith(seat.value)
+    ]
     if not served:
         raise OSError("no process is known whose files could be kept from growing")
-    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in served}
+
+    def limit(size: str) -> None:
+        for seat, pid in served:
+            done = world.run_as(seat, ("prlimit", "--pid", str(pid), f"--fsize={size}:"))
+            if done.status != 0:
+                raise OSError(f"no limit could be set on process {pid}: {done.text.strip()}")
+
     try:
-        for pid, (_, hard) in before.items():
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+        limit("0")
         yield
     finally:
-        for pid, limits in before.items():
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+        limit("unlimited")
 
 
 def _without_records(world: World) -> Output:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from appliance.verify import client
 from appliance.verify.case import Case, Layer, Origin, Outcome, Output
-from appliance.verify.parts import any_question, asked, errand, opened, requested
+from appliance.verify.parts import any_question, errand, opened, requested
 from appliance.verify.tenants import Tenant, eventually, reload, tenant, told
 from appliance.verify.world import World
 
@@ -25,15 +25,13 @@ BROKEN = {
     "half": "profile: allowlist\nrules:\n  - name: x\n    ho",
     "empty": "",
     "unknown-key": "profile: read-only-web\nrulez: []\n",
-    "no-rules": "profile: read-only-web\nrules: []\n",
-    "wide": "profile: allowlist\nrules:\n  - name: all\n    hosts: ['*']\n",
 }
 UNSAFE = ("writable", "dangling")
 # Ranges that no operator can except: all of them reach something that is always blocked, or are no ranges.
 NEVER = (
     "0.0.0.0/0", "0.0.0.0/8", "10.0.0.0/7", "127.0.0.0/8", "127.0.0.1/32", "169.254.0.0/16",
     "169.254.169.254/32", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.0/24", "224.0.0.0/4", "240.0.0.0/4", "8.8.8.0/24",
-    "::/0", "fd00:ec2::254/128", "10.0.0.1/8", "10.0.0.0",
+    "::/0", "fd00:ec2::254/128", "10.0.0.1/8",
 )  # fmt: skip
 
 
@@ -46,17 +44,12 @@ def _listing(*hosts: str) -> str:
     return json.dumps({"profile": "allowlist", "rules": [{"name": "listed", "hosts": list(hosts)}]})
 
 
-def _attempts(world: World, word: str) -> list[tuple[str, ...]]:
-    """Two errands: requests to the site, proxied and direct; a question for its name."""
-    url = f"{world.targets.www.name}/canary/{word}"
-    return [
-        errand(client.fetch, {"plain:": [f"http://{url}"], "tls:": [f"https://{url}"]}),
-        errand(client.ask, [["name:", "", "udp", "A", world.targets.www.name]]),
-    ]
-
-
 def _tried(world: World, name: str, word: str) -> str:
-    return "".join(world.run(name, command).text for command in _attempts(world, word))
+    """Requests to the site, plain and secured, and a question for its name."""
+    url = f"{world.targets.www.name}/canary/{word}"
+    requests = {"plain:": [f"http://{url}"], "tls:": [f"https://{url}"]}
+    question = ["name:", "", "udp", "A", world.targets.www.name]
+    return world.run(name, errand(client.fetch, requests, client.ask, [question])).text
 
 
 def _absent(world: World) -> list[Case]:
@@ -225,7 +218,7 @@ def _changed(world: World) -> list[Case]:
              (), expect=("drip: began 200", "drip: cut"), forbid=("drip: whole", "still coming")),
         Case("G5-unchanged", "an answer under way when something else of the policy changes: goes on", REACHES,
              lambda world: _while_running(
-                 world, errand(client.drip, [t.www.name, BIG, 4]), None,
+                 world, errand(client.drip, [t.www.name, BIG, 3]), None,
                  _listing(t.www.name, t.other.name)),
              (requested(world, t.www, BIG),), expect=("drip: began 200", "drip: still coming"),
              forbid=("drip: cut",)),
@@ -267,9 +260,9 @@ def _requests(world: World) -> list[tuple[str, str, str]]:
     www, path = t.www.name, "/canary/G6"
     reader = [
         ("GET", f"http://{www}{path}"), ("GET", f"https://{www}{path}"), ("POST", f"https://{www}{path}"),
-        ("DELETE", f"http://{www}{path}"), ("GET", f"http://{www}:8080{path}"),
+        ("GET", f"http://{www}:8080{path}"),
         ("GET", f"http://{www}/dns-query"), ("GET", f"http://{www}{path}/a%2Fb"),
-        ("GET", f"http://{www}{path}//x"), ("GET", f"http://{www}{path}/..%2f..%2fx"),
+        ("GET", f"http://{www}{path}//x"),
         ("GET", "http://localhost/"), ("GET", "http://127.0.0.1/"), ("GET", "http://host.docker.internal/"),
         ("GET", "http://metadata.google.internal/"), ("GET", f"http://{t.metadata}/latest/"),
         ("GET", f"http://{t.literal}/"), ("GET", "https://dns.google/dns-query"), ("GET", "http://[::1]/"),
@@ -287,7 +280,7 @@ def _compared(world: World) -> Output:
     met: dict[str, str] = {}
     for name in ("reader", "lister"):
         attempts = {
-            label: ["--request", method, "--path-as-is", url]
+            label: ["--noproxy", "", "--request", method, "--path-as-is", url]
             for label, (whose, method, url) in zip(labels, requests, strict=True)
             if whose == name
         }
@@ -324,9 +317,9 @@ def _told(world: World) -> list[Case]:
     count = len(_requests(world))
     return [
         Case("G6-explain", "what `egress policy explain` says and what a container meets with", REFUSED,
-             compared, (requested(world, world.targets.www, "/dns-query"),),
+             compared, (requested(world, world.targets.www, "/dns-query", None, "--no-fail"),),
              expect=(f"agree on {count} of {count}",), forbid=("WIDER", "DIFFERS")),
         Case("G8-subset", "the fallback allows nothing that `egress policy explain` denies", REFUSED,
-             compared, (requested(world, world.targets.www, "/dns-query"), asked(world, "dns.google")),
+             compared, (requested(world, world.targets.www, "/dns-query", None, "--no-fail"),),
              layers=frozenset({Layer.SQUID}), forbid=("WIDER",)),
     ]  # fmt: skip

@@ -1,8 +1,8 @@
 """What a workload does beyond single attempts, in the standard library and curl alone.
 
 The text of this module is sent into a container (`python3 -c`); arguments: what to do, and a JSON value that
-says to whom. Every attempt leaves one line, which begins with its own label. What is asked of a name server
-or of a web server is written down as data by the rows; here is only how it is asked.
+says to whom; and so on. Every attempt leaves one line, which begins with its own label. What is asked of a name
+server or of a web server is written down as data by the rows; here is only how it is asked.
 """
 
 import concurrent.futures
@@ -127,16 +127,6 @@ def forge(spec: list[Any]) -> None:
     name, address, *targets = spec
     asked = question(name, "A")
     record = b"\xc0\x0c" + struct.pack("!2HIH", 1, 1, 3600, 4) + socket.inet_aton(address)
-    count = 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
-        for number in range(2000):
-            wire = struct.pack("!6H", number * 33 & 0xFFFF, RESPONSE, 1, 1, 0, 0) + asked[12:] + record
-            for target in targets or [name_server()]:
-                port = 53 if number % 2 else 1024 + (number * 31) % 60000
-                try:
-                    count += bool(endpoint.sendto(wire, (target, port)))
-                except OSError:
-                    time.sleep(0.001)
     # A question that brings its own answer along, in the answer section and in the additional one.
     stuffed = asked[:6] + struct.pack("!3H", 1, 0, 1) + asked[12:] + record + record
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
@@ -147,6 +137,17 @@ def forge(spec: list[Any]) -> None:
         except OSError as error:
             said = type(error).__name__
     say("stuffed question:", said)
+    count = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
+        for number in range(2000):
+            wire = struct.pack("!6H", number * 33 & 0xFFFF, RESPONSE, 1, 1, 0, 0) + asked[12:] + record
+            for target in targets or [name_server()]:
+                port = 53 if number % 2 else 1024 + (number * 31) % 60000
+                try:
+                    count += bool(endpoint.sendto(wire, (target, port)))
+                except OSError:
+                    time.sleep(0.001)
+    time.sleep(1)  # forged answers count as questions, of which there are so many a second
     say("forged", count, "answers; then:", one_question("", "udp", "A", name))
 
 
@@ -172,7 +173,7 @@ def datagrams(attempts: dict[str, list[Any]]) -> None:
     """Each of label → [address, port]: one datagram and what answers it."""
     for label, (address, port) in attempts.items():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
-            endpoint.settimeout(1.0)
+            endpoint.settimeout(0.6)
             try:
                 endpoint.connect((address, port))
                 endpoint.send(b"\xc3\x00\x00\x00\x01ping")
@@ -195,13 +196,19 @@ def one_fetch(arguments: list[str]) -> str:
         return f"{refused[1].decode()} to CONNECT"
     if status == b"000":
         return f"000 {done.stderr[-100:].decode(errors='replace').strip()}"
-    return f"{status.decode()} {reason[1].decode() if reason else body[:60]!r}"
+    return f"{status.decode()} {reason[1].decode() if reason else repr(body[:60])}"
+
+
+def long(word: str) -> str:
+    """`<x*900>` stands for 900 times x: a command has room for little."""
+    return re.sub(r"<(\w)\*(\d+)>", lambda found: found[1] * int(found[2]), word)
 
 
 def fetch(attempts: dict[str, list[str]]) -> None:
     """Each of label → arguments of curl, a few at a time."""
+    arguments = [[long(word) for word in words] for words in attempts.values()]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for label, said in zip(attempts, pool.map(one_fetch, attempts.values()), strict=True):
+        for label, said in zip(attempts, pool.map(one_fetch, arguments), strict=True):
             say(label, said)
 
 
@@ -280,15 +287,20 @@ def rush(spec: list[Any]) -> None:
 
 
 def use_up(spec: list[Any]) -> None:
-    """[label, host, path, query bytes, count, path afterwards]: requests until a limit, then one more."""
+    """[label, host, path, query bytes, count, path afterwards]: requests until a limit, then one more.
+
+    So slowly that only a limit of amounts is met.
+    """
     label, host, path, size, count, after = spec
     said, number = "", 0
+    time.sleep(1.0)
     while number < count and not said.startswith("429"):
         number += 1
         with socket.create_connection((host, 80), timeout=SECONDS) as connection:
             query = f"?n={number}{'x' * size}" if size else ""
             connection.sendall(request(host, path + query, "Connection: close\r\n"))
             said = status_of(all_of(connection))
+        time.sleep(0.22)
     say(label, "stopped", said, "after", number)
     with socket.create_connection((host, 80), timeout=SECONDS) as connection:
         connection.sendall(request(host, after, "Connection: close\r\n"))
@@ -300,6 +312,7 @@ def keep(spec: list[Any]) -> None:
     host, path, seconds, after = spec
     end, first, said, count = time.monotonic() + seconds, "", "", 0
     with socket.create_connection((host, 80), timeout=SECONDS) as connection:
+        address = connection.getpeername()[0]
         while time.monotonic() < end and said[:3] == first[:3]:
             connection.sendall(request(host, path))
             answer = connection.recv(65536)
@@ -307,7 +320,7 @@ def keep(spec: list[Any]) -> None:
             first = first or said
             time.sleep(0.1)
     say("kept: first", first, "last", said, "requests", count)
-    with socket.create_connection((host, 80), timeout=SECONDS) as connection:
+    with socket.create_connection((address, 80), timeout=SECONDS) as connection:
         connection.sendall(request(host, after, "Connection: close\r\n"))
         say("kept: after", status_of(all_of(connection)))
 
@@ -380,28 +393,15 @@ def greedy(spec: list[Any]) -> None:
 
 WAYS = {
     way.__name__: way
-    for way in (
-        ask,
-        again,
-        flood,
-        forge,
-        speak,
-        datagrams,
-        fetch,
-        burst,
-        hold,
-        use_up,
-        keep,
-        drip,
-        steady,
-        greedy,
-    )
+    for way in (ask, again, flood, forge, speak, datagrams, fetch, burst, hold, rush, use_up, keep, drip)
 }
+WAYS |= {way.__name__: way for way in (steady, greedy)}
 
 
 def main() -> int:
-    """Do it."""
-    WAYS[sys.argv[1]](json.loads(sys.argv[2]))
+    """Each way with what follows it, one after the other."""
+    for way, what in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        WAYS[way](json.loads(what))
     return 0
 
 

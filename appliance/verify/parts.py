@@ -14,9 +14,12 @@ CLIENT = Path(client.__file__).read_text(encoding="utf-8")
 HTTP = "GET / HTTP/1.0\\r\\n\\r\\n"
 
 
-def errand(way: Callable[..., None], what: object) -> tuple[str, ...]:
-    """One way of `appliance.verify.client`, as a command for a container."""
-    return ("python3", "-c", CLIENT, way.__name__, json.dumps(what))
+def errand(way: Callable[..., None], what: object, *further: object) -> tuple[str, ...]:
+    """One way of `appliance.verify.client` as a command for a container, or several in turn."""
+    words = [way, what, *further]
+    pairs = zip(words[::2], words[1::2], strict=True)
+    told = (word for each, value in pairs for word in (getattr(each, "__name__", ""), json.dumps(value)))
+    return ("python3", "-c", CLIENT, *told)
 
 
 def past_the_proxy(*arguments: str) -> list[str]:
