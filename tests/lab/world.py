@@ -22,8 +22,8 @@ from appliance.settings import Settings
 from appliance.supervise import NAME as SUPERVISOR
 from appliance.verify import world
 from appliance.verify.case import Evidence, Image, Layer, Output, Seat
-from appliance.verify.world import Server, Targets
-from tests.lab import appliance, internet, policies
+from appliance.verify.world import Packages, Server, Targets
+from tests.lab import appliance, internet, packages, policies
 from tests.lab.containers import (
     IMAGES,
     address_of,
@@ -64,6 +64,8 @@ TARGETS = Targets(
     zone="example.net",
     leaks="exfil.example.com",
     special=internet.SPECIAL,
+    issuer="Egress lab authority",
+    packages=Packages(packages.NAME, _site(internet.PYPI), _site(internet.NPM), _site(internet.GIT)),
 )
 
 
