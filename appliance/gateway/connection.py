@@ -1,7 +1,8 @@
 """One accepted TCP connection of a container, from accept to close: who it is, and which stage it is in.
 
     Opening ──► Session ──CONNECT──► Opening ──► Session (inside TLS)
-       │                                └──────► Passthrough
+       │           │                    └──────► Passthrough
+       │           └─────101──► WebSocket (plain or inside TLS, as the session was)
        └─TLS──► Session (inside TLS) or Passthrough
 
 The stages decide; this class owns what outlives them: identity, the count against limits, the deadline, and
@@ -35,7 +36,10 @@ from appliance.names import Authority, HostName
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
     from twisted.python.failure import Failure
+
+    from appliance.gateway.websocket import WebSocket
 
 _log = Logger()
 
@@ -158,6 +162,13 @@ class Connection(TwistedProtocol):
         self.deadline = self.worker.seconds() + self.worker.limits.handshake_seconds
         secured.makeConnection(self.transport)  # type: ignore[no-untyped-call]  # Twisted
         self._stage.dataReceived(received)
+
+    def hand_over(self, stage: WebSocket) -> None:
+        """A session's requests are over; its bytes, inside the same TLS where there is TLS, are `stage`'s."""
+        if isinstance(self._stage, Secured):
+            self._stage.hand_over(stage)
+        else:
+            self._stage = stage
 
     def open_tunnel(self, authority: Authority, received: bytes) -> None:
         """CONNECT was answered: what follows must be TLS for `authority`."""
@@ -314,13 +325,22 @@ class Closing:
 class Secured:
     """A session inside TLS: bytes and the end go through TLS, all else to the session."""
 
-    def __init__(self, tls: TwistedProtocol, session: Session) -> None:
-        self.dataReceived = tls.dataReceived
-        self.connectionLost = tls.connectionLost
-        self.deadline_passed = session.deadline_passed
-        self.policy_changed = session.policy_changed
-        self.end = session.end
-        self.drain = session.drain
+    def __init__(self, tls: TLSMemoryBIOProtocol, session: Session) -> None:
+        self._tls = tls
+        self.dataReceived: Callable[[bytes], None] = tls.dataReceived
+        self.connectionLost: Callable[[Failure], None] = tls.connectionLost
+        self._speak_for(session)
+
+    def hand_over(self, stage: WebSocket) -> None:
+        """The session's place inside TLS is another's."""
+        self._tls.wrappedProtocol = stage
+        self._speak_for(stage)
+
+    def _speak_for(self, inside: Session | WebSocket) -> None:
+        self.deadline_passed = inside.deadline_passed
+        self.policy_changed = inside.policy_changed
+        self.end = inside.end
+        self.drain = inside.drain
 
 
 class Connections(ServerFactory["Connection"]):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from appliance.audit.log import Claim
     from appliance.gateway.relay import Relay
     from appliance.limits.budget import Exceeded, Flow
+    from appliance.websocket.handshake import Handshake
 
 _RETRIABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -27,8 +28,8 @@ class Exchange:
     """Mutable, and owned by one session: filled in as the request goes its way."""
 
     __slots__ = (
-        "address", "claim", "facts", "flow", "head", "id", "keep_alive", "origin", "policy", "relay",
-        "retried", "signals", "started", "status", "to_client", "to_upstream", "verdict",
+        "address", "claim", "facts", "flow", "handshake", "head", "id", "keep_alive", "origin", "policy",
+        "relay", "retried", "signals", "started", "status", "to_client", "to_upstream", "verdict",
     )  # fmt: skip
 
     def __init__(self, identity: str, head: RequestHead, started: float) -> None:
@@ -40,6 +41,7 @@ class Exchange:
         self.policy: TenantPolicy | None = None
         self.facts: RequestFacts | None = None
         self.verdict: Verdict | None = None
+        self.handshake: Handshake | None = None
         self.claim: Claim | None = None
         self.flow: Flow | None = None
         self.address: IPv4Address | None = None

@@ -10,9 +10,12 @@ from appliance.gateway.channel import GATEWAY_NAME
 from appliance.gateway.origin import Origin, origin_of
 from appliance.gateway.refusals import Refusal
 from appliance.http1.head import RequestHead
+from appliance.http1.refused import Refused
 from appliance.limits.budget import Exceeded
 from appliance.limits.signals import signals
+from appliance.policy.denials import WEBSOCKET
 from appliance.policy.verdict import RequestFacts
+from appliance.websocket.handshake import asked, offered
 
 if TYPE_CHECKING:
     from appliance.gateway.channel import Channel
@@ -37,7 +40,9 @@ def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | Non
     if exchange.signals:
         worker.budget.tally(endpoint.id, endpoint.tenant).signals += 1
     if head.upgrade is not None:
-        return refusals.UPGRADE
+        refusal = _judge_upgrade(exchange, head)
+        if refusal is not None:
+            return refusal
     try:
         exchange.claim = worker.audit.claim()
     except AuditUnavailable:
@@ -46,6 +51,18 @@ def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | Non
     if isinstance(flow, Exceeded):
         return refusals.exceeded(flow)
     exchange.flow = flow
+    return None
+
+
+def _judge_upgrade(exchange: Exchange, head: RequestHead) -> Refusal | None:
+    """Only what the verdict names, and only by the strict handshake of the protocol (attacks E12, E13)."""
+    assert exchange.verdict is not None
+    if head.upgrade != WEBSOCKET or exchange.verdict.upgrade != head.upgrade:
+        return refusals.UPGRADE
+    try:
+        exchange.handshake = asked(head)
+    except Refused as fault:
+        return refusals.malformed(fault)
     return None
 
 
@@ -77,4 +94,5 @@ def facts_of(head: RequestHead, origin: Origin) -> RequestFacts:
         head.uri_bytes,
         head.head_bytes,
         head.upgrade,
+        () if head.upgrade is None else offered(head),
     )

@@ -124,6 +124,10 @@ UPGRADE = Refusal(
     403, "upgrade-not-allowed", "The connection may not change its protocol.",
     "Send the request without an Upgrade field.", closes=True,
 )  # fmt: skip
+WEBSOCKET_EARLY = Refusal(
+    400, "websocket-early-data", "Bytes, or the end of them, came before the WebSocket was open.",
+    "Wait for the answer (RFC 6455 section 4.1).", closes=True,
+)  # fmt: skip
 CONNECT_IN_TUNNEL = Refusal(
     400, "connect-in-tunnel", "A tunnel was asked for inside a tunnel.",
     "Send CONNECT to the gateway itself.", closes=True,

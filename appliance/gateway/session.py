@@ -29,6 +29,7 @@ from appliance.gateway.refusals import Refusal
 from appliance.gateway.relay import Cut, Relay
 from appliance.gateway.settling import settle
 from appliance.gateway.states import IllegalTransition, State, step
+from appliance.gateway.websocket import WebSocket, accept
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import NeedMore, ProtocolFault, Refused
 from appliance.http1.response import ResponseHead
@@ -278,7 +279,9 @@ class Session(TwistedProtocol):
         assert policy is not None
         assert verdict is not None
         head = exchange.head
-        wire = serialise_request(head, Authority(origin.host, origin.port), origin.scheme)
+        authority, upgrades = Authority(origin.host, origin.port), exchange.handshake is not None
+        extra = exchange.handshake.fields if exchange.handshake is not None else ()
+        wire = serialise_request(head, authority, origin.scheme, extra, upgrade=upgrades)
         exceeded = exchange.charge_upstream(len(wire))
         if exceeded is not None:
             upstream.abort()
@@ -289,7 +292,7 @@ class Session(TwistedProtocol):
         relay = exchange.relay = Relay(
             exchange, self.transport, upstream, verdict.max_body, policy.caps.response_body_bytes
         )
-        upstream.send(self, head.method, wire)
+        upstream.send(self, head.method, wire, upgrade=upgrades)
         if relay.sending:
             self._intake.let_in()
             relay.start_body()
@@ -319,6 +322,9 @@ class Session(TwistedProtocol):
         relay = exchange.relay
         if self._draining:
             exchange.keep_alive = False
+        if head is not None and head.switching:
+            self._switch(exchange, relay, head, pieces)
+            return
         try:
             wire = relay.response_data(head, pieces, done=done)
         except Cut as cut:
@@ -352,6 +358,25 @@ class Session(TwistedProtocol):
             self._open(exchange)
         else:
             self._fail(exchange, refusals.UPSTREAM_CLOSED)
+
+    def _switch(self, exchange: Exchange, relay: Relay, head: ResponseHead, received: list[bytes]) -> None:
+        """The server agreed to another protocol: what follows is no HTTP any more."""
+        if self._intake.waiting or self._input_ended or self._draining:
+            answer: bytes | Refusal = refusals.DRAINED if self._draining else refusals.WEBSOCKET_EARLY
+        else:
+            answer = accept(self._worker, self._channel, exchange, head)
+        if isinstance(answer, Refusal):
+            self._fail(exchange, answer)
+            return
+        self._exchange = None
+        self._go(State.CLOSED)
+        relay.release()
+        self._intake.blocked = False
+        self._intake.let_in()
+        self.transport.unregisterProducer()
+        websocket = WebSocket(self._connection, self._channel, exchange, relay)
+        self._connection.hand_over(websocket)
+        websocket.open(self.transport, answer, received)
 
     def _answered(self, exchange: Exchange, relay: Relay, wire: bytes) -> None:
         """The last bytes of an answer: recorded first, then written (no answer completes unrecorded)."""

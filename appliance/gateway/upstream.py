@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from appliance.gateway.deadlines import NEVER
 from appliance.http1.body import BodyReader, body_reader
+from appliance.http1.framing import UNTIL_CLOSE
 from appliance.http1.limits import DEFAULT_LIMITS
 from appliance.http1.refused import NeedMore, ProtocolFault, UpstreamInvalid
 from appliance.http1.response import ResponseHead, parse_response_head
@@ -63,6 +64,7 @@ class Upstream(TwistedProtocol):
         self._closed: Callable[[Upstream], None] | None = None
         self._downstream: Downstream | None = None
         self._method = ""
+        self._upgrade = False
         self._buffer = b""
         self._interim = 0
         self._searched = 0
@@ -79,13 +81,22 @@ class Upstream(TwistedProtocol):
         if secured is not None and not secured.called and not self.transport.disconnecting:
             secured.callback(None)
 
-    def send(self, downstream: Downstream, method: str, head: bytes) -> None:
-        """Begin an exchange with a serialised request head; a body may follow with `write`."""
+    def send(self, downstream: Downstream, method: str, head: bytes, *, upgrade: bool = False) -> None:
+        """Begin an exchange with a serialised request head; a body may follow with `write`.
+
+        With `upgrade` the head asks for another protocol, and a 101 is an answer. What follows it is given
+        to whoever hears the answer as it comes, until the connection ends.
+        """
         self._downstream = downstream
+        self._upgrade = upgrade
         self._method = method
         self._interim = 0
         self.deadline = NEVER
         self.transport.write(head)
+
+    def answers_to(self, downstream: Downstream) -> None:
+        """Somebody else hears the rest of the answer."""
+        self._downstream = downstream
 
     def write(self, data: bytes) -> None:
         """More of the request."""
@@ -148,7 +159,12 @@ class Upstream(TwistedProtocol):
         buffer = self._buffer + data if self._buffer else data
         while True:
             head = parse_response_head(
-                buffer, self._method, DEFAULT_LIMITS, searched=self._searched, interim_seen=self._interim
+                buffer,
+                self._method,
+                DEFAULT_LIMITS,
+                searched=self._searched,
+                interim_seen=self._interim,
+                upgrade_requested=self._upgrade,
             )
             if isinstance(head, NeedMore):
                 self._buffer, self._searched = buffer, head.searched
@@ -164,7 +180,8 @@ class Upstream(TwistedProtocol):
                 return
         self._buffer = b""
         self._keep_alive = head.keep_alive
-        self._reader = reader = body_reader(head.framing, UpstreamInvalid)
+        framing = UNTIL_CLOSE if head.switching else head.framing
+        self._reader = reader = body_reader(framing, UpstreamInvalid)
         pieces = reader.feed(buffer) if buffer else []
         self._deliver(downstream, head, pieces)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 
@@ -13,6 +14,7 @@ from appliance.http1.response import ResponseHead
 from appliance.http1.target import DEFAULT_PORTS, Scheme
 from appliance.names import Authority, format_host
 
+_WEBSOCKET_FIELD = re.compile(rb"sec[-_]websocket[-_]", re.IGNORECASE).match
 _PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
@@ -34,8 +36,9 @@ def serialise_request(
 ) -> bytes:
     """The head that goes to the server: origin-form, one Host, our framing, end-to-end fields as they came.
 
-    `extra` is added last and replaces fields of the same name. `upgrade` passes on the recorded Upgrade. The
-    body, if any, follows in the framing of `head` (`encode_chunk` for chunks).
+    `extra` is added last and replaces fields of the same name. `upgrade` passes on the recorded Upgrade; of
+    the Sec-WebSocket fields only those of `extra` go on then. The body, if any, follows in the framing of
+    `head` (`encode_chunk` for chunks).
     Raises `ValueError` for an `extra` that is no field: that would be our own mistake.
     """
     target = head.path if head.query is None else f"{head.path}?{head.query}"
@@ -44,11 +47,10 @@ def serialise_request(
         host_field(authority, scheme),
         b"\r\n",
     ]
-    _append_fields(
-        parts,
-        (field for field in head.headers if travels_in_request(field[0].lower(), head.nominated)),
-        extra,
-    )
+    fields = (field for field in head.headers if travels_in_request(field[0].lower(), head.nominated))
+    if upgrade:
+        fields = (field for field in fields if not _WEBSOCKET_FIELD(field[0]))
+    _append_fields(parts, fields, extra)
     _append_framing(parts, head.framing)
     if upgrade and head.upgrade is not None:
         parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade.encode("ascii"))

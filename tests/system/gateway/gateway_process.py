@@ -28,7 +28,9 @@ from appliance.gateway.connection import Connections
 from appliance.gateway.limits import Limits
 from appliance.gateway.worker import Neighbours, Worker
 from appliance.policy.caps import Caps
+from appliance.policy.compile import OperatorLayer, compile_tenant
 from appliance.policy.limits import ScopeLimits, TenantLimits
+from appliance.policy.rules import RuleIndex
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.policy.verdict import Outcome, Reason, Verdict
@@ -38,6 +40,7 @@ from appliance.tls.authority import issue_intermediate, issue_root, new_key, sig
 from appliance.tls.intermediate import Intermediate
 from appliance.tls.leaf import LeafCache
 from appliance.tls.upstream import UpstreamTrust
+from appliance.yamldoc import loads
 
 WIDE = ScopeLimits(10**9, 10**9, 10**9, 2**60, 2**60)
 
@@ -162,10 +165,19 @@ class Process:
                 Caps(**self.config.get("caps", {})),
                 limits=self.limits(tenant),
                 profile=Profile(change.get("profile", "read-only-web")),
+                own=self.rules(setting("rules", None)),
                 passthrough={(name, 443): "operator.yaml:1" for name in setting("passthrough", [])},
             )
             tenants[tenant] = policy
         return PolicySet(tenants, change.get("generation", "one"))
+
+    def rules(self, text):
+        """Written as in a tenant's document."""
+        if text is None:
+            return None
+        layer, problems = compile_tenant(loads(text.encode(), "acme.yaml"), "acme", OperatorLayer(), {})
+        assert layer is not None, problems
+        return RuleIndex(layer.entries)
 
     def limits(self, tenant):
         """So wide that only a test of limits meets them: `scopes` holds the narrow ones, by tenant and scope."""
