@@ -15,14 +15,18 @@ rule are named in the refusal. `%2F` in a path is left to policy, too, which ref
 
 
 class Intake:
-    """Bytes in their order. `blocked` while the container does not take what was written to it."""
+    """Bytes in their order. `blocked` while the container does not take what was written to it.
 
-    __slots__ = ("_held", "_searched", "_transport", "blocked", "waiting")
+    `begun` when the last look found the beginning of a head where there was nothing before.
+    """
+
+    __slots__ = ("_held", "_searched", "_transport", "begun", "blocked", "waiting")
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
         self._searched = 0
         self._held = False
+        self.begun = False
         self.blocked = False
         self.waiting = b""
 
@@ -39,16 +43,12 @@ class Intake:
         """The request head that they begin with. Raises `http1.Refused`."""
         head = parse_request_head(self.waiting, GATE, searched=self._searched)
         if isinstance(head, NeedMore):
+            self.begun = not self._searched
             self._searched = head.searched
             return head
         self.waiting = self.waiting[head.head_bytes :]
         self._searched = 0
         return head
-
-    @property
-    def begun(self) -> bool:
-        """Whether a head that is not complete has been looked at."""
-        return self._searched > 0
 
     def hold(self) -> None:
         """Read the container no more."""

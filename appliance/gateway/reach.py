@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 def at_hand(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream | None:
     """A connection that rests, where addresses are known and nothing is to be asked first."""
-    origin, policy = _judged(exchange)
+    origin, policy = exchange.origin, exchange.policy
+    assert origin is not None
+    assert policy is not None
     addresses = worker.routes.kept(policy, origin.host, origin.port)
     if addresses and (not origin.pin or caller.destination in addresses):
         return worker.pool.take(_key(caller, origin), addresses)
@@ -36,7 +38,9 @@ def at_hand(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream | No
 
 async def reach(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream | Refusal:
     """A connection, resting or new, or why there is none. A request that is `retried` gets a new one."""
-    origin, policy = _judged(exchange)
+    origin, policy = exchange.origin, exchange.policy
+    assert origin is not None
+    assert policy is not None
     key = _key(caller, origin)
     try:
         addresses = await _addresses(worker, caller, origin, policy)
@@ -75,9 +79,3 @@ async def _addresses(
 
 def _key(caller: Caller, origin: Origin) -> Key:
     return Key(caller.endpoint.tenant, origin.scheme == "https", origin.host, origin.port)
-
-
-def _judged(exchange: Exchange) -> tuple[Origin, TenantPolicy]:
-    assert exchange.origin is not None
-    assert exchange.policy is not None
-    return exchange.origin, exchange.policy

@@ -215,14 +215,13 @@ class Session(TwistedProtocol):
 
     def _read_head(self) -> bool:
         """Begin the next request; False when there is no whole head."""
-        begun = self._intake.begun
         try:
             head = self._intake.take_head()
         except Refused as fault:
             self._refuse_headless(refusals.malformed(fault))
             return False
         if isinstance(head, NeedMore):
-            if not begun:
+            if self._intake.begun:
                 # From its first byte on a head has its own time, however slowly the rest comes.
                 self._await(self._worker.limits.head_seconds)
             return False

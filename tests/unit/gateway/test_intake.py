@@ -16,13 +16,15 @@ GET = b"GET /x HTTP/1.1\r\nHost: site.net\r\n\r\n"
 def test_a_head_is_taken_and_what_is_behind_it_waits() -> None:
     intake = Intake(Wire())
     intake.add(GET[:10])
-    assert not intake.begun
     assert isinstance(intake.take_head(), NeedMore)
     assert intake.begun
-    intake.add(GET[10:] + b"body")
+    intake.add(GET[10:15])
+    assert isinstance(intake.take_head(), NeedMore)
+    assert not intake.begun
+    intake.add(GET[15:] + b"body")
     head = intake.take_head()
     assert isinstance(head, RequestHead)
-    assert (head.path, intake.begun, intake.waiting) == ("/x", False, b"body")
+    assert (head.path, intake.waiting) == ("/x", b"body")
     assert intake.take_all() == b"body"
     assert intake.waiting == b""
 
