@@ -1,8 +1,8 @@
 """What a workload does beyond single attempts, in the standard library and curl alone.
 
 The text of this module is sent into a container (`python3 -c`); arguments: what to do, and a JSON value that
-says to whom; and so on. Every attempt leaves one line, which begins with its own label. What is asked of a name
-server or of a web server is written down as data by the rows; here is only how it is asked.
+says to whom; and so on. Every attempt leaves one line, which begins with its own label. What is asked of a
+name server or of a web server is written down as data by the rows; here is only how it is asked.
 """
 
 import concurrent.futures
@@ -351,6 +351,41 @@ def drip(spec: list[Any]) -> None:
     say("drip:", "whole" if got >= total else "cut", ended)
 
 
+def outlast(spec: list[Any]) -> None:
+    """[host, path, name]: what can be had once nothing can be recorded, and that it can be had again.
+
+    Refused requests and broken questions find out: they may be the ones of which the record is lost.
+    """
+    host, path, name = spec
+    address = socket.gethostbyname(host)  # noqa: TID251 - as a workload would
+
+    def asks(method: str, where: str) -> str:
+        try:
+            with socket.create_connection((address, 80), timeout=SECONDS) as connection:
+                connection.sendall(
+                    request(host, where, "Connection: close\r\n").replace(b"GET", method.encode())
+                )
+                return status_of(all_of(connection))
+        except OSError as error:
+            return type(error).__name__
+
+    def until(status: str) -> str:
+        end, said = time.monotonic() + 12, ""
+        while not said.startswith(status) and time.monotonic() < end:
+            said = asks("POST", path)
+            time.sleep(0.2)
+        return said
+
+    say("before:", asks("GET", f"{path}-before"))
+    say("noticed:", until("503"))
+    for _ in range(3):
+        one_question("", "udp", "A", "a..b")
+    say("web:", asks("GET", path))
+    say("name:", one_question("", "udp", "A", name))
+    say("again:", until("403"))
+    say("after:", asks("GET", f"{path}-after"))
+
+
 def steady(spec: list[Any]) -> None:
     """[host, path, count, pause]: a look-up and a connection for each request; statuses by count."""
     host, path, count, pause = spec
@@ -395,7 +430,7 @@ WAYS = {
     way.__name__: way
     for way in (ask, again, flood, forge, speak, datagrams, fetch, burst, hold, rush, use_up, keep, drip)
 }
-WAYS |= {way.__name__: way for way in (steady, greedy)}
+WAYS |= {way.__name__: way for way in (outlast, steady, greedy)}
 
 
 def main() -> int:
