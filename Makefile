@@ -38,6 +38,7 @@ fuzz: setup     ## hours of fuzzing: TARGET=one (default: all in turn) SECONDS=f
 bench: setup    ## times as ratios against peers, measured in the same run
 	@$(ROOT_PYTHON) -m tests.bench.docker_run
 	@$(ROOT_PYTHON) -m tests.bench.fairness
+	@$(ROOT_PYTHON) -m tests.bench.memory
 
 images: setup   ## the runner images, from signed Debian packages
 	@$(ROOT_PYTHON) images/build.py

@@ -13,20 +13,20 @@ import statistics
 import sys
 from pathlib import Path
 
-from tests.lab import cases, internet
+from appliance.verify.case import Image
+from tests.lab import internet, policies
 from tests.lab.appliance import Appliance
-from tests.lab.case import Image
-from tests.lab.containers import build_images, logs_of, run_hardened, start_hardened
+from tests.lab.containers import IMAGES, build_images, logs_of, run_hardened, start_hardened
 from tests.lab.internet import WWW
 from tests.lab.lab import Lab
 from tests.lab.namespaces import run
 
 ROUNDS = 3
-REQUESTS = 200
+REQUESTS = 150
 PAUSE = 0.06  # with two questions a request, below what a container may ask the resolver
 GOAL = 2.0
 KINDS = ("quiet", "requests", "connections", "dns", "bytes")
-WORKING, FLOODING = "lab-acme", "lab-flood"
+WORKING, FLOODING = policies.READER, "lab-flood"
 FLOOD_SECONDS = 15
 LAB = Path(__file__).parents[1] / "lab"
 RESULTS = Path(__file__).with_name("results") / "fairness.json"
@@ -36,7 +36,7 @@ def waited() -> list[float]:
     """Milliseconds of each request of the working tenant. Raises `RuntimeError` when one was not answered."""
     text = (LAB / "steady.py").read_text()
     done = run_hardened(
-        WORKING, Image.PYTHON.value, ("python3", "-c", text, WWW.name, str(REQUESTS), str(PAUSE))
+        WORKING, IMAGES[Image.PYTHON], ("python3", "-c", text, WWW.name, str(REQUESTS), str(PAUSE))
     )
     if done.status != 0:
         raise RuntimeError(f"the working tenant's container failed: {done.text[-500:]}")
@@ -52,7 +52,7 @@ def beside(kind: str) -> tuple[list[float], str]:
         return waited(), ""
     text = (LAB / "flood.py").read_text()
     command = ("python3", "-c", text, WWW.name, str(FLOOD_SECONDS), *[kind] * 3)
-    flooder = start_hardened(FLOODING, Image.PYTHON.value, command)
+    flooder = start_hardened(FLOODING, IMAGES[Image.PYTHON], command)
     try:
         return waited(), (logs_of(flooder).splitlines() or [""])[0]
     finally:
@@ -98,7 +98,7 @@ def rows(found: dict[str, list[float]]) -> list[dict[str, object]]:
 def main() -> int:
     """Measure on the lab; 0 when it could be measured."""
     build_images(print)
-    with Lab() as lab, Appliance(lab, cases.POLICIES) as appliance:
+    with Lab() as lab, Appliance(lab, policies.POLICIES) as appliance:
         draft = internet.RUNTIME / f"{FLOODING}.yaml"
         draft.write_text("profile: read-only-web\n")
         appliance.egress("tenant", "add", FLOODING, "--policy", str(draft))
