@@ -16,7 +16,7 @@ import time
 
 MARK = b"egress-canary"
 DECOY = "45.33.32.99"
-SECONDS = 2.0
+SECONDS = 1.5
 SENT = b"sent"
 
 
@@ -31,7 +31,8 @@ def tcp(address: str, port: str, text: str = "") -> bytes:
         if "PROBE_SOURCE" in os.environ:
             connection.bind((os.environ["PROBE_SOURCE"], 0))
         if "PROBE_MARK" in os.environ:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, int(os.environ["PROBE_MARK"], 0))
+            mark = struct.pack("=I", int(os.environ["PROBE_MARK"], 0))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         connection.connect((address, int(port)))
         if text:
             connection.sendall(text.encode().decode("unicode_escape").encode())

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import settings as settings_module
@@ -25,12 +26,12 @@ from appliance.verify.case import Evidence, Image, Layer, Output, Seat
 from appliance.verify.world import Packages, Server, Targets
 from tests.lab import appliance, internet, packages, policies
 from tests.lab.containers import (
+    HARDENED,
     IMAGES,
     address_of,
     build_images,
     build_static_client,
     run_hardened,
-    start_hardened,
 )
 from tests.lab.evidence import HostConnections, NeighbourConnections, Packets, Queries, Requests
 from tests.lab.lab import BRIDGE, HTTP_TEXT, PROBE, Lab, exclusive, host_addresses
@@ -42,7 +43,7 @@ BACK_WITHIN = 60.0
 WAIT_SECONDS = 600.0  # as long as a test run may hold the lab
 NEIGHBOUR = Path(__file__).with_name("neighbour.py").read_text()
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-STAYS = ("sleep", "infinity")
+STAYS = ("python3", "-u", "-c", Path(__file__).with_name("resident.py").read_text())
 
 
 def _site(site: internet.Site) -> world.Site:
@@ -69,22 +70,88 @@ TARGETS = Targets(
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Resident:
-    """A container that stays, and what has to be known of it while Docker answers nobody."""
+    """A container that stays, and what has to be known of it while Docker answers nobody.
 
-    identifier: str
-    pid: int
-    address: str
-    log: Path
+    It is started with its standard input kept open: what its first process is told there it runs inside the
+    container, as `docker exec` would, also while the engine refuses every call.
+    """
+
+    def __init__(self, network: str, command: Sequence[str], listens: bool) -> None:  # noqa: FBT001
+        self.name = f"{internet.PREFIX}resident-{secrets.token_hex(4)}"
+        words = (
+            "docker",
+            "run",
+            "-i",
+            "--name",
+            self.name,
+            "--network",
+            network,
+            *HARDENED,
+            IMAGES[Image.PYTHON],
+        )
+        self._docker = subprocess.Popen(
+            (*words, *command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._lock = threading.Lock()
+        try:
+            self._until(
+                lambda: run("docker", "inspect", "-f", "{{.State.Pid}}", self.name, check=False).strip() > "0"
+            )
+            facts = json.loads(run("docker", "inspect", self.name))[0]
+            self.pid, self._log = int(facts["State"]["Pid"]), Path(facts["LogPath"])
+            self.address = address_of(self.name)
+            if listens:
+                listening = self.inside("ss", "-Hltn")
+                self._until(lambda: f":{NEIGHBOUR_PORT}" in run(*listening))
+            else:
+                self._answer()
+        except BaseException:
+            self.close()
+            raise
+
+    def _until(self, holds: Callable[[], bool]) -> None:
+        _until(lambda: self._docker.poll() is not None or holds(), f"{self.name} did not start")
+        if self._docker.poll() is not None:
+            assert self._docker.stdout is not None
+            raise LabError(f"{self.name} ended: {self._docker.stdout.read()}")
+
+    def close(self) -> None:
+        """End it; it is removed by its label, with all of the lab's."""
+        self._docker.kill()
+        self._docker.communicate()
+
+    @property
+    def alive(self) -> bool:
+        return self._docker.poll() is None
 
     def inside(self, *command: str) -> tuple[str, ...]:
         """`command` in its network namespace, with everything else the host's: what a free kernel could do."""
         return ("nsenter", f"--target={self.pid}", "--net", *command)
 
+    def run(self, command: Sequence[str]) -> Output:
+        """Run a command inside, as its workload."""
+        with self._lock:
+            assert self._docker.stdin is not None
+            self._docker.stdin.write(json.dumps([SECONDS, *command]) + "\n")
+            self._docker.stdin.flush()
+            return self._answer()
+
+    def _answer(self) -> Output:
+        assert self._docker.stdout is not None
+        line = self._docker.stdout.readline()
+        if not line:
+            raise LabError(f"{self.name} ended")
+        status, text = json.loads(line)
+        return Output(status, text)
+
     def said(self) -> str:
         """Its standard output so far, from Docker's own file: Docker may have gone silent."""
-        with self.log.open(encoding="utf-8") as log:
+        with self._log.open(encoding="utf-8") as log:
             return "".join(json.loads(line)["log"] for line in log if line.endswith("\n"))
 
 
@@ -101,7 +168,7 @@ class LabWorld:
     def attach(self, lab: Lab) -> None:
         """Use this lab, in which an appliance with the tenants of `policies` is up."""
         self._lab = lab
-        self._residents.clear()
+        self.close()
 
     @property
     def lab(self) -> Lab:
@@ -162,7 +229,7 @@ class LabWorld:
             return run_hardened(self.tenants.get(tenant, tenant), IMAGES[image], command, *options)
         if image is not Image.PYTHON or options:
             raise LabError("while nothing of ours runs, there is only the container that was started before")
-        return self._in_resident(self._resident(tenant, STAYS), command)
+        return self._resident(tenant, STAYS).run(command)
 
     def run_as(self, seat: Seat, command: Sequence[str], tenant: str = "reader") -> Output:
         if seat is Seat.CONTAINER:
@@ -186,21 +253,20 @@ class LabWorld:
         )
 
     def _resident(self, tenant: str, command: Sequence[str]) -> Resident:
-        key = f"{tenant} {command[0]}"
+        key = f"{tenant} {command is STAYS}"
         found = self._residents.get(key)
-        if found is None or not Path(f"/proc/{found.pid}").exists():
+        if found is None or not found.alive:
             if self._away:
                 raise LabError(f"no container of {tenant} was started in time")
-            found = self._residents[key] = _start(self.tenants.get(tenant, tenant), command)
+            network = self.tenants.get(tenant, tenant)
+            found = self._residents[key] = Resident(network, command, command is not STAYS)
         return found
 
-    def _in_resident(self, resident: Resident, command: Sequence[str]) -> Output:
-        """As `docker exec` would run it: same namespaces, files, uid and environment, and no capability."""
-        raw = Path(f"/proc/{resident.pid}/environ").read_bytes().decode(errors="replace")
-        environment = dict(entry.split("=", 1) for entry in raw.split("\0") if "=" in entry)
-        enter = ("nsenter", f"--target={resident.pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root",
-                 "--setuid=1000", "--setgid=1000")  # fmt: skip
-        return _run((*enter, *command), environment)
+    def close(self) -> None:
+        """End the containers that stayed."""
+        for resident in self._residents.values():
+            resident.close()
+        self._residents.clear()
 
     # ---- the host
 
@@ -298,19 +364,6 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> Output:
     return Output(done.returncode, done.stdout)
 
 
-def _start(network: str, command: Sequence[str]) -> Resident:
-    identifier = start_hardened(network, IMAGES[Image.PYTHON], command)
-    facts = json.loads(run("docker", "inspect", identifier))[0]
-    resident = Resident(identifier, facts["State"]["Pid"], address_of(identifier), Path(facts["LogPath"]))
-    name = Path(f"/proc/{resident.pid}/comm")
-    # Its entry point has done its work, and become the command.
-    _until(lambda: name.read_text().strip() == command[0], f"{command[0]} in {network} did not start")
-    if command is not STAYS:
-        listening = resident.inside("ss", "-Hltn")
-        _until(lambda: f":{NEIGHBOUR_PORT}" in run(*listening), "the neighbour does not listen")
-    return resident
-
-
 def _until(holds: Callable[[], bool], otherwise: str, seconds: float = BACK_WITHIN) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
@@ -336,6 +389,7 @@ def stand() -> Iterator[LabWorld]:
         stack.enter_context(appliance.Appliance(lab, policies.POLICIES))
         world = LabWorld()
         world.attach(lab)
+        stack.callback(world.close)
         yield world
 
 
