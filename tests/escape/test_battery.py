@@ -1,0 +1,67 @@
+"""Every case of the battery, at every layer that it is for: what `egress verify` tries, one test for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from appliance.verify import battery
+from appliance.verify.case import Case, Layer
+from tests.lab.world import LabWorld, plan, stand
+
+pytestmark = pytest.mark.system
+
+ROWS = [
+    (layer, case)
+    for layer in Layer
+    for case in sorted(battery.gather(plan()), key=lambda case, layer=layer: case.takes_away(layer))  # type: ignore[misc]
+    if layer in case.layers
+]
+
+
+class Standing:
+    """A world that is up, with its layers taken away and given back as the cases need it."""
+
+    def __init__(self, world: LabWorld) -> None:
+        self.world = world
+        self.cases = {case.id: case for case in battery.gather(world)}
+        self._away: Layer | None = None
+        self._stack = ExitStack()
+
+    def at(self, layer: Layer | None) -> None:
+        """Only `layer` and those behind it serve; None: all do."""
+        if layer is not self._away:
+            self._stack.close()
+            self._away = None
+            if layer is not None:
+                self._stack.enter_context(self.world.at(layer))
+            self._away = layer
+
+    def run(self, identifier: str, layer: Layer) -> None:
+        """Run a case. Raises `AssertionError` when it did not hold."""
+        case = self.cases[identifier]
+        self.at(layer if case.takes_away(layer) else None)
+        result = battery.run_case(case, layer, self.world)
+        said = result.output.text if result.output else ""
+        assert result.held, f"{result.not_run or '; '.join(result.problems)}\n{said}"
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[Standing]:
+    with stand() as world:
+        found = Standing(world)
+        try:
+            yield found
+        finally:
+            found.at(None)
+
+
+def test_the_lab_is_closed_with_the_appliance_in_it(standing: Standing) -> None:
+    standing.world.lab.assert_closed()
+
+
+@pytest.mark.parametrize(("layer", "case"), ROWS, ids=[f"{layer}-{case.id}" for layer, case in ROWS])
+def test_case(standing: Standing, layer: Layer, case: Case) -> None:
+    standing.run(case.id, layer)
