@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +169,8 @@ class EndpointFeed:
 
     def __init__(self, control: IStreamClientEndpoint, clock: Any) -> None:
         self.table = EndpointTable()
+        self.pools: dict[str, tuple[IPv4Network, ...]] = {}
+        """The ranges of each tenant's networks, whether there is a container in them or not."""
         self.generation = 0
         self.connected = False
         self.ready = False
@@ -206,6 +208,7 @@ class EndpointFeed:
         generation = message.get("generation")
         if type(generation) is not int or generation < 0:
             raise FeedError("a feed message has no generation")
+        pools = _pools(message.get("networks"))
         match message.get("type"):
             case "snapshot":
                 change = self.table.replace(_endpoints(message.get("endpoints")))
@@ -218,6 +221,7 @@ class EndpointFeed:
             case _:
                 raise FeedError("a feed message of unknown type")
         self.generation = generation
+        self.pools = self.pools if pools is None else pools
         for endpoint in change.removed:
             self._announce(endpoint)
         return generation
@@ -252,6 +256,20 @@ def _endpoints(data: Any) -> list[Endpoint]:
     if not isinstance(data, list):
         raise FeedError("a feed message has no list of endpoints")
     return [Endpoint.parse(item) for item in data]
+
+
+def _pools(data: Any) -> dict[str, tuple[IPv4Network, ...]] | None:
+    """By tenant; None where nothing is said of networks."""
+    if data is None:
+        return None
+    found: dict[str, tuple[IPv4Network, ...]] = {}
+    try:
+        for item in data:
+            tenant = _text(item, "tenant", empty=False)
+            found[tenant] = (*found.get(tenant, ()), IPv4Network(_text(item, "pool", empty=False)))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FeedError("a feed message's networks are no list of tenants with pools") from error
+    return found
 
 
 def _ids(data: Any) -> list[str]:

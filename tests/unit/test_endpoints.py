@@ -1,7 +1,7 @@
 """The table of live endpoints, and the feed that fills it (001-10: the link is the identity)."""
 
 import json
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from twisted.internet.defer import succeed
@@ -179,6 +179,28 @@ def test_a20_a_process_in_another_namespace_than_netds_says_so_once(started, ann
     for generation in (1, 2):
         netd.say({"type": "snapshot", "generation": generation, "endpoints": [], "namespace": announced})
     assert seen == strayed
+
+
+def test_networks_are_told_whole_and_stay_until_they_are_told_again(started):
+    netd, _, feed = started
+    told = [{"tenant": "acme", "pool": "172.18.0.0/24"}, {"tenant": "acme", "pool": "172.19.0.0/24"}]
+    netd.say({"type": "snapshot", "generation": 1, "endpoints": [], "networks": told})
+    assert feed.pools == {"acme": (IPv4Network("172.18.0.0/24"), IPv4Network("172.19.0.0/24"))}
+    netd.say({"type": "update", "generation": 2, "added": [], "removed": []})
+    assert len(feed.pools["acme"]) == 2
+    netd.say({"type": "update", "generation": 3, "added": [], "removed": [], "networks": []})
+    assert feed.pools == {}
+
+
+@pytest.mark.parametrize(
+    "bad", ["x", [1], [{"tenant": "acme"}], [{"tenant": "acme", "pool": "172.18.0.1/24"}], {"a": 1}]
+)
+def test_networks_of_another_shape_end_the_connection_and_change_nothing(started, bad):
+    netd, _, feed = started
+    netd.say({"type": "snapshot", "generation": 1, "endpoints": [entry()], "networks": bad})
+    assert netd.closing
+    assert not feed.ready
+    assert len(feed.table) == 0
 
 
 def test_removal_is_announced_before_it_is_acknowledged(started):
