@@ -154,7 +154,8 @@ class Settings(_Model):
     """One appliance instance.
 
     `instance` names the gateway namespace, the nft tables, the Docker driver and the link prefix, so that
-    two instances (a lab beside a production appliance) never touch each other.
+    two instances (a lab beside a production appliance) never touch each other. Without `fallback` nothing
+    passes while the gateway is away.
     """
 
     instance: InstanceName = "egress"
@@ -163,6 +164,7 @@ class Settings(_Model):
     run_dir: AbsolutePath = Path("/run/egress")
     log_dir: AbsolutePath = Path("/var/log/egress")
     workers: Annotated[int, Field(ge=1, le=16)] = 2
+    fallback: bool = True
     uids: Uids = Uids()
     uplink: Uplink = Uplink()
     resolver: ResolverSettings = ResolverSettings()
@@ -174,6 +176,11 @@ class Settings(_Model):
     def namespace(self) -> str:
         """Name of the gateway's network namespace."""
         return self.instance
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether Squid takes over; not behind a proxy, which it would ask by names and not by addresses."""
+        return self.fallback and self.uplink.proxy is None
 
     @property
     def uplink_interface(self) -> str:
