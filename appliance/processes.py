@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 FIRST_WORKER_PORT = 15001
 RESOLVER_PORT = 53
+SQUID_PORT = 15101
+BUNDLE_PORT = 15102
+PROXY_PORT = 3128
+"""Where a container asks for a proxy by name, at its network's gateway address (`images/entrypoint`)."""
+
+SQUID = "squid"
 
 
 class SocketKind(Enum):
@@ -83,13 +89,27 @@ def processes(settings: Settings) -> tuple[Process, ...]:
     )  # fmt: skip
     workers = tuple(
         Process(
-            f"gateway-{index}", "appliance.gateway.main", ("--worker", str(index)), uids.gateway,
+            name, "appliance.gateway.main", ("--worker", str(index)), uids.gateway,
             in_gateway_namespace=True, capabilities=(),
             listeners=(
                 Listener("tenants", SocketKind.TPROXY_TCP, port=FIRST_WORKER_PORT + index),
-                _control(settings, f"gateway-{index}"),
+                _control(settings, name),
             ),
         )
-        for index in range(settings.workers)
+        for index, name in enumerate(worker_names(settings))
     )  # fmt: skip
-    return (broker, netd, resolver, *workers)
+    # Squid opens its own port, for it takes none from a launcher; what hands out the root is ours.
+    squid = Process(
+        SQUID, "squid.main", (), uids.squid,
+        in_gateway_namespace=True, capabilities=(),
+        listeners=(
+            Listener("bundle", SocketKind.TPROXY_TCP, port=BUNDLE_PORT),
+            _control(settings, SQUID),
+        ),
+    )  # fmt: skip
+    return (broker, netd, resolver, *workers, *([squid] if settings.has_fallback else ()))
+
+
+def worker_names(settings: Settings) -> tuple[str, ...]:
+    """The gateway's workers in the order of their ports."""
+    return tuple(f"gateway-{index}" for index in range(settings.workers))

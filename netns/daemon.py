@@ -51,9 +51,9 @@ class Watch(Protocol):
 class Daemon:
     """Holds `plumbing` to what it should be: at every change that `watch` hears of, and every few seconds.
 
-    `repaired` is told of each repair. `exceptions` gives the operator's exceptions, waiting for the disk, or
-    raises `ValueError`; the last good ones stay in force then. `tear_down` is called when an operator asked
-    for the end of the instance.
+    `repaired` is told of each repair; what `further` answers is part of the status. `exceptions` gives the
+    operator's exceptions, waiting for the disk, or raises `ValueError`; the last good ones stay in force
+    then. `tear_down` is called when an operator asked for the end of the instance.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Daemon:
         *,
         watch: Watch,
         repaired: Callable[[Repair], None],
+        further: Callable[[], Message] = dict,
     ) -> None:
         self._plumbing = plumbing
         self._feed = feed
@@ -75,6 +76,7 @@ class Daemon:
         self._loop.clock = clock
         self._clock = clock
         self._watch = watch
+        self._further = further
         self._pace = Pace(clock, self._look)
         self._repairs = Repairs(clock.seconds, repaired)
         self._problem = ""
@@ -142,6 +144,7 @@ class Daemon:
             "last_repair": self._repairs.last,
             "recent_repairs": self._repairs.recent(),
             "problem": self._problem or self._policy_problem,
+            **self._further(),
         }
 
     def operations(

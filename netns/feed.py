@@ -41,7 +41,7 @@ class FeedSilent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Who has to know every container: `count` processes of a uid."""
+    """Who has to know every container: `count` processes of a uid; with 0 it may, and nobody waits."""
 
     uid: int
     count: int = 1
@@ -93,6 +93,7 @@ class Feed:
         self._required = dict(required)
         self._within = within
         self._endpoints: dict[str, Message] = {}
+        self._networks: list[Message] = []
         self._acknowledged: dict[Peer, int] = {}
         self._waiting: list[_Waiting] = []
         self.generation = 1
@@ -114,7 +115,15 @@ class Feed:
         endpoints = list(self._endpoints.values())
         namespace = self._namespace()
         where = {} if namespace is None else {"namespace": namespace}
-        peer.send({"type": "snapshot", "generation": self.generation, "endpoints": endpoints, **where})
+        peer.send(
+            {
+                "type": "snapshot",
+                "generation": self.generation,
+                "endpoints": endpoints,
+                "networks": self._networks,
+                **where,
+            }
+        )
 
     def acknowledged(self, peer: Peer, generation: Any) -> None:
         """Take note that a subscriber acts on a generation."""
@@ -133,6 +142,23 @@ class Feed:
         for peer in tuple(self._acknowledged):
             peer.send({"type": "update", "generation": self.generation, "added": new, "removed": gone})
         return self.generation
+
+    def tell_networks(self, networks: list[Message]) -> None:
+        """Tell which networks there are, all of them; nobody waits for that to be known."""
+        if networks == self._networks:
+            return
+        self._networks = networks
+        self.generation += 1
+        for peer in tuple(self._acknowledged):
+            peer.send(
+                {
+                    "type": "update",
+                    "generation": self.generation,
+                    "added": [],
+                    "removed": [],
+                    "networks": networks,
+                }
+            )
 
     async def settled(self, generation: int, *, attendance: bool = True) -> None:
         """Wait until every subscriber knows `generation`, and with `attendance` all required processes do.
@@ -162,7 +188,12 @@ class Feed:
         return not self._silent(waiting.generation) and not (waiting.attendance and self._absent())
 
     def _silent(self, generation: int) -> list[Peer]:
-        return [peer for peer, known in self._acknowledged.items() if known < generation]
+        optional = {role.uid for role in self._required.values() if not role.count}
+        return [
+            peer
+            for peer, known in self._acknowledged.items()
+            if known < generation and peer.credentials.uid not in optional
+        ]
 
     def _absent(self) -> list[str]:
         present = self.subscribers()

@@ -24,10 +24,12 @@ from netns.diff import difference
 from netns.held import HeldNamespace
 from netns.naming import alias, comment, container_interface, is_mac, tenant_interface
 from netns.observe import ipv6_discards, links, observe, remembered
-from netns.plan import Wanted, plan
+from netns.plan import Wanted, gateway_ruleset, plan
 from netns.plumbing import Attachment, Network, PlumbingError
 from netns.rtnetlink import Sockets, delete_link
-from netns.ruleset import element
+from netns.ruleset import elements, steer
+from netns.shares import Steering
+from netns.sockets import close_answers
 from netns.state import Side
 from netns.steps import Step
 
@@ -67,6 +69,8 @@ class Kernel:
         self._sockets = Sockets(settings.namespace, settings.uplink.peer_namespace)
         self._held = HeldNamespace(settings.namespace)
         self._exceptions: tuple[tuple[IPv4Network, int], ...] = ()
+        self._steering = Steering()
+        self._squid_served = False
         self.networks: tuple[Network, ...] = ()
         self.links: tuple[Live, ...] = ()
 
@@ -80,7 +84,19 @@ class Kernel:
             ) from error
         self.networks = memory.networks
         self.links = tuple(Live(*link) for link in memory.links)
+        self._squid_served = bool(self.links)  # an earlier netd may have let it
         return self.converge()
+
+    def steer(self, steering: Steering) -> None:
+        """Let Squid serve some workers' shares, in one transaction; `converge` keeps to it from now on."""
+        self._steering = steering
+        self._squid_served = self._squid_served or bool(steering.fallen)
+        text = steer(gateway_ruleset(self._settings, self._wanted()))
+        try:
+            with namespaces.entered(self._settings.namespace):
+                nft.change(text)
+        except _FAILURES:  # no such table, or another one than ours
+            self.converge()
 
     def set_exceptions(self, exceptions: tuple[tuple[IPv4Network, int], ...]) -> Converged:
         """Take over the operator's exceptions (range, TCP port)."""
@@ -107,14 +123,15 @@ class Kernel:
             raise PlumbingError(f"cannot compare the kernel with the plan: {reason(error)}") from error
 
     def _compare(self, live_links: tuple[Live, ...]) -> tuple[Step, ...]:
-        wanted = Wanted(
-            self.networks,
-            tuple((live.attachment, live.interface) for live in live_links),
-            self._exceptions,
-            self._name_servers(),
+        wanted = replace(
+            self._wanted(), links=tuple((live.attachment, live.interface) for live in live_links)
         )
         observed = observe(plan(self._settings, wanted, nft.canonical), self._sockets)
         return difference(plan(self._settings, wanted, nft.canonical, observed.counts), observed)
+
+    def _wanted(self) -> Wanted:
+        """All but the links."""
+        return Wanted(self.networks, (), self._exceptions, self._name_servers(), self._steering)
 
     def add_network(self, network: Network) -> None:
         """Accept a network; the same again is no change."""
@@ -180,6 +197,10 @@ class Kernel:
         self.links = tuple(x for x in self.links if x is not live)
         # First the link, so that no packet comes in by it; then what let its packets in.
         self._undo(live.attachment, live.interface)
+        if self._squid_served:
+            # It would answer, in its own time, what this container asked, in the name of the address's next.
+            with suppress(*_FAILURES), namespaces.entered(self._settings.namespace):
+                close_answers(live.attachment.address)
         return True
 
     def describe(self, endpoint: str, container: str, name: str, run: str) -> Live | None:
@@ -266,15 +287,17 @@ class Kernel:
             if index is not None:
                 delete_link(self._sockets.of(Side.GATEWAY), index)
         with suppress(*_FAILURES):
-            # Adding first makes an absent element no error.
             self._elements("delete", attachment, interface)
 
     def _elements(self, verb: str, attachment: Attachment, interface: str) -> None:
         table = self._settings.instance
-        item = element(interface, attachment.address, link_mark(attachment.endpoint))
-        text = f"add element inet {table} endpoints {{ {item} }}\n"
-        if verb == "delete":
-            text += f"delete element inet {table} endpoints {{ {item} }}\n"
+        rules = gateway_ruleset(self._settings, self._wanted())
+        items = elements(rules, interface, attachment.address, link_mark(attachment.endpoint))
+        # Adding first makes an absent element no error to delete.
+        verbs = ("add", "delete") if verb == "delete" else ("add",)
+        text = "".join(
+            f"{v} element inet {table} {name} {{ {item} }}\n" for v in verbs for name, item in items
+        )
         with namespaces.entered(self._settings.namespace):
             nft.change(text)
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 from appliance import privilege
 from appliance.inherited import FIRST_DESCRIPTOR
 from appliance.privilege import Identity, PrivilegeError
-from appliance.processes import Process, processes
+from appliance.processes import SQUID, Process, processes
 from appliance.settings import SETTINGS_VARIABLE, Settings, SettingsError, load
 from netns import namespaces
 from netns.listening import open_listener
@@ -91,6 +91,8 @@ def _folders(settings: Settings, process: Process) -> tuple[Folder, ...]:
         folders.append(Folder(settings.ca_dir, process.uid, 0o755))
     if process.uid == settings.uids.gateway:
         folders.append(Folder(settings.limits_dir, process.uid, 0o700))
+    if process.name == SQUID:
+        folders.append(Folder(settings.run_dir / SQUID, process.uid, 0o700))
     return tuple(folders)
 
 

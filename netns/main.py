@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from twisted.internet import defer, task, threads
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 from twisted.python.threadpool import ThreadPool
 
@@ -23,19 +24,22 @@ from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
 from appliance.inherited import inherited_sockets
+from appliance.ipc import Message
 from appliance.policy.loader import load_operator_exceptions
-from appliance.processes import Listener, SocketKind
+from appliance.processes import SQUID, Listener, SocketKind, worker_names
 from appliance.resolver.nameservers import NoNameServer, upstream_servers
 from appliance.settings import Settings
 from netns import hostrules, namespaces
 from netns.acquaintance import Acquaintance
 from netns.daemon import Daemon, Exceptions
 from netns.driver.service import known_endpoints, plugin_site
+from netns.fallback import Fallback, Watched
 from netns.feed import Attendance, Feed, FeedFactory, Role
 from netns.kernel import Kernel
 from netns.listening import open_listener
 from netns.naming import uplink_peer
 from netns.plumbing import PlumbingError
+from netns.pulse import Pulse
 from netns.teardown import teardown
 from netns.watch import DOCKER_USER_TABLE, KernelWatch
 from netns.wiring import KernelPlumbing, in_pool
@@ -90,7 +94,11 @@ class Netd:
         self._kernel = Kernel(settings, lambda: name_servers(settings))
         self._feed = Feed(
             reactor,
-            {"gateway worker": Role(uids.gateway, settings.workers), "resolver": Role(uids.resolver)},
+            {
+                "gateway worker": Role(uids.gateway, settings.workers),
+                "resolver": Role(uids.resolver),
+                **({SQUID: Role(uids.squid, 0)} if settings.has_fallback else {}),
+            },
             known=Acquaintance(settings).knows,
             namespace=lambda: namespaces.identity(settings.namespace),
             attended=self._attended,
@@ -102,6 +110,8 @@ class Netd:
             return found
 
         async def tear_down() -> None:
+            if self._fallback is not None:
+                self._fallback.stop()
             await run(teardown, settings)
             reactor.callLater(0.2, reactor.stop)  # after the answer is written
 
@@ -117,8 +127,12 @@ class Netd:
             tear_down,
             watch=_watch(reactor, settings),
             repaired=lambda repair: self._note(repair.record()),
+            further=self._fallback_status,
         )
         self._operations = self._daemon.operations(counters)
+        self._fallback = self._make_fallback() if settings.has_fallback else None
+        if self._fallback is not None:
+            self._operations |= self._fallback.operations()
 
     async def start(self, control: socket.socket) -> None:
         """Bring everything up in order. Raises `PlumbingError`."""
@@ -126,13 +140,18 @@ class Netd:
         self._reactor.addSystemEventTrigger("during", "shutdown", self.stop)
         await self._daemon.start()
         uids = self._settings.uids
-        factory = FeedFactory(self._feed, self._operations, frozenset({uids.gateway, uids.resolver}))
+        subscribers = {uids.gateway, uids.resolver} | ({uids.squid} if self._fallback is not None else set())
+        factory = FeedFactory(self._feed, self._operations, frozenset(subscribers))
         Acceptor(self._reactor, control, factory)
         self._serve_docker()
         self._note(LifecycleRecord(event="started"))
+        if self._fallback is not None:
+            self._fallback.start()
 
     def stop(self) -> None:
         """Stop comparing; links and rules stay, so containers keep their network."""
+        if self._fallback is not None:
+            self._fallback.stop()
         self._daemon.stop()
         self._pool.callInThread(self._kernel.close)
         self._pool.stop()
@@ -146,6 +165,24 @@ class Netd:
                 lambda failure: _log.failure("reload failed", failure=failure)
             )
         )
+
+    def _make_fallback(self) -> Fallback:
+        def watched(process: str) -> Watched:
+            control = UNIXClientEndpoint(self._reactor, str(self._settings.control_socket(process)))  # type: ignore[no-untyped-call]  # Twisted
+            return lambda told: Pulse(self._reactor, control, told)
+
+        return Fallback(
+            self._reactor,
+            {name: watched(name) for name in worker_names(self._settings)},
+            watched(SQUID),
+            self._plumbing.steer,
+            self._note,
+        )
+
+    def _fallback_status(self) -> Message:
+        if self._fallback is None:
+            return {"fallback": "none: nothing passes while the gateway is away"}
+        return self._fallback.status()
 
     def _attended(self, attendance: Attendance) -> None:
         if self._daemon.ready:  # at our own end everybody is disconnected

@@ -14,6 +14,7 @@ from netns import hostrules, ruleset
 from netns.naming import uplink_peer
 from netns.plumbing import Attachment, Network
 from netns.ruleset import Counts, Ruleset
+from netns.shares import UNSTEERED, Steering
 from netns.state import MAIN_TABLE, Desired, Neighbour, Route, RouteKind, RoutingRule, Table, Uplink
 
 TENANT_TABLE = 100
@@ -67,6 +68,7 @@ class Wanted:
     links: tuple[tuple[Attachment, str], ...] = ()
     exceptions: tuple[tuple[IPv4Network, int], ...] = ()
     name_servers: tuple[tuple[IPv4Address, int], ...] = ()
+    steering: Steering = UNSTEERED
 
 
 Canonical = Callable[[str, str, str], str]
@@ -84,7 +86,7 @@ def gateway_ruleset(settings: Settings, wanted: Wanted) -> Ruleset:
         resolver_port=RESOLVER_PORT,
         gateway_uid=uids.gateway,
         resolver_uid=uids.resolver,
-        outbound_uids=(uids.gateway, uids.broker, uids.squid),
+        outbound_uids=(uids.gateway, uids.broker, *([uids.squid] if settings.has_fallback else ())),
         special=blocked_networks_v4(),
         networks=wanted.networks,
         links=tuple((interface, a.address, link_mark(a.endpoint)) for a, interface in wanted.links),
@@ -92,6 +94,8 @@ def gateway_ruleset(settings: Settings, wanted: Wanted) -> Ruleset:
         name_servers=wanted.name_servers,
         question_rate=2 * settings.resolver.queries_per_second,
         proxied=settings.uplink.proxy is not None,
+        squid_uid=uids.squid if settings.has_fallback else None,
+        steering=wanted.steering,
     )
 
 

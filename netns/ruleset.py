@@ -4,7 +4,8 @@ What each chain is for stands in front of it. Sets: `endpoints` (link × source 
 the mark of `appliance.links`; the only thing that changes when one comes or goes), `opening` and `asking`
 (rates of new connections and of DNS datagrams by source address), `networks` (pools, with what
 `netns.naming.comment` writes), `special` (every range that is not public), `exceptions` and `name_servers`
-(the two ways into it).
+(the two ways into it). What is about the fallback is in
+`netns.fallback_rules`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from appliance.links import TENANT_BIT
+from netns import fallback_rules
 from netns.naming import comment
 from netns.plumbing import Network
+from netns.shares import UNSTEERED, Steering
 
 WORKER_SEED = 0x65677265  # fixed: a container stays on its worker when the table is replaced
 CONNECTION_RATE = 400
@@ -28,6 +31,7 @@ COUNTERS = (
     "fragments", "options", "unknown-link", "not-ipv4", "spoofed", "broadcasts", "connections-too-fast",
     "questions-too-fast", "resolver-absent", "worker-absent", "udp-dropped", "icmp-dropped",
     "protocols-dropped", "input-dropped", "forward-dropped", "tenant-output",
+    "not-for-fallback", "stale-answers",
     "special-output", "uplink-output", "other-output",
 )  # fmt: skip
 
@@ -43,7 +47,7 @@ class Ruleset:
     port), `name_servers` the resolver's upstreams (address, port), `outbound_uids` who may open TCP to the
     public, `question_rate` DNS datagrams a second of one container (more than the resolver admits, so that it
     is the one to say so and to record it). `proxied`: the public is reached by a proxy, the one element of
-    `exceptions`, and nobody opens anything else.
+    `exceptions`, and nobody opens anything else. `squid_uid`: the fallback's, None without one.
     """
 
     table: str
@@ -61,6 +65,8 @@ class Ruleset:
     name_servers: tuple[tuple[IPv4Address, int], ...] = ()
     question_rate: int = 100
     proxied: bool = False
+    squid_uid: int | None = None
+    steering: Steering = UNSTEERED
 
 
 def render(ruleset: Ruleset, counts: Counts | None = None) -> str:
@@ -72,10 +78,32 @@ def render(ruleset: Ruleset, counts: Counts | None = None) -> str:
         lines += [f"counter {counter} {{", f"packets {packets} bytes {size}", "}"]
     lines += _sets(ruleset)
     lines += _tenant_side(ruleset)
+    lines += _workers(ruleset)
     lines += _arrival(ruleset)
     lines += _departure(ruleset)
     lines += ["}", ""]
     return "\n".join(lines)
+
+
+def steer(ruleset: Ruleset) -> str:
+    """One transaction that brings a table, which may be of another steering, to this one."""
+    table = f"inet {ruleset.table}"
+    lines = []
+    for index in range(len(ruleset.worker_ports)):
+        chain = f"{table} {_worker(index)}"
+        lines.append(f"flush chain {chain}")
+        lines += [f"add rule {chain} {rule}" for rule in _to_worker(ruleset, index)]
+    return "\n".join([*lines, ""])
+
+
+def elements(
+    ruleset: Ruleset, interface: str, address: IPv4Address, mark: int
+) -> tuple[tuple[str, str], ...]:
+    """A container's elements: name of the set and what stands in it."""
+    endpoint = ("endpoints", element(interface, address, mark))
+    if ruleset.squid_uid is None:
+        return (endpoint,)
+    return (endpoint, ("answered", fallback_rules.answered(interface, address, mark)))
 
 
 def element(interface: str, address: IPv4Address, mark: int) -> str:
@@ -109,6 +137,7 @@ def _sets(ruleset: Ruleset) -> list[str]:
         ),
         *_rates("opening"),
         *_rates("asking"),
+        *([] if ruleset.squid_uid is None else fallback_rules.sets(ruleset.networks, ruleset.links)),
         *_set("networks", "ipv4_addr", pools, interval=True),
         *_set("special", "ipv4_addr", map(str, ruleset.special), interval=True),
         *_set(
@@ -131,11 +160,11 @@ def _chain(name: str, hook: str, priority: str, policy: str, rules: Iterable[str
 
 
 def _tenant_side(ruleset: Ruleset) -> list[str]:
-    ports = ruleset.worker_ports
-    workers = ", ".join(f"{index} : {port}" for index, port in enumerate(ports))
-    worker = f":jhash ip saddr mod {len(ports)} seed {WORKER_SEED:#x} map {{ {workers} }}"
-    if len(ports) == 1:
-        worker = f":{ports[0]}"
+    count = len(ruleset.worker_ports)
+    chains = ", ".join(f"{index} : goto {_worker(index)}" for index in range(count))
+    worker = f"jhash ip saddr mod {count} seed {WORKER_SEED:#x} vmap {{ {chains} }}"
+    if count == 1:
+        worker = f"goto {_worker(0)}"
     opens = "tcp flags & (fin | syn | rst | ack) == syn"
     # A flood of datagrams would fill the resolver's one buffer, and leave others' questions no room in it.
     questions = f"limit rate over {ruleset.question_rate}/second burst {ruleset.question_rate} packets"
@@ -154,6 +183,7 @@ def _tenant_side(ruleset: Ruleset) -> list[str]:
         # Every packet of a tenant ends here: at the resolver, at a worker, or nowhere.
         *_chain("steer", "prerouting", "mangle", "drop", [
             f'iifname "{ruleset.uplink}" accept',
+            *([f'iifname "lo" {fallback_rules.HELPERS} accept'] if ruleset.squid_uid is not None else ()),
             'iifname != "t-*" counter name unknown-link drop',
             "meta nfproto != ipv4 counter name not-ipv4 drop",
             # A sender's own mark counts for nothing; a pair that is not in the map leaves none.
@@ -167,8 +197,7 @@ def _tenant_side(ruleset: Ruleset) -> list[str]:
             f"udp dport 53 {take} :{ruleset.resolver_port} accept",
             # `tproxy` without a listening socket goes on to the next rule: a dead process's share is dropped.
             "meta l4proto { tcp, udp } th dport 53 counter name resolver-absent drop",
-            f"meta l4proto tcp {take} {worker} accept",
-            "meta l4proto tcp counter name worker-absent drop",
+            f"meta l4proto tcp {worker}",
             "meta l4proto udp counter name udp-dropped drop",
             "meta l4proto icmp counter name icmp-dropped drop",
             "counter name protocols-dropped drop",
@@ -176,11 +205,36 @@ def _tenant_side(ruleset: Ruleset) -> list[str]:
     ]  # fmt: skip
 
 
+def _worker(index: int) -> str:
+    return f"worker-{index}"
+
+
+def _to_worker(ruleset: Ruleset, index: int) -> list[str]:
+    """What becomes of TCP of one worker's share: all that a change of steering changes."""
+    if index in ruleset.steering.fallen:
+        return ["goto to-squid"]
+    return [
+        *(["jump drain"] if index in ruleset.steering.draining else ()),
+        f"meta l4proto tcp tproxy ip to :{ruleset.worker_ports[index]} accept",
+        "counter name worker-absent drop",
+    ]
+
+
+def _workers(ruleset: Ruleset) -> list[str]:
+    lines = []
+    for index in range(len(ruleset.worker_ports)):
+        lines += [f"chain {_worker(index)} {{", *_to_worker(ruleset, index), "}"]
+    if ruleset.squid_uid is None:
+        return lines
+    return [*lines, *fallback_rules.steering_chains(ruleset.uplink_address)]
+
+
 def _arrival(ruleset: Ruleset) -> list[str]:
     uplink = f'iifname "{ruleset.uplink}"'
     return [
         *_chain("arrive", "input", "filter", "drop", [
             f'iifname "t-*" meta mark & {TENANT_BIT} == {TENANT_BIT} accept',
+            *([f'iifname "lo" {fallback_rules.HELPERS} accept'] if ruleset.squid_uid is not None else ()),
             f"{uplink} ct state established accept",
             # RFC 4890's list, for v4: what a sender must hear for path MTU discovery and failing fast.
             f"{uplink} ct state related icmp type {{ destination-unreachable, time-exceeded }} accept",
@@ -193,6 +247,8 @@ def _arrival(ruleset: Ruleset) -> list[str]:
 def _departure(ruleset: Ruleset) -> list[str]:
     gateway, resolver = f"meta skuid {ruleset.gateway_uid}", f"meta skuid {ruleset.resolver_uid}"
     outbound = f"meta skuid {{ {', '.join(map(str, sorted(ruleset.outbound_uids)))} }}"
+    squid = ruleset.squid_uid
+    asks = resolver if squid is None else f"meta skuid {{ {ruleset.resolver_uid}, {squid} }}"
     # The owner of a packet is who opened its socket. A closing TCP connection has no owner any more, so
     # what goes on in a connection needs none; only its first packet, a SYN without ACK, does.
     opened = "ct state established tcp flags & (syn | ack) != syn"
@@ -205,20 +261,27 @@ def _departure(ruleset: Ruleset) -> list[str]:
             [
                 "meta nfproto != ipv4 counter name other-output drop",
                 'oifname "t-*" goto leave-to-tenant',
+                *(
+                    [f'oifname "lo" meta skuid {squid} {fallback_rules.HELPERS} accept']
+                    if squid is not None
+                    else ()
+                ),
                 f'oifname "{ruleset.uplink}" goto leave-to-uplink',
                 "counter name other-output drop",
             ],
         ),
         # Answers only: no process of ours, whatever becomes of it, opens a connection to a container.
         "chain leave-to-tenant {",
+        *([] if squid is None else [fallback_rules.leads_to_answering(ruleset.uplink_address)]),
         "meta l4proto tcp tcp flags & (syn | ack) != syn accept",
         f"{resolver} udp sport 53 accept",
         "counter name tenant-output drop",
         "}",
+        *([] if squid is None else fallback_rules.answering_chain()),
         "chain leave-to-uplink {",
         f"ip saddr != {ruleset.uplink_address} counter name uplink-output drop",
-        f"{resolver} ip daddr . udp dport @name_servers accept",
-        f"{resolver} ip daddr . tcp dport @name_servers accept",
+        f"{asks} ip daddr . udp dport @name_servers accept",
+        f"{asks} ip daddr . tcp dport @name_servers accept",
         f"ip daddr . tcp dport @name_servers {opened} accept",
         "ip daddr @special goto leave-to-special",
         f"{opened} accept",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network
 
     from appliance.ipc import Message
+    from netns.shares import Steering
 
 Run = Callable[..., "Deferred[Any]"]
 """Runs a blocking callable elsewhere, one at a time and in order."""
@@ -45,6 +46,7 @@ class KernelPlumbing:
     async def start(self) -> Converged:
         """Take over what is in the kernel and mend it. Raises `PlumbingError`."""
         done: Converged = await self._run(self._kernel.start)
+        self._tell_networks()
         self._feed.publish(added=[entry(live) for live in self._kernel.links])
         return done
 
@@ -60,6 +62,10 @@ class KernelPlumbing:
         """Let the gateway reach the operator's exceptions, and no others. Raises `PlumbingError`."""
         return self._announced(await self._run(self._kernel.set_exceptions, exceptions))
 
+    async def steer(self, steering: Steering) -> None:
+        """Let Squid serve some workers' shares. Raises `PlumbingError`."""
+        await self._run(self._kernel.steer, steering)
+
     async def remove_stale(self, candidates: frozenset[str], known: frozenset[str]) -> tuple[str, ...]:
         """Remove those of `candidates` that Docker does not know; the ids removed. Raises `PlumbingError`."""
         live = {x.attachment.endpoint for x in self._kernel.links}
@@ -71,10 +77,12 @@ class KernelPlumbing:
     async def add_network(self, network: Network) -> None:
         """See `Endpoints`."""
         await self._run(self._kernel.add_network, network)
+        self._tell_networks()
 
     async def remove_network(self, network: str) -> None:
         """See `Endpoints`."""
         await self._run(self._kernel.remove_network, network)
+        self._tell_networks()
 
     async def attach(self, attachment: Attachment) -> Attached:
         """See `Endpoints`. A link of which not everybody heard in time is removed again."""
@@ -113,6 +121,14 @@ class KernelPlumbing:
     def attachments(self) -> tuple[Attachment, ...]:
         """See `Endpoints`."""
         return tuple(live.attachment for live in self._kernel.links)
+
+    def _tell_networks(self) -> None:
+        self._feed.tell_networks(
+            [
+                {"tenant": n.tenant, "pool": str(n.pool)}
+                for n in sorted(self._kernel.networks, key=lambda n: n.pool)
+            ]
+        )
 
     def _announced(self, done: Converged) -> Converged:
         self._feed.publish(removed=done.vanished)

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 PROGRAM = "/usr/sbin/squid"
+WITH_US = ("/usr/bin/setpriv", "--pdeathsig", "KILL")
+"""What makes the kernel end it with us, however we end: alone it would go on by rules that nobody keeps."""
 LONGEST_LINE = 64 * 1024
+MOST_SAID = 256 * 1024
+"""Octets of one run's standard error that are logged."""
+_STDERR = 2
 _LISTENING = "0A"  # linux/tcp_states.h, TCP_LISTEN
 
 _log = Logger()
@@ -29,13 +34,15 @@ class SquidChild(ProcessProtocol):
     def __init__(self, line: Callable[[str], None], ended: Callable[[], None]) -> None:
         self._line, self._ended = line, ended
         self._rest = b""
+        self._unsaid = MOST_SAID
         self._gone: list[Deferred[None]] = []
         self.alive = False
 
     def start(self, reactor: Any, place: Place) -> None:
         """Start; Squid has what we have, which is no privilege."""
-        command = (PROGRAM, "-N", "-f", str(place.configuration))
-        reactor.spawnProcess(self, PROGRAM, command, env={}, childFDs={0: "w", 1: "r", 2: 2})
+        command = (*WITH_US, PROGRAM, "-N", "-f", str(place.configuration))
+        # It opens /dev/stderr by name, which takes a pipe of ours and not that of who started us.
+        reactor.spawnProcess(self, command[0], command, env={}, childFDs={0: "w", 1: "r", 2: "r"})
 
     def connectionMade(self) -> None:
         """It runs."""
@@ -56,13 +63,21 @@ class SquidChild(ProcessProtocol):
         return gone
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Access lines; one that has no end in sight is none."""
-        del childFD
+        """Access lines; one that has no end in sight is none. On standard error, what it says of itself."""
+        if childFD == _STDERR:
+            self._says(data)
+            return
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             self._rest = b""
         for line in lines:
             self._line(line.decode("ascii", "backslashreplace"))
+
+    def _says(self, data: bytes) -> None:
+        # What a tenant does can make it speak: the log's readers need its first words, not all.
+        said, self._unsaid = data[: self._unsaid], max(0, self._unsaid - len(data))
+        if said:
+            _log.info("squid: {said}", said=said.decode("ascii", "backslashreplace").rstrip())
 
     def processEnded(self, reason: Failure) -> None:
         """It is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from typing import Any
 
@@ -24,6 +25,7 @@ from appliance.policy.loader import PolicyStore
 from appliance.policy.watch import PolicyWatch
 from appliance.resolver.nameservers import NoNameServer, upstream_servers
 from appliance.tls.intermediate import Renewal, request_intermediate
+from squid.bundle import Bundle
 from squid.files import NotUsable
 from squid.place import place_of
 from squid.supervise import Supervision
@@ -52,7 +54,8 @@ def main() -> int:
 
 def _run() -> None:
     settings = configuration.load()
-    listening = inherited_sockets("control")["control"]
+    sockets = inherited_sockets("control", "bundle")
+    listening, bundle = sockets["control"], sockets["bundle"]
     try:
         place = place_of(settings, upstream_servers(settings.resolver))
     except ValueError as error:
@@ -76,14 +79,18 @@ def _run() -> None:
     renewal = Renewal(reactor, lambda: request_intermediate(broker, reactor), supervision.sign_with)
     table = {**supervision.operations(), "reload": reload_operation(store)}
     acceptor = Acceptor(reactor, listening, ControlFactory(table))
+    port = reactor.adoptStreamPort(bundle.fileno(), socket.AF_INET, Bundle(reactor, supervision.root_pem))
+    bundle.close()  # the port has its own descriptor of it
     supervision.start()
     watch.start()
     feed.start()
     renewal.start()
+    feed.on_stray(reactor.stop)
     sink.write(LifecycleRecord(event="started"))
 
     def end() -> Deferred[None]:
         acceptor.close()
+        port.stopListening()
         renewal.stop()
         watch.stop()
         feed.stop()

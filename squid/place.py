@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from appliance.processes import SQUID, SQUID_PORT
 from appliance.settings import NameServer, Settings
 from squid.render import Place
 
-SQUID_PORT = 15101
 DNS_PORT = 53
 
 
@@ -21,7 +21,7 @@ def place_of(settings: Settings, servers: tuple[NameServer, ...]) -> Place:
     return Place(
         address=settings.uplink.address.ip,
         port=SQUID_PORT,
-        directory=PurePosixPath(settings.run_dir) / "squid",
+        directory=PurePosixPath(settings.run_dir) / SQUID,
         upstream_ca=PurePosixPath(settings.upstream_ca),
         name_servers=asked,
     )

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 from typing import Any
 from uuid import uuid4
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
@@ -38,7 +39,11 @@ _log = Logger()
 
 
 class Supervision:
-    """One Squid and its files. `own` are the appliance's links, which nobody may reach."""
+    """One Squid and its files. `own` are the appliance's links, which nobody may reach.
+
+    Its rules are for networks, not for containers, so that it need not read them again for each container:
+    the kernel lets nobody through to it but a known link with its own address.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class Supervision:
         self._signed: Intermediate | None = None
         self._child: SquidChild | None = None
         self._text = ""
+        self._rendered: tuple[object, str] | None = None
         self._not_before = 0.0
         self.problem = ""
 
@@ -79,7 +85,9 @@ class Supervision:
     @property
     def ready(self) -> bool:
         """Whether Squid would serve now, and by the policy that is in force."""
-        return self._running and self._audit.ready and not self.problem and self._listening
+        return (
+            self._running and self._feed.ready and self._audit.ready and not self.problem and self._listening
+        )
 
     def status(self, _message: Message, _peer: Peer) -> Message:
         """What `egress status` shows."""
@@ -91,6 +99,10 @@ class Supervision:
             "audit": self._audit.ready,
             "problem": self.problem,
         }
+
+    def root_pem(self) -> bytes:
+        """The root that intercepted callers must trust, empty while Squid has no certificate of it."""
+        return b"" if self._signed is None else self._signed.root.public_bytes(Encoding.PEM)
 
     def operations(self) -> dict[str, Operation]:
         """The control socket's table."""
@@ -116,10 +128,12 @@ class Supervision:
 
     def _wanted(self) -> str:
         """The text for what is in force now. Raises `Unrenderable`."""
-        pools: dict[str, tuple[IPv4Network, ...]] = {}
-        for endpoint in self._feed.table:
-            pools[endpoint.tenant] = (*pools.get(endpoint.tenant, ()), IPv4Network(endpoint.address))
-        return render(fallback_of(self._policies(), pools, self._own), self._place)
+        policies, pools = self._policies(), self._feed.pools
+        known = self._rendered
+        if known is None or known[0] != (policies.generation, pools):
+            text = render(fallback_of(policies, pools, self._own), self._place)
+            known = self._rendered = ((policies.generation, pools), text)
+        return known[1]
 
     async def _bring(self, intermediate: Intermediate, text: str) -> None:
         if intermediate is not self._signed:

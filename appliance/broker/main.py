@@ -42,10 +42,12 @@ def _run() -> None:
     from twisted.internet import reactor  # noqa: PLC0415 - only a main may import it
 
     signing = Signing(authority, sink, _now)
+    uids = settings.uids
+    signers = frozenset({uids.gateway, uids.squid} if settings.has_fallback else {uids.gateway})
     acceptor = Acceptor(
         reactor,  # type: ignore[arg-type]  # the module stands for the installed reactor
         listening,
-        ControlFactory(signing.operations(settings.uids.gateway)),
+        ControlFactory(signing.operations(signers)),
     )
     sink.write(LifecycleRecord(event="started"))
     reactor.addSystemEventTrigger("before", "shutdown", acceptor.close)

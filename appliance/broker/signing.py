@@ -21,19 +21,18 @@ MAX_REQUEST = 8 * 1024
 
 
 class Signing:
-    """Signs what the gateway's uid asks for, and only what was recorded before."""
+    """Signs what the gateway and its fallback ask for, and only what was recorded before."""
 
     def __init__(self, authority: RootAuthority, audit: AuditLog, now: Callable[[], datetime]) -> None:
         self._authority = authority
         self._audit = audit
         self._now = now
 
-    def operations(self, gateway_uid: int) -> Mapping[str, Operation]:
-        """The control socket's table."""
-        gateway = frozenset({gateway_uid})
+    def operations(self, uids: frozenset[int]) -> Mapping[str, Operation]:
+        """The control socket's table; `uids` intercept TLS."""
         return {
-            "status": Operation(self.status, gateway),
-            "sign-intermediate": Operation(self.sign_intermediate, gateway),
+            "status": Operation(self.status, uids),
+            "sign-intermediate": Operation(self.sign_intermediate, uids),
         }
 
     def status(self, message: Message, peer: Peer) -> Message:

@@ -62,6 +62,7 @@ def running(settings: Settings) -> Iterator[Check]:
     if answers["netd"].get("ok"):
         yield drift(ask_process(settings, "netd", {"op": "drift"}), int(answers["netd"].get("repairs") or 0))
         yield from repaired(answers["netd"])
+        yield from fallback(answers["netd"])
     yield from _docker(settings)
 
 
@@ -106,6 +107,25 @@ def repaired(answer: Message) -> Iterator[Check]:
     """
     for repair in answer.get("recent_repairs", [])[:SHOWN_REPAIRS]:
         yield Check(f"repaired {repair['time']}", ok=True, detail=str(repair["repair"]))
+
+
+def fallback(answer: Message) -> Iterator[Check]:
+    """Whether anybody is served by Squid, and what was, last.
+
+    `answer` is netd's status; `recent_flips` are {"time": RFC 3339, "flip": text}.
+    """
+    says = answer.get("fallback")
+    if says is None:
+        return
+    forced = answer.get("fallback_mode", "auto") != "auto"
+    yield Check(
+        "fallback",
+        not forced and not answer.get("fallback_serves"),
+        str(says),
+        "egress fallback auto" if forced else "mend the workers that it names; it ends when they are ready",
+    )
+    for flip in answer.get("recent_flips", [])[:SHOWN_REPAIRS]:
+        yield Check(f"fallback {flip['time']}", ok=True, detail=str(flip["flip"]))
 
 
 def _docker(settings: Settings) -> Iterator[Check]:

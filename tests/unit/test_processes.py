@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from appliance.processes import FIRST_WORKER_PORT, SocketKind, processes
-from appliance.settings import Settings
+from appliance.settings import Settings, Uplink, UplinkProxy
 
 SETTINGS = Settings(workers=3)
 TABLE = {p.name: p for p in processes(SETTINGS)}
@@ -44,3 +46,10 @@ def test_namespace_processes_start_after_netd_and_the_broker() -> None:
     names = [p.name for p in processes(SETTINGS)]
     assert names.index("netd") < names.index("resolver") < names.index("gateway-0")
     assert names.index("broker") < names.index("gateway-0")
+
+
+def test_without_a_fallback_there_is_no_squid() -> None:
+    assert "squid" in TABLE
+    behind = Uplink(proxy=UplinkProxy(address=IPv4Address("192.0.2.1"), port=3128))
+    for settings in (Settings(fallback=False), Settings(uplink=behind)):
+        assert "squid" not in [p.name for p in processes(settings)]

@@ -114,15 +114,17 @@ def test_only_outbound_uids_reach_public_addresses(rig, kernel, who):
     assert rig.canary.seen == []
 
 
-def test_only_the_resolver_asks_only_its_servers(rig, kernel):
+def test_only_the_resolver_and_the_fallback_ask_only_their_servers(rig, kernel):
     uids = rig.settings.uids
-    assert asks(rig, uids.resolver, NAME_SERVER, 53)
-    assert connects(rig, uids.resolver, NAME_SERVER, 53)
+    for uid in (uids.resolver, uids.squid):
+        assert asks(rig, uid, NAME_SERVER, 53)
+        assert connects(rig, uid, NAME_SERVER, 53)
     rig.canary.seen.clear()
-    for uid in (uids.gateway, uids.broker, uids.squid, 0):
+    for uid in (uids.gateway, uids.broker, 0):
         assert not asks(rig, uid, NAME_SERVER, 53, REFUSED)
         assert not connects(rig, uid, NAME_SERVER, 53, REFUSED)
-    assert not asks(rig, uids.resolver, NAME_SERVER, 5353, REFUSED)
+    for uid in (uids.resolver, uids.squid):
+        assert not asks(rig, uid, NAME_SERVER, 5353, REFUSED)
     assert rig.canary.seen == []
 
 

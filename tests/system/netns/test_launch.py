@@ -186,7 +186,7 @@ def test_netd_serves_survives_kill_9_and_is_removed_without_trace(rig, file, tmp
         try:
             with start_netd(file, log) as first:
                 status = until_ready(rig.settings, first)
-                assert status["subscribers"] == {"gateway worker": 0, "resolver": 0}
+                assert status["subscribers"] == {"gateway worker": 0, "resolver": 0, "squid": 0}
                 assert (
                     tmp_path / "plugins" / f"{rig.settings.instance}.sock"
                 ).stat().st_mode & 0o777 == 0o600
@@ -219,3 +219,13 @@ def test_netd_serves_survives_kill_9_and_is_removed_without_trace(rig, file, tmp
                 timeout=60,
             )
     assert not Path(f"/run/netns/{rig.settings.namespace}").exists()
+
+
+def test_the_fallbacks_directory_is_closed_to_all_but_its_uid(rig, kernel, file):
+    with probe(file, "squid") as child:
+        state = json.loads(child.stdout.readline())
+    uid = rig.settings.uids.squid
+    assert sorted(state["sockets"]) == ["bundle", "control"]
+    assert state["status"]["CapEff"] == state["status"]["CapBnd"] == ["0" * 16]
+    directory = (rig.settings.run_dir / "squid").stat()
+    assert (directory.st_uid, directory.st_mode & 0o777) == (uid, 0o700)

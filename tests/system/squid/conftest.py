@@ -26,6 +26,7 @@ from appliance.names import HostName
 from appliance.policy.set import PolicySet
 from appliance.tls.authority import issue_intermediate, issue_leaf, issue_root, new_key, signing_request
 from netns import namespaces
+from squid.child import is_listening
 from squid.model import fallback_of
 from squid.render import Place, pages, render, target_script
 from tests.unit.policy.written import compiled
@@ -251,7 +252,7 @@ class World:
         )  # fmt: skip
         self.stack.callback(self._stop)
         deadline = time.monotonic() + 15
-        while "Accepting" not in self._log():
+        while not is_listening((15101,), Path(f"/proc/{self.process.pid}/net/tcp")):
             assert self.process.poll() is None, (self.process.stderr.read(), self._log())
             assert time.monotonic() < deadline, self._log()
             time.sleep(0.05)

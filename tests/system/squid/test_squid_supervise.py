@@ -20,6 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance import ipc
+from appliance.listeners import is_zombie
+from appliance.processes import BUNDLE_PORT
 from appliance.tls.authority import issue_intermediate
 from tests.system.squid.conftest import (
     GATEWAY,
@@ -29,6 +31,7 @@ from tests.system.squid.conftest import (
     UID,
     WEB_POLICY,
     WEB_TENANT,
+    Entered,
     World,
 )
 
@@ -42,6 +45,10 @@ def endpoint(number, tenant, address):
         "id": f"{number}" * 64, "network": "f" * 64, "tenant": tenant, "address": address, "interface": f"t-{number}",
         "ifindex": number, "container": f"c{number}", "name": f"n{number}", "run": "",
     }  # fmt: skip
+
+
+def network(tenant, address):
+    return {"tenant": tenant, "pool": f"{address}/32"}
 
 
 class Neighbour:
@@ -115,6 +122,7 @@ class Supervised(World):
         (self.directory / "egress.yaml").write_text(json.dumps(settings))
         self.generation = 1
         self.endpoints = [endpoint(1, "web", WEB_TENANT), endpoint(2, "listed", LIST_TENANT)]
+        self.networks = [network("web", WEB_TENANT), network("listed", LIST_TENANT)]
         self.signed = 0
         self.netd = Neighbour(self.directory / "run/netd.sock", self._netd)
         self.stack.callback(self.netd.close)
@@ -123,19 +131,23 @@ class Supervised(World):
         control = socket.socket(socket.AF_UNIX)
         control.bind(str(self.directory / "run/squid.sock"))
         control.listen()
+        with Entered(self.inside):
+            bundle = socket.create_server(("0.0.0.0", BUNDLE_PORT))
         environment = {"PATH": os.environ["PATH"], "EGRESS_SETTINGS": str(self.directory / "egress.yaml"),
-                       "LISTEN_FDS": "1", "LISTEN_FDNAMES": "control"}  # fmt: skip
+                       "LISTEN_FDS": "2", "LISTEN_FDNAMES": "control:bundle"}  # fmt: skip
         command = (
             "ip", "netns", "exec", self.inside, "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups",
-            "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "sh", "-c",
-            'exec 3<&0 </dev/null; LISTEN_PID=$$ exec "$0" -I -m squid.main', sys.executable,
+            "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "bash", "-c",
+            f'exec 3<&0 4<&{bundle.fileno()} </dev/null; LISTEN_PID=$$ exec "$0" -I -m squid.main', sys.executable,
         )  # fmt: skip
         self.output = (self.directory / "process.log").open("wb")
         self.stack.callback(self.output.close)
         self.process = subprocess.Popen(
             command, env=environment, stdin=control, stdout=self.output, stderr=self.output, cwd="/",
+            pass_fds=[bundle.fileno()],
         )  # fmt: skip
         control.close()
+        bundle.close()
         self.stack.callback(self._stop)
         self.until(lambda: self.status().get("ready"))
 
@@ -149,7 +161,10 @@ class Supervised(World):
 
     def _netd(self, message):
         if message.get("op") == "subscribe":
-            return {"type": "snapshot", "generation": self.generation, "endpoints": self.endpoints}
+            return {
+                "type": "snapshot", "generation": self.generation, "endpoints": self.endpoints,
+                "networks": self.networks,
+            }  # fmt: skip
         return None
 
     def _broker(self, message):
@@ -250,17 +265,37 @@ def test_a_changed_policy_is_in_force_without_a_restart(world):
     assert world.squid_pid() == pid
 
 
-def test_a_container_that_comes_and_one_that_goes(world):
+def test_a_network_that_comes_and_one_that_goes(world):
     assert not world.fetches(STRANGER)
+    update = {"type": "update", "added": [], "removed": []}
+    for networks, served in (([*world.networks, network("web", STRANGER)], True), (world.networks, False)):
+        world.generation += 1
+        world.netd.push({**update, "generation": world.generation, "networks": networks})
+        world.until(lambda wanted=served: world.fetches(STRANGER) is wanted)
+
+
+def test_a_container_that_comes_or_goes_makes_squid_read_nothing_anew(world):
+    configuration = world.directory / "run/squid/squid.conf"
+    before = configuration.stat().st_mtime_ns
     world.generation += 1
-    newcomer = endpoint(3, "web", STRANGER)
+    newcomer = endpoint(4, "web", STRANGER)
     world.netd.push({"type": "update", "generation": world.generation, "added": [newcomer], "removed": []})
-    world.until(lambda: world.fetches(STRANGER))
-    world.generation += 1
-    world.netd.push(
-        {"type": "update", "generation": world.generation, "added": [], "removed": [newcomer["id"]]}
-    )
-    world.until(lambda: not world.fetches(STRANGER))
+    world.until(lambda: world.status()["endpoints"] == 3)
+    time.sleep(0.6)  # two looks
+    assert configuration.stat().st_mtime_ns == before
+
+
+def test_hands_out_the_root_that_its_callers_must_trust(world):
+    request = b"GET /.well-known/egress/ca.pem HTTP/1.1\r\nHost: gateway.egress.internal\r\n\r\n"
+    with Entered(world.inside):
+        caller = socket.create_connection(("127.0.0.1", BUNDLE_PORT), timeout=3)
+    with caller:
+        caller.sendall(request)
+        received = b""
+        while chunk := caller.recv(65536):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.endswith((world.directory / "root.pem").read_bytes())
 
 
 def test_a_broken_policy_keeps_the_last_good_one_G2(world):
@@ -282,8 +317,11 @@ def test_a_killed_squid_comes_back(world):
 def test_with_its_process_ends_its_squid(world):
     """Last: what is left running would serve by a policy that nobody keeps current."""
     pid = world.squid_pid()
-    world.process.terminate()
+    world.process.kill()
     world.process.wait(15)
-    assert not Path(f"/proc/{pid}").exists()
+    deadline = time.monotonic() + 5
+    while not is_zombie(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert is_zombie(pid)
     with pytest.raises(OSError, match="refused"):
         world.raw(WEB_TENANT, GATEWAY, 3128, b"x")

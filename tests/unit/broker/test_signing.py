@@ -33,7 +33,7 @@ from appliance.tls.intermediate import request_intermediate
 from appliance.tls.leaf import LeafCache
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-GATEWAY = 64101
+GATEWAY, SQUID = 64101, 64104
 CSR = signing_request(new_key()).public_bytes(Encoding.PEM).decode()
 
 
@@ -63,7 +63,9 @@ def audit() -> Recorder:
 
 def ask(root: RootAuthority, audit: Recorder, uid: int, **message: object) -> dict[str, Any]:
     signing = Signing(root, audit, lambda: NOW)
-    factory = ControlFactory(signing.operations(GATEWAY), identify=lambda _: Credentials(7, uid, uid))
+    factory = ControlFactory(
+        signing.operations(frozenset({GATEWAY, SQUID})), identify=lambda _: Credentials(7, uid, uid)
+    )
     peer, transport = factory.buildProtocol(None), StringTransport()
     peer.makeConnection(transport)
     peer.dataReceived(json.dumps(message).encode() + b"\n")
@@ -71,10 +73,11 @@ def ask(root: RootAuthority, audit: Recorder, uid: int, **message: object) -> di
     return answer
 
 
-def test_the_gateway_gets_an_intermediate_of_24_hours_and_its_root(
-    root: RootAuthority, audit: Recorder
+@pytest.mark.parametrize("uid", [GATEWAY, SQUID])
+def test_the_gateway_and_its_fallback_get_an_intermediate_of_24_hours_and_its_root(
+    root: RootAuthority, audit: Recorder, uid: int
 ) -> None:
-    answer = ask(root, audit, GATEWAY, op="sign-intermediate", csr=CSR)
+    answer = ask(root, audit, uid, op="sign-intermediate", csr=CSR)
     certificate = x509.load_pem_x509_certificate(answer["certificate"].encode())
     certificate.verify_directly_issued_by(root.certificate)
     assert x509.load_pem_x509_certificate(answer["root"].encode()) == root.certificate
@@ -84,7 +87,7 @@ def test_the_gateway_gets_an_intermediate_of_24_hours_and_its_root(
     assert (record.event, record.subject) == ("intermediate-signed", f"{certificate.serial_number:x}")
 
 
-@pytest.mark.parametrize("uid", [64102, 64104, 1000, 65534])
+@pytest.mark.parametrize("uid", [64102, 1000, 65534])
 def test_nobody_else_does(root: RootAuthority, audit: Recorder, uid: int) -> None:
     answer = ask(root, audit, uid, op="sign-intermediate", csr=CSR)
     assert (answer["ok"], answer["error"]) == (False, "not-permitted")
@@ -126,7 +129,7 @@ class OverASocket(TestCase):
         now = datetime.now(UTC)
         root = open_authority(Path(directory.name) / "ca", "lab", now)
         signing = Signing(root, Recorder(), lambda: now)
-        acceptor = Acceptor(reactor, listening, ControlFactory(signing.operations(os.getuid())))
+        acceptor = Acceptor(reactor, listening, ControlFactory(signing.operations(frozenset({os.getuid()}))))
         self.addCleanup(acceptor.close)
         intermediate = await request_intermediate(UNIXClientEndpoint(reactor, path), reactor)
         cache = LeafCache()

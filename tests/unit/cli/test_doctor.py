@@ -128,3 +128,19 @@ def test_docker(
 
     monkeypatch.setattr(docker_host, "admission_enabled", gone)
     assert failing(settings)["Docker"].mend == "start Docker"
+
+
+def test_a_fallback_that_serves_is_a_fault_with_its_history() -> None:
+    flips = [{"time": "2026-01-01T00:00:00Z", "flip": "gateway-0 to the fallback: worker-gone"}]
+    answer: ipc.Message = {
+        "fallback": "serves gateway-0", "fallback_mode": "auto", "fallback_serves": ["gateway-0"], "recent_flips": flips,
+    }  # fmt: skip
+    serving, flip = doctor.fallback(answer)
+    assert (serving.ok, serving.detail) == (False, "serves gateway-0")
+    assert "ends when they are ready" in serving.mend
+    assert flip == Check("fallback 2026-01-01T00:00:00Z", ok=True, detail=flips[0]["flip"])
+    (forced,) = doctor.fallback({"fallback": "stands by", "fallback_mode": "off", "fallback_serves": []})
+    assert (forced.ok, forced.mend) == (False, "egress fallback auto")
+    (idle,) = doctor.fallback({"fallback": "stands by", "fallback_mode": "auto", "fallback_serves": []})
+    assert idle.ok
+    assert list(doctor.fallback({})) == []

@@ -104,6 +104,7 @@ def test_reload_names_who_could_not(egress: Egress, monkeypatch: pytest.MonkeyPa
             "netd": {"ok": True},
             "resolver": {"ok": False, "error": "policy-invalid", "detail": "acme.yaml:1:1: no"},
             "gateway-0": {"ok": False, "error": "not-running", "detail": "gateway-0 does not run"},
+            "squid": {"ok": True},
         }[name]
 
     monkeypatch.setattr(policies, "ask_process", answers)
@@ -111,5 +112,10 @@ def test_reload_names_who_could_not(egress: Egress, monkeypatch: pytest.MonkeyPa
     refused(result, "resolver: acme.yaml:1:1: no; it keeps the last good policy", "gateway-0: not running")
     assert "gateway-0: acme" not in result.stderr
     monkeypatch.setattr(policies, "ask_process", lambda *_: {"ok": True})
-    assert egress("policy", "reload").output == "3 processes read the policies\n"
-    assert set(json.loads(egress("--json", "policy", "reload").stdout)) == {"netd", "resolver", "gateway-0"}
+    assert egress("policy", "reload").output == "4 processes read the policies\n"
+    assert set(json.loads(egress("--json", "policy", "reload").stdout)) == {
+        "netd",
+        "resolver",
+        "gateway-0",
+        "squid",
+    }

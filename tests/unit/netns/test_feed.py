@@ -75,7 +75,7 @@ def settled(feed, generation):
 def test_a_subscriber_gets_the_snapshot_and_then_every_change(feed):
     feed.publish(added=[E1])
     worker = Subscriber(feed, GATEWAY)
-    assert worker.heard() == [{"type": "snapshot", "generation": 2, "endpoints": [E1]}]
+    assert worker.heard() == [{"type": "snapshot", "generation": 2, "endpoints": [E1], "networks": []}]
     feed.publish(added=[E2], removed=[E1["id"]])
     assert worker.heard() == [{"type": "update", "generation": 3, "added": [E2], "removed": [E1["id"]]}]
 
@@ -257,3 +257,25 @@ def test_a_silent_subscriber_is_forgotten_at_once_even_if_it_reads_nothing(feed,
     assert worker.transport.aborting
     worker.lost()
     assert feed.subscribers() == {"gateway worker": 0, "resolver": 1}
+
+
+def test_networks_are_told_to_all_and_to_who_comes_later(feed):
+    worker = Subscriber(feed, GATEWAY)
+    worker.heard()
+    networks = [{"tenant": "acme", "pool": "172.31.0.0/24"}]
+    feed.tell_networks(networks)
+    feed.tell_networks(list(networks))
+    (update,) = worker.heard()
+    assert update == {"type": "update", "generation": 2, "added": [], "removed": [], "networks": networks}
+    assert Subscriber(feed, GATEWAY).heard()[0]["networks"] == networks
+
+
+def test_no_container_waits_for_who_may_know_and_need_not(clock):
+    feed = Feed(clock, {"resolver": Role(RESOLVER), "squid": Role(GATEWAY, 0)})
+    resolver, squid = Subscriber(feed, RESOLVER), Subscriber(feed, GATEWAY)
+    assert feed.subscribers() == {"resolver": 1, "squid": 1}
+    generation = feed.publish(added=[E1])
+    _, outcome = settled(feed, generation)
+    resolver.ack(generation)
+    assert outcome == ["settled"]
+    assert not squid.transport.disconnecting

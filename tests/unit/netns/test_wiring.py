@@ -109,7 +109,7 @@ def test_leave_does_not_wait_for_who_is_absent(kernel, strict):
 
 def test_after_a_restart_the_feed_tells_what_the_kernel_kept(kernel, feed):
     outcome(plumbing(kernel, feed).start())
-    assert feed.publish(added=[entry(LIVE)]) == feed.generation == 2
+    assert feed.publish(added=[entry(LIVE)]) == feed.generation == 3
 
 
 def test_only_what_was_there_before_and_docker_does_not_know_is_stale(kernel, feed):
@@ -136,3 +136,12 @@ def test_the_feeds_entry_is_what_the_other_end_parses():
 
     parsed = Endpoint.parse(entry(LIVE))
     assert (parsed.id, parsed.address, parsed.ifindex) == (ATTACHMENT.endpoint, ATTACHMENT.address, 7)
+
+
+def test_networks_and_steering_go_through(kernel, feed):
+    kernel.steer = kernel.done.append
+    target = plumbing(kernel, feed)
+    outcome(target.start())
+    outcome(target.steer("steering"))
+    assert kernel.done == ["steering"]
+    assert feed._networks == [{"tenant": "acme", "pool": "172.31.0.0/24"}]
