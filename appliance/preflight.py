@@ -39,6 +39,7 @@ class Check:
 def before_up(settings: Settings) -> Iterator[Check]:
     """Everything that must hold before anything is changed."""
     yield from programs()
+    yield fallback(settings)
     yield from kernel()
     yield interpreter(settings)
     yield from disks(settings)
@@ -54,6 +55,30 @@ def programs() -> Iterator[Check]:
     for program, package in (("nft", "nftables"), ("ip", "iproute2"), ("nsenter", "util-linux")):
         path = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
         yield Check(f"program {program}", path is not None, path or "not found", f"apt-get install {package}")
+
+
+FALLBACK_PROGRAMS = (
+    "/usr/sbin/squid",
+    "/usr/lib/squid/security_file_certgen",
+    "/usr/bin/setpriv",
+    "/usr/bin/sed",
+    "/usr/bin/ss",
+)
+
+
+def fallback(settings: Settings) -> Check:
+    """What takes over when the gateway is away; to do without it is the operator's to say."""
+    if not settings.has_fallback:
+        why = "the settings say so" if not settings.fallback else "the uplink has a proxy"
+        return Check("fallback", ok=True, detail=f"none, for {why}: without the gateway nothing passes")
+    missing = [program for program in FALLBACK_PROGRAMS if not os.access(program, os.X_OK)]
+    ports = {server.port for server in settings.resolver.servers}
+    detail = f"{', '.join(missing)} not found" if missing else FALLBACK_PROGRAMS[0]
+    mend = "apt-get install squid-openssl iproute2, or write `fallback: false` in the settings"
+    if not missing and ports and 53 not in ports:
+        missing, detail = [detail], "no name server on port 53, and Squid asks on no other"
+        mend = "name one in resolver.servers, or write `fallback: false` in the settings"
+    return Check("fallback", not missing, detail, mend)
 
 
 _PROBE = """table inet egress_probe {

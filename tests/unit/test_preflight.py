@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from appliance import preflight
-from appliance.settings import DockerSettings, Settings
+from appliance.settings import DockerSettings, NameServer, ResolverSettings, Settings
 
 
 @pytest.fixture
@@ -115,3 +116,21 @@ def test_an_interpreter_that_the_service_uids_cannot_read(
     check = preflight.interpreter(settings)
     assert not check.ok
     assert "install where every uid may read" in check.mend
+
+
+def test_a_fallback_that_cannot_run_is_told_with_how_to_do_without(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "FALLBACK_PROGRAMS", ("/nowhere/squid",))
+    check = preflight.fallback(settings)
+    assert (check.ok, check.detail) == (False, "/nowhere/squid not found")
+    assert "squid-openssl" in check.mend
+    assert "`fallback: false`" in check.mend
+    without = preflight.fallback(settings.model_copy(update={"fallback": False}))
+    assert without.ok
+    assert "without the gateway nothing passes" in without.detail
+    monkeypatch.setattr(preflight, "FALLBACK_PROGRAMS", ("/bin/sh",))
+    assert preflight.fallback(settings).ok
+    elsewhere = ResolverSettings(servers=(NameServer(address=IPv4Address("9.9.9.9"), port=5353),))
+    check = preflight.fallback(settings.model_copy(update={"resolver": elsewhere}))
+    assert "no name server on port 53" in check.detail
