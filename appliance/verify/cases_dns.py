@@ -6,6 +6,7 @@ import json
 import secrets
 from itertools import product
 
+from appliance.addresses import BLOCKED_V4
 from appliance.verify import client
 from appliance.verify.case import Case, Layer, Origin, Outcome, Output
 from appliance.verify.parts import (
@@ -252,6 +253,11 @@ def _answers(world: World) -> list[Case]:
     }  # fmt: skip
     reached = tuple(opened(world, address, port) for address in (t.private, t.metadata) for port in (80, 443))
     rebind = f"rebind.{t.zone}"
+    edges = sorted({str(edge) for b in BLOCKED_V4 for edge in (b.network[0], b.network[-1])})
+    ranges = [
+        [f"{edge}:", OWN, "udp", "A", f"is-{edge.replace('.', '-')}.hostile.{t.zone}"] for edge in edges
+    ]
+    public = ["public:", OWN, "udp", "A", f"is-{t.other.address.replace('.', '-')}.hostile.{t.zone}"]
     return [
         Case("B6-types", "AAAA, HTTPS and SVCB of allowed names: empty, and nobody is asked", REFUSED,
              errand(client.ask, empty), (any_question(world),),
@@ -259,6 +265,10 @@ def _answers(world: World) -> list[Case]:
         Case("B7-answers", "names that lead to private and metadata addresses, also mixed and by an alias",
              REFUSED, errand(client.ask, looked_up), reached,
              expect=tuple(f"{label} {FAILED}" for label, *_ in looked_up), forbid=(t.private, t.metadata)),
+        Case("B7-ranges", f"names that lead to the first and last address of {len(BLOCKED_V4)} special ranges",
+             REFUSED, errand(client.ask, [*ranges, public]), (),
+             expect=(*(f"{edge}: {FAILED}\n" for edge in edges),
+                     f"public: rcode 0, 1 answers {t.other.address}\n")),
         Case("B7-requests", "requests to such names, proxied and direct", REFUSED,
              errand(client.fetch, {label: words for label, words in fetched.items() if "proxied" in label}),
              reached, layers=PROXIED,
@@ -351,6 +361,12 @@ def _false_answers(world: World) -> list[Case]:
              errand(client.forge, [t.www.name, t.decoy]), (opened(world, t.decoy, 80),),
              expect=("stuffed question: rcode 1", f"answers; then: rcode 0, 1 answers {t.www.address}"),
              forbid=(t.decoy,)),
+        Case("B11-odd", "messages that are no plain question: nothing of them goes on", REFUSED,
+             errand(client.wire, _odd(_fresh("b11", world))), (any_question(world),),
+             expect=("update: rcode 4", "notify: rcode 4", "two-questions: rcode 1", "no-question: rcode 1",
+                     "answer: TimeoutError", "chaos: rcode 5", "transfer: rcode 5", "cut-off: rcode 1",
+                     "pointer-loop: rcode 1", "edns-1: rcode 0, 0", "padded: rcode 1"),
+             forbid=("another id", "1 answers")),
         Case("B11-hostile", "answers of a hostile name server: strangers' names, loops, floods, denials",
              REFUSED, lambda world: _asked_in_turn(world, questions, after), (opened(world, t.private, 80),),
              expect=(*(f"{word}: {text}" for word, text in said.items()),
@@ -358,6 +374,26 @@ def _false_answers(world: World) -> list[Case]:
                      f"after: rcode 0, 1 answers {t.other.address}"),
              forbid=(t.private, t.decoy)),
     ]  # fmt: skip
+
+
+def _odd(name: str) -> dict[str, str]:
+    """Messages in hexadecimal without their id (RFC 1035 section 4)."""
+    asked = client.question(name, "A")[2:]
+    one, body = "0001000000000000", asked[10:]
+    plain = body.hex()
+    return {
+        "update:": f"2800{one}{plain}",
+        "notify:": f"2000{one}{plain}",
+        "two-questions:": f"01000002000000000000{plain * 2}",
+        "no-question:": "01000000000000000000",
+        "answer:": f"8180{one}{plain}",
+        "chaos:": f"0100{one}{body[:-2].hex()}0003",
+        "transfer:": f"0100{one}{body[:-4].hex()}00fc0001",
+        "cut-off:": f"0100{one}{body[:-3].hex()}",
+        "pointer-loop:": f"0100{one}c00c00010001",
+        "edns-1:": f"01000001000000000001{plain}0000290200000100000000",
+        "padded:": f"01000001000000000001{plain}00002902000000000001f4000c01f0" + "64" * 496,
+    }
 
 
 def _asked_in_turn(world: World, first: list[list[str]], then: list[list[str]]) -> Output:

