@@ -150,6 +150,10 @@ BODY_TIMEOUT = Refusal(
     "Send it faster.",
     closes=True,
 )
+RESPONSE_NOT_READ = Refusal(
+    408, "response-not-read", "Nothing of the answer was taken for too long.", "Read it faster.",
+    outcome=Outcome.FAILED, closes=True,
+)  # fmt: skip
 TOO_MANY_CONNECTIONS = Refusal(
     503, "too-many-connections", "All containers together have too many connections open.",
     "Try again later.", outcome=Outcome.FAILED, retry_after=1, closes=True,

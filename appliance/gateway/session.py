@@ -28,7 +28,7 @@ from appliance.gateway.reach import at_hand, reach
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.relay import Cut, Relay
 from appliance.gateway.settling import settle
-from appliance.gateway.states import IllegalTransition, State, step
+from appliance.gateway.states import NEXT, IllegalTransition, State
 from appliance.gateway.websocket import WebSocket, accept
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import NeedMore, ProtocolFault, Refused
@@ -164,8 +164,13 @@ class Session(TwistedProtocol):
         elif self._input_ended:
             self.end(refusals.CLIENT_CLOSED)
         elif self._state is State.EXCHANGE and exchange is not None:
-            sending = exchange.relay is not None and exchange.relay.sending
-            self._fail(exchange, refusals.BODY_TIMEOUT if sending else refusals.RESPONSE_TIMEOUT)
+            if self._intake.blocked:
+                refusal = refusals.RESPONSE_NOT_READ
+            elif exchange.relay is not None and exchange.relay.sending:
+                refusal = refusals.BODY_TIMEOUT
+            else:
+                refusal = refusals.RESPONSE_TIMEOUT
+            self._fail(exchange, refusal)
         else:
             self.transport.abortConnection()
 
@@ -199,18 +204,13 @@ class Session(TwistedProtocol):
         """Take up the next request, and those behind it as long as each is answered at once."""
         if self._reading:
             return  # called from `_begin` below: the loop goes on by itself
-        self._reading = True
+        self._reading, intake = True, self._intake
         try:
-            while (
-                self._state is State.HEAD
-                and self._intake.waiting
-                and not self._intake.blocked
-                and self._read_head()
-            ):
+            while self._state is State.HEAD and intake.waiting and not intake.blocked and self._read_head():
                 pass
         finally:
             self._reading = False
-        if self._input_ended and self._state is State.HEAD and not self._intake.blocked:
+        if self._input_ended and self._state is State.HEAD and not intake.blocked:
             self._close()
 
     def _read_head(self) -> bool:
@@ -278,9 +278,10 @@ class Session(TwistedProtocol):
         assert policy is not None
         assert verdict is not None
         head = exchange.head
-        authority, upgrades = Authority(origin.host, origin.port), exchange.handshake is not None
-        extra = exchange.handshake.fields if exchange.handshake is not None else ()
-        wire = serialise_request(head, authority, origin.scheme, extra, upgrade=upgrades)
+        handshake = exchange.handshake
+        extra, upgrade = ((), False) if handshake is None else (handshake.fields, True)
+        authority = Authority(origin.host, origin.port)
+        wire = serialise_request(head, authority, origin.scheme, extra, upgrade=upgrade)
         exceeded = exchange.charge_upstream(len(wire))
         if exceeded is not None:
             upstream.abort()
@@ -291,7 +292,7 @@ class Session(TwistedProtocol):
         relay = exchange.relay = Relay(
             exchange, self.transport, upstream, verdict.max_body, policy.caps.response_body_bytes
         )
-        upstream.send(self, head.method, wire, upgrade=upgrades)
+        upstream.send(self, head.method, wire, upgrade=upgrade)
         if relay.sending:
             self._intake.let_in()
             relay.start_body()
@@ -398,11 +399,12 @@ class Session(TwistedProtocol):
             self._close()
             return
         self._go(State.HEAD)
-        if self._intake.blocked:
-            self._intake.hold()
+        intake = self._intake
+        if intake.blocked:
+            intake.hold()
         else:
-            self._intake.let_in()
-        waiting = self._intake.waiting
+            intake.let_in()
+        waiting = intake.waiting
         self._await(limits.head_seconds if waiting else limits.keep_alive_seconds)
         if waiting or self._input_ended:
             self._read_heads()
@@ -499,7 +501,9 @@ class Session(TwistedProtocol):
             self.transport.loseConnection()
 
     def _go(self, state: State) -> None:
-        self._state = step(self._state, state)
+        if state not in NEXT[self._state]:
+            raise IllegalTransition(f"{self._state.value} to {state.value}")
+        self._state = state
 
     def _bug(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):

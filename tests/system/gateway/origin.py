@@ -139,6 +139,12 @@ class Pages(BaseHTTPRequestHandler):
         time.sleep(float(options.get("s", 1)))
         self.answer(b"slow")
 
+    def page_redirect(self, options):
+        self.send_response(int(options["status"]))
+        self.send_header("Location", options["to"])
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def page_then_close(self, options):
         self.answer(b"closing")
         time.sleep(0.05)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import socket
 import socketserver
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -304,6 +305,65 @@ def test_endless_trailers_extensions_and_sizes_are_cut(gateway, first, again) ->
         assert cut or record["status"] == 502
     finally:
         gateway.plain.RequestHandlerClass = was
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 100", b"Transfer-Encoding: chunked", b"X-Until: close"]
+)
+def test_a_server_that_breaks_off_is_a_cut_for_the_client(gateway, framing) -> None:
+    """A reset is no end of a body, not even of one that lasts until the connection ends."""
+    was = gateway.plain.RequestHandlerClass
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n" + b"5\r\nhello\r\n")
+        time.sleep(0.2)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+
+    try:
+        serve(gateway, script)
+        sock = gateway.connect(80)
+        sock.sendall(HEAD)
+        _, cut = drain(sock)
+        assert cut
+        (record,) = gateway.records(1)
+        assert (record["outcome"], record["reason"], record["status"]) == ("failed", "upstream-closed", 200)
+    finally:
+        gateway.plain.RequestHandlerClass = was
+
+
+def test_a_server_that_shuts_its_side_early_ends_the_exchange_for_both(gateway) -> None:
+    """It has said all that it will say: what the client still sends has no use."""
+    was = gateway.plain.RequestHandlerClass
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        sock.shutdown(socket.SHUT_WR)
+        time.sleep(2)
+
+    try:
+        serve(gateway, script)
+        sock = gateway.connect(80)
+        sock.sendall(f"POST /x HTTP/1.1\r\nHost: {POSTING}\r\nContent-Length: 1000\r\n\r\nabc".encode())
+        answer = read_answer(sock, "POST")
+        assert (answer.status, answer.body, answer.closes) == (200, b"ok", True)
+        assert sock.recv(1) == b""
+        assert gateway.stats()["pooled"] == 0
+    finally:
+        gateway.plain.RequestHandlerClass = was
+
+
+def test_a_client_that_takes_nothing_of_an_answer_is_given_up(start) -> None:
+    gateway = start(limits={"response_idle_seconds": 1.0})
+    serve(gateway, repeat(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536))
+    sock = gateway.connect(80)
+    sock.sendall(HEAD)
+    begun = time.monotonic()
+    while gateway.stats()["connections"]:
+        assert time.monotonic() - begun < 8
+        time.sleep(0.1)
+    (record,) = gateway.records(1)
+    assert (record["outcome"], record["reason"], record["status"]) == ("failed", "response-not-read", 200)
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.2])

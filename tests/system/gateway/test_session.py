@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 from loopback import NAME, OTHER, POSTING, PRIVATE, WRONG, read_answer
@@ -257,6 +258,74 @@ def test_a_response_over_the_cap_is_refused_or_cut(start) -> None:
             data += block
     assert b"three" not in data
     assert [record["reason"] for record in gateway.records(2)] == ["response-too-large"] * 2
+
+
+# Redirects (E14): an answer as any other; where it leads to is judged when it is asked for.
+
+INTERNAL = "http://169.254.169.254/latest/meta-data/"
+LOCATIONS = (
+    "/hello", f"http://{OTHER}/hello", f"https://{NAME}/hello", INTERNAL, f"http://{PRIVATE}/", "http://localhost:8080/",
+    "http://2130706433/", "//elsewhere.net/x", "file:///etc/passwd", "gopher://x.net/_x",
+    f"http://user:s3cret@{OTHER}/", "https://[::1]/", "",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_passed_on_untouched_and_nothing_follows_it_e14(gateway, status, secure) -> None:
+    sock = gateway.secure(NAME) if secure else gateway.connect(80)
+    for location in LOCATIONS:
+        answer = gateway.get(f"/redirect?status={status}&to={quote(location, safe='')}%20", sock=sock)
+        assert (answer.status, answer.headers["Location"]) == (status, location)
+    stats = gateway.stats()
+    assert set(stats["asked"]) == {NAME}
+    assert len(stats["dialled"]) == 1
+    assert {target.partition("?")[0] for _, target, _ in gateway.plain.seen + gateway.tls.seen} == {
+        "/redirect"
+    }
+    assert "s3cret" not in str(gateway.records(len(LOCATIONS)))
+
+
+def test_whoever_follows_it_is_judged_anew_e14(gateway) -> None:
+    sock = gateway.connect(80)
+    assert gateway.get(f"/redirect?status=302&to={quote(INTERNAL)}", sock=sock).status == 302
+    proxied = gateway.connect(3128)
+    for target, host, status, reason in (
+        (INTERNAL, "169.254.169.254", 403, "host-is-address"),
+        (f"http://{PRIVATE}/", PRIVATE, 403, "private-address"),
+        ("http://localhost:8080/", "localhost:8080", 403, "name-not-public"),
+        (f"http://{NAME}:8080/", f"{NAME}:8080", 403, "port-not-allowed"),
+    ):
+        answer = gateway.get(target, host=host, sock=proxied)
+        assert (answer.status, answer.reason) == (status, reason)
+    for target, host, reason in (
+        (f"https://{NAME}/hello", NAME, "target-https-in-plain"),
+        ("file:///etc/passwd", NAME, "scheme-not-supported"),
+        (f"http://user:s3cret@{OTHER}/", OTHER, "authority-userinfo"),
+    ):
+        assert gateway.get(target, host=host, sock=gateway.connect(3128)).reason == reason
+    # On the connection that the redirect came over as well: another host is another request.
+    assert gateway.get("/", host="169.254.169.254", sock=sock).reason == "host-is-address"
+    assert gateway.get(host=OTHER, sock=sock).status == 200
+    inside = gateway.secure(NAME)
+    assert gateway.get(f"/redirect?status=307&to={quote(f'https://{OTHER}/')}", sock=inside).status == 307
+    assert gateway.get(host=OTHER, sock=inside).reason == "host-not-server-name"
+    assert hosts(gateway) == [NAME, OTHER, NAME]
+
+
+def test_credentials_go_where_the_client_sends_them_and_nowhere_else_e14(gateway) -> None:
+    """Nothing of ours is added to a request, so a redirect can carry nothing of ours away."""
+    sock = gateway.connect(80)
+    headers = ["Authorization: Bearer s3cret", "Cookie: a=s3cret"]
+    assert (
+        gateway.get(f"/redirect?status=302&to={quote(f'http://{OTHER}/')}", sock=sock, headers=headers).status
+        == 302
+    )
+    assert gateway.get(host=OTHER, sock=sock).status == 200
+    (_, _, first), (_, _, second) = gateway.plain.seen
+    assert {first[name] for name in ("Authorization", "Cookie")} == {"Bearer s3cret", "a=s3cret"}
+    assert second == {"Host": OTHER}
+    assert "s3cret" not in str(gateway.records(2))
 
 
 # Upstream faults.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 
+import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from appliance.audit.log import AuditUnavailable
 from appliance.gateway.connection import Connection
+from appliance.gateway.states import IllegalTransition, State
 
 from .support import OTHER_PUBLIC, Names, Wire, limited, web_policy, worker
 
@@ -387,3 +389,26 @@ def test_dials_are_bounded() -> None:
     talk.says(GET)
     assert talk.statuses == [200, 429]
     assert len(talk.worker.reactor.tcpClients) == 1
+
+
+def test_who_let_an_exchange_wait_is_on_record() -> None:
+    talk = Talk()
+    talk.says(GET)
+    talk.server().protocol.dataReceived(OK[:-1])
+    talk.wire.producer.pauseProducing()
+    talk.connection.deadline_passed()
+    assert talk.records == [("failed", "response-not-read")]
+    talk = Talk()
+    talk.says(GET)
+    talk.server().protocol.dataReceived(OK[:-1])
+    talk.connection.deadline_passed()
+    assert talk.records == [("failed", "upstream-response-timeout")]
+
+
+def test_no_step_but_those_of_the_table() -> None:
+    talk = Talk()
+    talk.says(GET)
+    session = talk.connection._stage
+    talk.connection.connectionLost(Failure(ConnectionDone()))
+    with pytest.raises(IllegalTransition, match="closed to head"):
+        session._go(State.HEAD)
