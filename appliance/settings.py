@@ -104,13 +104,15 @@ class Uplink(_Model):
     `address` is the gateway's end with its prefix length, `peer` the other end's address and the default
     route. `peer_namespace` names the network namespace (below /run/netns) of the other end; absent, it is
     the host's, where netd adds source NAT for this link alone. With a `proxy` the gateway opens nothing but
-    that: what it has judged and pinned, it asks the proxy to connect to, by address.
+    that: what it has judged and pinned, it asks the proxy to connect to, by address. When `chained`, it asks
+    the Squid of the fallback, which judges the address once more.
     """
 
     address: IPv4Interface = IPv4Interface("198.18.83.2/30")
     peer: IPv4Address = IPv4Address("198.18.83.1")
     peer_namespace: NamespaceName | None = None
     proxy: UplinkProxy | None = None
+    chained: bool = False
 
     @model_validator(mode="after")
     def _on_link(self) -> Uplink:
@@ -121,6 +123,10 @@ class Uplink(_Model):
             )
         if self.proxy is not None and self.proxy.address == self.address.ip:
             raise ValueError(f"proxy {self.proxy.address} is the gateway itself; write the proxy's address")
+        if self.proxy is not None and self.chained:
+            raise ValueError(
+                "a proxy and chained stand together; there is one way out: leave one of them away"
+            )
         return self
 
 
@@ -171,6 +177,12 @@ class Settings(_Model):
     docker: DockerSettings = DockerSettings()
     upstream_ca: AbsolutePath = Path("/etc/ssl/certs/ca-certificates.crt")
     nat64_prefixes: tuple[IPv6Network, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_what_it_chains(self) -> Settings:
+        if self.uplink.chained and not self.fallback:
+            raise ValueError("uplink.chained goes through the fallback's Squid; leave `fallback: false` away")
+        return self
 
     @property
     def namespace(self) -> str:

@@ -11,11 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
-from appliance.processes import BUNDLE_PORT, PROXY_PORT, SQUID_PORT
+from appliance.processes import BUNDLE_PORT, CHAINED_PORT, PROXY_PORT, SQUID_PORT
 from netns.plumbing import Network
 
 HELPERS = "ip saddr 127.0.0.1 ip daddr 127.0.0.1 meta l4proto tcp"
 """Squid speaks to its external acl programs over TCP of its own."""
+
+
+def chained(gateway_uid: int) -> list[str]:
+    """What lets the gateway ask Squid for addresses (mode `chained`), and both close what was opened."""
+    return [
+        f'oifname "lo" meta skuid {gateway_uid} {HELPERS} tcp dport {CHAINED_PORT} accept',
+        # A closing connection has no owner any more.
+        f'oifname "lo" {HELPERS} tcp dport {CHAINED_PORT} tcp flags & (syn | ack) != syn accept',
+        f'oifname "lo" {HELPERS} tcp sport {CHAINED_PORT} tcp flags & (syn | ack) != syn accept',
+    ]
+
 
 _ASKED = "ip saddr . ip daddr @proxies"
 

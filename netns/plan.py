@@ -86,7 +86,11 @@ def gateway_ruleset(settings: Settings, wanted: Wanted) -> Ruleset:
         resolver_port=RESOLVER_PORT,
         gateway_uid=uids.gateway,
         resolver_uid=uids.resolver,
-        outbound_uids=(uids.gateway, uids.broker, *([uids.squid] if settings.has_fallback else ())),
+        outbound_uids=(
+            *(() if settings.uplink.chained else (uids.gateway,)),
+            uids.broker,
+            *((uids.squid,) if settings.has_fallback else ()),
+        ),
         special=blocked_networks_v4(),
         networks=wanted.networks,
         links=tuple((interface, a.address, link_mark(a.endpoint)) for a, interface in wanted.links),
@@ -95,6 +99,7 @@ def gateway_ruleset(settings: Settings, wanted: Wanted) -> Ruleset:
         question_rate=2 * settings.resolver.queries_per_second,
         proxied=settings.uplink.proxy is not None,
         squid_uid=uids.squid if settings.has_fallback else None,
+        chained=settings.uplink.chained,
         steering=wanted.steering,
     )
 

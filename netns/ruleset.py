@@ -47,7 +47,8 @@ class Ruleset:
     port), `name_servers` the resolver's upstreams (address, port), `outbound_uids` who may open TCP to the
     public, `question_rate` DNS datagrams a second of one container (more than the resolver admits, so that it
     is the one to say so and to record it). `proxied`: the public is reached by a proxy, the one element of
-    `exceptions`, and nobody opens anything else. `squid_uid`: the fallback's, None without one.
+    `exceptions`, and nobody opens anything else. `squid_uid`: the fallback's, None without one. `chained`: by
+    it the gateway opens what is public.
     """
 
     table: str
@@ -66,6 +67,7 @@ class Ruleset:
     question_rate: int = 100
     proxied: bool = False
     squid_uid: int | None = None
+    chained: bool = False
     steering: Steering = UNSTEERED
 
 
@@ -266,6 +268,7 @@ def _departure(ruleset: Ruleset) -> list[str]:
                     if squid is not None
                     else ()
                 ),
+                *(fallback_rules.chained(ruleset.gateway_uid) if ruleset.chained else ()),
                 f'oifname "{ruleset.uplink}" goto leave-to-uplink',
                 "counter name other-output drop",
             ],

@@ -24,4 +24,5 @@ def place_of(settings: Settings, servers: tuple[NameServer, ...]) -> Place:
         directory=PurePosixPath(settings.run_dir) / SQUID,
         upstream_ca=PurePosixPath(settings.upstream_ca),
         name_servers=asked,
+        chained=settings.uplink.chained,
     )

@@ -17,11 +17,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from appliance.policy.hosts import HostPattern
+from appliance.processes import CHAINED_PORT
 from squid import model
 from squid.model import Denial, Fallback
 
 # "Word" in squid.conf: no white space, no leading quote or @ or ${ that would open something else.
 _WORD = re.compile(r"[A-Za-z0-9/(^.:\[][A-Za-z0-9_./:^$()\[\]*+?,;=@!&'~|{}\\-]*")
+ADDRESS = (
+    r"^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$"
+)
+"""POSIX extended: an IPv4 address in its one canonical form (RFC 6943 section 3.1.1)."""
+
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 
 STRIPPED = (
@@ -80,6 +86,7 @@ class Place:
     """Where Squid listens and where its files are; `name_servers` are asked on port 53.
 
     `signing` is PEM with key, certificate and chain; `leaves` the certificate generator's directory.
+    `chained`: the gateway asks it for addresses, on a port of its own.
     `access_log` gets one line for each request, `log` what Squid says of itself.
     """
 
@@ -88,6 +95,7 @@ class Place:
     directory: PurePosixPath
     upstream_ca: PurePosixPath
     name_servers: tuple[IPv4Address, ...]
+    chained: bool = False
     access_log: PurePosixPath = _STDOUT
     log: PurePosixPath = _STDERR
 
@@ -164,6 +172,8 @@ def render(fallback: Fallback, place: Place) -> str:
         lists=lists,
         pages=[(page_name(denial), acl) for acl, denial in (*_PAGE_OF, *reasons)],
         stripped=STRIPPED,
+        chained_port=CHAINED_PORT,
+        address=ADDRESS,
     )
 
 

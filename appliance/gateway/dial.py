@@ -72,15 +72,13 @@ class Direct:
 
 
 class Dialler:
-    """Opens upstream connections. `connector` is the reactor; `way` is direct unless another is given."""
+    """Opens upstream connections by `way`. `connector` is the reactor."""
 
-    def __init__(
-        self, connector: IReactorTCP, tls: UpstreamTLS, limits: Limits, way: Way | None = None
-    ) -> None:
+    def __init__(self, connector: IReactorTCP, tls: UpstreamTLS, limits: Limits, way: Way) -> None:
         self._connector = connector
         self._tls = tls
         self._limits = limits
-        self._way = way or Direct(connector, limits)
+        self._way = way
 
     async def connect(self, addresses: Sequence[IPv4Address], port: int) -> tuple[Any, IPv4Address]:
         """A transport to the first of the judged addresses that accepts. Raises `DialFailed`."""

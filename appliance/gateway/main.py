@@ -27,6 +27,7 @@ from appliance.control import ControlFactory, Operation, Peer
 from appliance.endpoints import EndpointFeed
 from appliance.gateway.connection import Connections
 from appliance.gateway.limits import DEFAULT_LIMITS
+from appliance.gateway.uplink_proxy import way_of
 from appliance.gateway.usage import usage
 from appliance.gateway.worker import Neighbours, Worker
 from appliance.inherited import InheritanceError, inherited_sockets
@@ -79,7 +80,7 @@ class GatewayProcess:
                 leaves=self._leaves,
                 upstream_tls=UpstreamTrust(settings.upstream_ca),
                 root_pem=lambda: self._root_pem,
-                proxy=settings.uplink.proxy,
+                way=way_of(settings.uplink),
                 ledger=ledgers.ledger,
             ),
             DEFAULT_LIMITS,

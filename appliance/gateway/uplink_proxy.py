@@ -1,5 +1,6 @@
-"""The way out through the uplink's own proxy: `CONNECT` to the literal address that was judged.
+"""The way out through a proxy: `CONNECT` to the literal address that was judged.
 
+It is the uplink's (mode `upstream`), or the fallback's Squid as a second judge of addresses (mode `chained`).
 The proxy is told no name, so it has nothing to look up and the address stays the one that was judged and
 pinned (attack G9). Whom the connection ends at is proved by TLS, end to end; without TLS the proxy is as
 trusted as any router on the way. Plain HTTP goes through a tunnel as well: a proxy that reads a request by
@@ -11,6 +12,7 @@ goes to it before that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -22,15 +24,17 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from appliance.addresses import classify
 from appliance.gateway import refusals
-from appliance.gateway.dial import DialFailed, connected, install
+from appliance.gateway.dial import DialFailed, Direct, Way, connected, install
 from appliance.gateway.limits import Limits
 from appliance.gateway.refusals import Refusal
 from appliance.http1.framing import BodyKind
 from appliance.http1.limits import Limits as HeadLimits
 from appliance.http1.refused import NeedMore, UpstreamInvalid
 from appliance.http1.response import ResponseHead, parse_response_head
-from appliance.settings import UplinkProxy
+from appliance.processes import CHAINED_PORT
+from appliance.settings import Uplink
 
 ANSWER_LIMITS = HeadLimits(head=8 * 1024, header_count=50)
 
@@ -42,10 +46,24 @@ _ADDRESS_FAILED = {
 }
 
 
-class ThroughProxy:
-    """A `Way` (see `appliance.gateway.dial`). `connector` is the reactor, its clock included."""
+SQUID = (IPv4Address("127.0.0.1"), CHAINED_PORT)
 
-    def __init__(self, connector: Any, proxy: UplinkProxy, limits: Limits) -> None:
+
+def way_of(uplink: Uplink) -> Callable[[Any, Limits], Way]:
+    """How the settings want connections made; to be called with the reactor."""
+    if uplink.proxy is not None:
+        proxy = (uplink.proxy.address, uplink.proxy.port)
+        return lambda connector, limits: ThroughProxy(connector, limits, proxy)
+    return Chained if uplink.chained else Direct
+
+
+class ThroughProxy:
+    """A `Way` (see `appliance.gateway.dial`) by the proxy at an address and port.
+
+    `connector` is the reactor, its clock included.
+    """
+
+    def __init__(self, connector: Any, limits: Limits, proxy: tuple[IPv4Address, int]) -> None:
         self._connector: IReactorTCP = connector
         self._clock: IReactorTime = connector
         self._proxy = proxy
@@ -53,12 +71,11 @@ class ThroughProxy:
 
     async def open(self, address: IPv4Address, port: int) -> Any:
         """See `Way`."""
-        proxy = self._proxy
-        if address == proxy.address:
+        if address == self._proxy[0]:
             # A tenant that spoke to the proxy itself could ask it for anything.
             raise DialFailed(refusals.UPLINK_PROXY_ADDRESS)
         try:
-            transport = await connected(self._connector, proxy.address, proxy.port, self._seconds)
+            transport = await connected(self._connector, *self._proxy, self._seconds)
         except ConnectTimeout as error:
             raise DialFailed(refusals.UPLINK_PROXY_TIMEOUT) from error
         except ConnectError as error:
@@ -72,6 +89,19 @@ class ThroughProxy:
             if late.active():
                 late.cancel()
         return transport
+
+
+class Chained:
+    """A `Way` by Squid, and by ourselves to what an operator excepted: Squid opens public addresses only."""
+
+    def __init__(self, connector: Any, limits: Limits) -> None:
+        self._squid = ThroughProxy(connector, limits, SQUID)
+        self._direct = Direct(connector, limits)
+
+    async def open(self, address: IPv4Address, port: int) -> Any:
+        """See `Way`."""
+        way: Way = self._squid if classify(address).is_public else self._direct
+        return await way.open(address, port)
 
 
 class Asking(TwistedProtocol):

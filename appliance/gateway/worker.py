@@ -19,12 +19,11 @@ from appliance.audit.log import AuditLog
 from appliance.endpoints import Endpoint, EndpointTable
 from appliance.gateway import refusals
 from appliance.gateway.deadlines import Deadlines
-from appliance.gateway.dial import Dialler, UpstreamTLS, install
+from appliance.gateway.dial import Dialler, Direct, UpstreamTLS, Way, install
 from appliance.gateway.limits import DEFAULT_LIMITS, Limits
 from appliance.gateway.pool import Key, Pool
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import Resolver, Routes
-from appliance.gateway.uplink_proxy import ThroughProxy
 from appliance.gateway.upstream import Upstream
 from appliance.limits.budget import Budget, Caller
 from appliance.limits.ledger import Ledger
@@ -32,7 +31,6 @@ from appliance.limits.store import LedgerUnavailable
 from appliance.names import HostName
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
-from appliance.settings import UplinkProxy
 from appliance.tls.leaf import LeafCache
 
 if TYPE_CHECKING:
@@ -59,7 +57,7 @@ class Neighbours:
     upstream_tls: UpstreamTLS
     root_pem: Callable[[], bytes]
     connector: IReactorTCP | None = None
-    proxy: UplinkProxy | None = None
+    way: Callable[[Any, Limits], Way] = Direct
     ledger: Callable[[str], Ledger] = lambda _tenant: Ledger()
     nanoseconds: Callable[[], int] = time.monotonic_ns
 
@@ -79,7 +77,7 @@ class Worker:
         self.pool = Pool(limits, self.deadlines)
         self.routes = Routes(neighbours.resolver, self.seconds)
         connector = neighbours.connector or neighbours.reactor
-        way = ThroughProxy(connector, neighbours.proxy, limits) if neighbours.proxy else None
+        way = neighbours.way(connector, limits)
         self.dialler = Dialler(connector, neighbours.upstream_tls, limits, way)
         self.requests = 0
         self._policies = neighbours.policies

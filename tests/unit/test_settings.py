@@ -73,6 +73,8 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
             "uplink: {proxy: {address: 169.254.169.254, port: 80}}\n",
             "is link-local (RFC 3927), which is never opened",
         ),
+        ("uplink: {chained: true, proxy: {address: 10.0.0.8, port: 1}}\n", "leave one of them away"),
+        ("fallback: false\nuplink: {chained: true}\n", "uplink.chained goes through the fallback's Squid"),
         ("uplink: {proxy: {address: 198.18.83.2, port: 3128}}\n", "198.18.83.2 is the gateway itself"),
         (
             "resolver: {servers: [{address: dns.example.com}]}\n",

@@ -25,7 +25,9 @@ from appliance.audit.log import AuditUnavailable
 from appliance.audit.sink import Sink
 from appliance.endpoints import Endpoint, EndpointTable
 from appliance.gateway.connection import Connections
+from appliance.gateway.dial import Direct
 from appliance.gateway.limits import Limits
+from appliance.gateway.uplink_proxy import ThroughProxy
 from appliance.gateway.worker import Neighbours, Worker
 from appliance.policy.caps import Caps
 from appliance.policy.compile import OperatorLayer, compile_tenant
@@ -35,7 +37,6 @@ from appliance.policy.set import PolicySet
 from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.policy.verdict import Outcome, Reason, Verdict
 from appliance.resolver.client import Resolved, Unresolved
-from appliance.settings import UplinkProxy
 from appliance.tls.authority import issue_intermediate, issue_root, new_key, signing_request
 from appliance.tls.intermediate import Intermediate
 from appliance.tls.leaf import LeafCache
@@ -136,8 +137,7 @@ class Process:
                 upstream_tls=UpstreamTrust(Path(config["upstream_ca"])),
                 root_pem=lambda: self.root_pem,
                 connector=self.connector,
-                # Not validated: loopback is no place for a real one.
-                proxy=self.proxy(**config["proxy"]) if "proxy" in config else None,
+                way=self.through(**config["proxy"]) if "proxy" in config else Direct,
             ),
             Limits(**config.get("limits", {})),
         )
@@ -145,8 +145,8 @@ class Process:
         for address, port in config["listen"]:
             reactor.listenTCP(port, Connections(self.worker), interface=address)
 
-    def proxy(self, address, port):
-        return UplinkProxy.model_construct(address=IPv4Address(address), port=port)
+    def through(self, address, port):
+        return lambda connector, limits: ThroughProxy(connector, limits, (IPv4Address(address), port))
 
     def no_room(self):
         raise AuditUnavailable("no space left")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.privilege import owning_files_as
+from appliance.processes import CHAINED_PORT
 from appliance.settings import UplinkProxy
 from netns import namespaces, nft
 
@@ -208,5 +209,33 @@ def test_g9_with_a_proxy_the_gateway_opens_it_and_nothing_else(rig, proxy):
         assert not connects(rig, uid, proxy, CANARY_PORT, REFUSED)
     for uid in (uids.gateway, uids.squid):
         assert not connects(rig, uid, other, CANARY_PORT, REFUSED)
+    assert not connects(rig, uids.gateway, METADATA, CANARY_PORT, REFUSED)
+    assert rig.canary.seen == []
+
+
+def test_g9_chained_the_gateway_opens_squids_own_port_and_squid_the_public(rig):
+    uplink = rig.settings.uplink.model_copy(update={"chained": True})
+    rig.settings = rig.settings.model_copy(update={"uplink": uplink})
+    kernel = rig.start_gateway()
+    kernel.set_exceptions(((IPv4Network("10.0.1.0/29"), CANARY_PORT),))
+    uids = rig.settings.uids
+    with owning_files_as(uids.squid), rig.gateway_socket() as squid:
+        squid.bind(("127.0.0.1", CHAINED_PORT))
+        squid.listen()
+        with owning_files_as(uids.gateway), rig.gateway_socket() as asking:
+            asking.connect(("127.0.0.1", CHAINED_PORT))
+            served, _ = squid.accept()
+            with served:
+                asking.sendall(b"ask")
+                assert served.recv(9) == b"ask"
+                served.sendall(b"answer")
+                assert asking.recv(9) == b"answer"
+        for uid in (uids.resolver, uids.broker, 0):
+            assert not connects(rig, uid, "127.0.0.1", CHAINED_PORT, REFUSED)
+    assert connects(rig, uids.squid, PUBLIC, CANARY_PORT)
+    assert connects(rig, uids.gateway, PRIVATE, CANARY_PORT), "what an operator excepted"
+    rig.canary.seen.clear()
+    assert not connects(rig, uids.gateway, PUBLIC, CANARY_PORT, REFUSED)
+    assert not connects(rig, uids.squid, PRIVATE, CANARY_PORT, REFUSED)
     assert not connects(rig, uids.gateway, METADATA, CANARY_PORT, REFUSED)
     assert rig.canary.seen == []

@@ -219,8 +219,9 @@ class World:
             folder,
             folder / "lab.pem",
             (IPv4Address("10.88.0.1"),),
-            folder / "access.log",
-            folder / "cache.log",
+            chained=True,
+            access_log=folder / "access.log",
+            log=folder / "cache.log",
         )
 
     def start(self, web=WEB_POLICY, listed=LIST_POLICY):

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from appliance.gateway.dial import DialFailed, Dialler
+from appliance.gateway.dial import DialFailed, Dialler, Direct
 from appliance.gateway.limits import Limits
 
 from .support import OTHER_PUBLIC, PUBLIC, Wire
@@ -18,8 +18,9 @@ class Dial:
     def __init__(self, *addresses, **limits) -> None:
         self.reactor = MemoryReactorClock()
         self.outcome: list = []
+        bounds = Limits(**limits)
         self.deferred = Deferred.fromCoroutine(
-            Dialler(self.reactor, None, Limits(**limits)).connect(addresses, 443)
+            Dialler(self.reactor, None, bounds, Direct(self.reactor, bounds)).connect(addresses, 443)
         )
         self.deferred.addBoth(self.outcome.append)
 

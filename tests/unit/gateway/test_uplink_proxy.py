@@ -14,8 +14,9 @@ from twisted.python.failure import Failure
 
 from appliance.gateway.dial import DialFailed, Dialler, install
 from appliance.gateway.limits import Limits
-from appliance.gateway.uplink_proxy import ANSWER_LIMITS, ThroughProxy
-from appliance.settings import UplinkProxy
+from appliance.gateway.uplink_proxy import ANSWER_LIMITS, way_of
+from appliance.processes import CHAINED_PORT
+from appliance.settings import Uplink, UplinkProxy
 
 from .support import OTHER_PUBLIC, PUBLIC, Wire
 
@@ -34,11 +35,10 @@ class Recorder(Protocol):
 class Dial:
     """A dial through the proxy, the proxy's side played by hand."""
 
-    def __init__(self, *addresses: IPv4Address, port: int = 443) -> None:
+    def __init__(self, *addresses: IPv4Address, port: int = 443, uplink: Uplink | None = None) -> None:
         self.reactor = MemoryReactorClock()
         limits = Limits(connect_seconds=10, addresses_tried=2)
-        proxy = UplinkProxy(address=PROXY, port=3128)
-        way = ThroughProxy(self.reactor, proxy, limits)
+        way = way_of(uplink or Uplink(proxy=UplinkProxy(address=PROXY, port=3128)))(self.reactor, limits)
         self.outcome: list = []
         self.deferred = Deferred.fromCoroutine(
             Dialler(self.reactor, None, limits, way).connect(addresses or (PUBLIC,), port)
@@ -210,3 +210,16 @@ def test_cancelling_ends_the_connection_to_the_proxy() -> None:
     assert wire.aborted
     assert len(dial.tried) == 1
     assert dial.reactor.getDelayedCalls() == []
+
+
+def test_chained_asks_squid_for_what_is_public_and_itself_opens_what_was_excepted() -> None:
+    dial = Dial(PUBLIC, uplink=Uplink(chained=True))
+    assert dial.tried == [("127.0.0.1", CHAINED_PORT)]
+    wire = dial.arrive(("127.0.0.1", CHAINED_PORT))
+    assert wire.value().startswith(b"CONNECT 93.184.215.14:443 HTTP/1.1\r\n")
+    excepted = IPv4Address("10.1.2.3")
+    assert Dial(excepted, uplink=Uplink(chained=True)).tried == [(str(excepted), 443)]
+
+
+def test_without_either_the_address_is_opened() -> None:
+    assert Dial(PUBLIC, uplink=Uplink()).tried == [(str(PUBLIC), 443)]

@@ -10,6 +10,7 @@ from appliance.links import link_mark
 from appliance.settings import Settings, Uplink, UplinkProxy
 from netns.plan import TENANT_TABLE, Wanted, collapsed, gateway_ruleset, host_rules, plan
 from netns.plumbing import Attachment, Network
+from netns.ruleset import render
 from netns.state import MAIN_TABLE, Neighbour, Route, RouteKind
 
 NETWORK = Network("a" * 64, "acme", IPv4Network("172.31.0.0/24"), IPv4Address("172.31.0.1"))
@@ -142,3 +143,18 @@ def test_g9_a_proxy_takes_the_place_of_the_exceptions(address):
     assert IPv4Network("10.1.0.0/16") not in routes
     assert host_rules(settings, wanted).proxy == (IPv4Address(address), 3128)
     assert not gateway_ruleset(Settings(), wanted).proxied
+
+
+def test_g9_chained_the_gateway_opens_squids_port_and_exceptions_only():
+    wanted = replace(WANTED, exceptions=((IPv4Network("10.1.0.0/16"), 443),))
+    rules = gateway_ruleset(Settings(uplink=Uplink(chained=True)), wanted)
+    uids = Settings().uids
+    assert (rules.chained, uids.gateway in rules.outbound_uids) == (True, False)
+    assert uids.squid in rules.outbound_uids
+    assert rules.exceptions == ((IPv4Network("10.1.0.0/16"), 443),)
+    leave = render(rules).splitlines()
+    opening = [line for line in leave if line.endswith("tcp dport 15103 accept")]
+    assert [line.partition(" ip saddr")[0] for line in opening] == [f'oifname "lo" meta skuid {uids.gateway}']
+    direct = gateway_ruleset(Settings(), wanted)
+    assert "15103" not in render(direct)
+    assert uids.gateway in direct.outbound_uids

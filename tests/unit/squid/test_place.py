@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from appliance.processes import FIRST_WORKER_PORT
-from appliance.settings import NameServer, Settings
+from appliance.settings import NameServer, Settings, Uplink
 from squid.place import SQUID_PORT, place_of
 
 SERVERS = (NameServer(address=IPv4Address("9.9.9.9")), NameServer(address=IPv4Address("9.9.9.10"), port=5353))
@@ -19,6 +19,8 @@ def test_place() -> None:
     assert place.address == IPv4Address("198.18.83.2")
     assert place.configuration == PurePosixPath("/run/lab/squid/squid.conf")
     assert place.name_servers == (IPv4Address("9.9.9.9"),)
+    assert not place.chained
+    assert place_of(Settings(uplink=Uplink(chained=True)), SERVERS).chained
 
 
 def test_no_server_that_squid_can_ask() -> None:

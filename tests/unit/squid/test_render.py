@@ -17,6 +17,7 @@ from appliance.policy.hosts import HostPattern
 from appliance.policy.set import PolicySet
 from squid.model import Denial, Fallback, FallbackTenant, Opening, fallback_of, plain_target
 from squid.render import (
+    ADDRESS,
     SQUID_ERRORS,
     Place,
     Unrenderable,
@@ -183,3 +184,27 @@ def test_no_connection_is_intercepted_B3() -> None:
     listening = [line for line in text.splitlines() if re.match(r"https?_port", line)]
     assert len(listening) == 1
     assert not re.search(r"intercept|tproxy|accel", listening[0])
+
+
+def test_the_gateways_port_stands_before_tenants_and_only_when_chained():
+    plain = render(fallback_of(PolicySet(), {}), PLACE)
+    assert "chained" not in plain
+    lines = render(fallback_of(PolicySet(), {}), replace(PLACE, chained=True)).splitlines()
+    assert "http_port 127.0.0.1:15103 name=chained" in lines
+    own = [index for index, line in enumerate(lines) if line.startswith("http_access") and "chained" in line]
+    assert [lines[index] for index in own] == [
+        "http_access deny chained !tunnel",
+        "http_access deny chained !by_address",
+        "http_access deny chained special",
+        "http_access allow chained",
+    ]
+    assert max(own) < lines.index("http_access deny !tenants")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_address"),
+    [("93.184.215.10", True), ("0.0.0.0", True), ("255.255.255.255", True), ("256.1.1.1", False), ("01.1.1.1", False),
+     ("1.1.1", False), ("1.1.1.1.", False), ("0x7f.0.0.1", False), ("1.1.1.1.example.com", False), ("", False)],
+)  # fmt: skip
+def test_an_address_in_its_one_form(text, is_address):
+    assert bool(re.search(ADDRESS, text)) is is_address
