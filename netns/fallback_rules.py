@@ -68,6 +68,11 @@ def _elements(items: Iterable[str]) -> list[str]:
     return [f"elements = {{ {listed} }}"] if listed else []
 
 
+def not_by_address(squid: IPv4Address) -> str:
+    """Nobody asks for Squid's own address and port, at any time: answers from there are taken for Squid's."""
+    return f"ip daddr {squid} tcp dport {SQUID_PORT} counter name not-for-fallback drop"
+
+
 def steering_chains(squid: IPv4Address) -> list[str]:
     """Where a worker's chain leads when its share is Squid's, or just was; `squid` is its address."""
     return [

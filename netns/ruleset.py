@@ -199,6 +199,7 @@ def _tenant_side(ruleset: Ruleset) -> list[str]:
             f"udp dport 53 {take} :{ruleset.resolver_port} accept",
             # `tproxy` without a listening socket goes on to the next rule: a dead process's share is dropped.
             "meta l4proto { tcp, udp } th dport 53 counter name resolver-absent drop",
+            *([] if ruleset.squid_uid is None else [fallback_rules.not_by_address(ruleset.uplink_address)]),
             f"meta l4proto tcp {worker}",
             "meta l4proto udp counter name udp-dropped drop",
             "meta l4proto icmp counter name icmp-dropped drop",

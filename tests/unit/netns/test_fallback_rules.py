@@ -63,6 +63,12 @@ def test_what_squid_sends_is_of_the_link_that_asked():
     )
 
 
+def test_squids_own_address_is_asked_for_by_nobody():
+    steer_chain = chain(render(WITH), "steer")
+    dropped = steer_chain.index("ip daddr 198.18.83.2 tcp dport 15101 counter name not-for-fallback drop")
+    assert dropped < next(i for i, line in enumerate(steer_chain) if "vmap" in line)
+
+
 def test_squids_own_helpers_alone_use_loopback():
     helpers = "ip saddr 127.0.0.1 ip daddr 127.0.0.1 meta l4proto tcp accept"
     assert f'oifname "lo" meta skuid {SQUID} {helpers}' in chain(render(WITH), "leave")
