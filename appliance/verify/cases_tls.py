@@ -20,7 +20,7 @@ from appliance.verify.attempts import (
     refused,
 )
 from appliance.verify.case import Canary, Case, Outcome
-from appliance.verify.hello import SSL_3, TLS_1_0, client_hello, encrypted_hello, server_names
+from appliance.verify.hello import SSL_3, TLS_1_0, client_hello, encrypted_hello, protocols, server_names
 from appliance.verify.parts import opened, requested
 from appliance.verify.world import Site, World
 
@@ -32,6 +32,7 @@ NOT_PINNED = "403 destination-not-pinned close"
 UNRECOGNISED = "alert 112"
 UNREADABLE = "alert 50"
 OLD_VERSION = "alert 70"
+NO_PROTOCOL = "alert 120"
 
 KEY_SEARCH = """
 import os
@@ -300,12 +301,8 @@ def _pinning(world: World) -> list[Case]:
         replace(a, trust=Trust.NOTHING)
         for a in _inside("D10.0-pinned", www, request, "tls CERTIFICATE_VERIFY_FAILED")
     ]
-    h2 = [
-        replace(a, alpn=("h2",), show=True)
-        for a in _inside(
-            "D10.10-h2-only", www, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 h2-prior-knowledge close"
-        )
-    ]
+    name = server_names(www.name.encode())
+    h2 = _hello("D10.10-h2-only", world, client_hello(name, protocols(b"h2")), NO_PROTOCOL, NO_PROTOCOL)
     both = [
         replace(a, alpn=("h2", "http/1.1"), show=True)
         for a in _inside("D10.20-offers-both", www, request, f"200 {SERVED} keep")

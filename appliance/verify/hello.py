@@ -31,6 +31,11 @@ def server_names(*names: bytes, kind: int = 0) -> bytes:
     return extension(0, _vector(2, b"".join(bytes([kind]) + _vector(2, name) for name in names)))
 
 
+def protocols(*names: bytes) -> bytes:
+    """The extension ALPN (RFC 7301 section 3.1)."""
+    return extension(16, _vector(2, b"".join(_vector(1, name) for name in names)))
+
+
 def client_hello(*extensions: bytes, version: int = TLS_1_2) -> bytes:
     """A record with a ClientHello of TLS 1.2 (or older) that a server can answer."""
     suites = _SUITES if version == TLS_1_2 else _OLD_SUITES

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.tls.clienthello import ClientHello, InvalidHello, peek
-from appliance.verify.hello import SSL_3, TLS_1_0, client_hello, encrypted_hello, server_names
+from appliance.verify.hello import SSL_3, TLS_1_0, client_hello, encrypted_hello, protocols, server_names
 
 
 def test_what_is_built_is_read_as_meant() -> None:
@@ -12,6 +12,7 @@ def test_what_is_built_is_read_as_meant() -> None:
     assert peek(client_hello(server_names(b"a\0.net"), encrypted_hello())) == ClientHello(
         b"a\0.net", (), True, (0x0303,)
     )
+    assert peek(client_hello(protocols(b"h2", b"x"))) == ClientHello(None, (b"h2", b"x"), False, (0x0303,))
     assert [peek(client_hello(version=v)).versions for v in (SSL_3, TLS_1_0)] == [(0x0300,), (0x0301,)]
 
 
