@@ -22,6 +22,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from appliance.addresses import classify
@@ -92,16 +93,30 @@ class ThroughProxy:
 
 
 class Chained:
-    """A `Way` by Squid, and by ourselves to what an operator excepted: Squid opens public addresses only."""
+    """A `Way` by Squid, and by ourselves to what an operator excepted: Squid opens public addresses only.
+
+    Squid closes its ports for some 50 ms when it reads new rules, so where nobody listens it is tried again.
+    """
+
+    PAUSES = (0.05, 0.1, 0.2, 0.4)
 
     def __init__(self, connector: Any, limits: Limits) -> None:
+        self._clock: IReactorTime = connector
         self._squid = ThroughProxy(connector, limits, SQUID)
         self._direct = Direct(connector, limits)
 
     async def open(self, address: IPv4Address, port: int) -> Any:
         """See `Way`."""
-        way: Way = self._squid if classify(address).is_public else self._direct
-        return await way.open(address, port)
+        if not classify(address).is_public:
+            return await self._direct.open(address, port)
+        for pause in self.PAUSES:
+            try:
+                return await self._squid.open(address, port)
+            except DialFailed as failed:
+                if failed.refusal is not refusals.UPLINK_PROXY_UNREACHABLE:
+                    raise
+            await deferLater(self._clock, pause)
+        return await self._squid.open(address, port)
 
 
 class Asking(TwistedProtocol):

@@ -127,41 +127,6 @@ def test_nothing_outlives_the_age_of_a_connection() -> None:
     assert talk.connection.deadline == limits.connection_seconds
 
 
-def test_a_stale_connection_is_replaced_once_and_only_once() -> None:
-    talk = Talk()
-    talk.says(GET)
-    first = talk.server()
-    first.protocol.dataReceived(OK)
-    talk.says(GET)
-    first.protocol.connectionLost(Failure(ConnectionDone()))
-    assert len(talk.worker.reactor.tcpClients) == 2
-    second = talk.server()
-    second.protocol.connectionLost(Failure(ConnectionDone()))
-    assert talk.statuses == [200, 502]
-    assert len(talk.worker.reactor.tcpClients) == 2
-    assert talk.records[-1] == ("failed", "upstream-closed")
-
-
-def test_a_fresh_connection_that_closes_is_not_tried_again() -> None:
-    talk = Talk()
-    talk.says(GET)
-    talk.server().protocol.connectionLost(Failure(ConnectionDone()))
-    assert talk.statuses == [502]
-    assert len(talk.worker.reactor.tcpClients) == 1
-
-
-def test_half_an_answer_is_never_tried_again() -> None:
-    talk = Talk()
-    talk.says(GET)
-    first = talk.server()
-    first.protocol.dataReceived(OK)
-    talk.says(GET)
-    first.protocol.dataReceived(OK[:-1])
-    first.protocol.connectionLost(Failure(ConnectionDone()))
-    assert len(talk.worker.reactor.tcpClients) == 1
-    assert talk.wire.aborted
-
-
 def test_a_client_that_leaves_ends_the_server_connection() -> None:
     talk = Talk()
     talk.says(GET)
@@ -170,15 +135,6 @@ def test_a_client_that_leaves_ends_the_server_connection() -> None:
     assert server.aborted
     assert talk.records == [("failed", "client-closed")]
     assert talk.worker.audit.open_claims == 0
-
-
-def test_a_client_that_leaves_while_dialling_stops_the_dial() -> None:
-    talk = Talk()
-    talk.says(GET)
-    talk.worker.reactor.connectors[0].disconnect = lambda: None
-    talk.connection.connectionLost(Failure(ConnectionDone()))
-    assert talk.server().aborted
-    assert talk.records == [("failed", "client-closed")]
 
 
 def test_no_room_for_a_record_no_request_f7() -> None:
@@ -191,39 +147,6 @@ def test_no_room_for_a_record_no_request_f7() -> None:
     talk.worker.audit.ready = False
     talk.says(GET.replace(b"GET", b"PUT"))
     assert talk.statuses == [503]
-
-
-def test_a_policy_that_changes_while_dialling_wins_g5() -> None:
-    talk = Talk()
-    talk.says(GET)
-    from appliance.policy.set import PolicySet
-
-    talk.worker.test_policies[0] = PolicySet({}, "two")
-    server = talk.server()
-    assert server.value() == b""
-    assert talk.records == [("denied", "policy-changed")]
-
-
-def test_a_request_with_a_body_reaches_the_server_only_in_a_dialled_connection() -> None:
-    talk = Talk(policy=PostingPolicy())
-    talk.says(b"POST /x HTTP/1.1\r\nHost: site.net\r\nContent-Length: 6\r\n\r\nabc")
-    talk.says(b"def" + GET)
-    server = talk.server()
-    assert server.value().endswith(b"\r\n\r\nabcdef")
-    server.protocol.dataReceived(OK)
-    assert b"GET /x" in server.value()
-
-
-def test_an_early_answer_closes_both_sides() -> None:
-    talk = Talk(policy=PostingPolicy())
-    talk.says(b"POST /x HTTP/1.1\r\nHost: site.net\r\nContent-Length: 6\r\n\r\nabc")
-    server = talk.server()
-    server.protocol.dataReceived(OK)
-    assert talk.wire.half_closed
-    assert server.aborted
-    talk.says(GET)
-    assert talk.statuses == [200]
-    assert len(talk.records) == 1
 
 
 class _Posting(type(web_policy())):
@@ -363,15 +286,6 @@ def test_an_answer_that_passes_the_limit_at_once_is_a_typed_refusal() -> None:
     assert b"aaa" not in talk.wire.value()
 
 
-def test_bytes_out_are_charged_before_they_leave() -> None:
-    talk = Talk(policy=limited("container", bytes_out=60))
-    talk.says(GET.replace(b"/x", b"/" + b"secret" * 20))
-    server = talk.server()
-    assert server.value() == b""
-    assert talk.statuses == [429]
-    assert talk.records == [("denied", "bytes-out-exceeded")]
-
-
 def test_what_is_open_to_a_destination_is_released_with_the_answer() -> None:
     talk = Talk(policy=limited("destination", connections=1))
     for _ in range(3):
@@ -411,4 +325,4 @@ def test_no_step_but_those_of_the_table() -> None:
     session = talk.connection._stage
     talk.connection.connectionLost(Failure(ConnectionDone()))
     with pytest.raises(IllegalTransition, match="closed to head"):
-        session._go(State.HEAD)
+        session.enter(State.HEAD)

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from appliance.gateway.dial import DialFailed, Dialler, install
 from appliance.gateway.limits import Limits
-from appliance.gateway.uplink_proxy import ANSWER_LIMITS, way_of
+from appliance.gateway.uplink_proxy import ANSWER_LIMITS, Chained, way_of
 from appliance.processes import CHAINED_PORT
 from appliance.settings import Uplink, UplinkProxy
 
@@ -223,3 +223,35 @@ def test_chained_asks_squid_for_what_is_public_and_itself_opens_what_was_excepte
 
 def test_without_either_the_address_is_opened() -> None:
     assert Dial(PUBLIC, uplink=Uplink()).tried == [(str(PUBLIC), 443)]
+
+
+def away(dial: Dial) -> None:
+    dial.reactor.tcpClients[-1][2].clientConnectionFailed(None, Failure(error.ConnectionRefusedError()))
+
+
+def test_squid_is_tried_again_while_it_reads_new_rules() -> None:
+    dial = Dial(PUBLIC, uplink=Uplink(chained=True))
+    away(dial)
+    assert dial.outcome == []
+    dial.reactor.advance(0.05)
+    wire = dial.arrive(("127.0.0.1", CHAINED_PORT))
+    wire.protocol.dataReceived(OPENED)
+    assert dial.outcome == [(wire, PUBLIC)]
+
+
+def test_a_squid_that_stays_away_is_a_refusal_within_a_second() -> None:
+    dial = Dial(PUBLIC, uplink=Uplink(chained=True))
+    for pause in (*Chained.PAUSES, 0):
+        assert dial.outcome == []
+        away(dial)
+        dial.reactor.advance(pause)
+    assert dial.refusal().reason == "uplink-proxy-unreachable"
+    assert len(dial.tried) == 5
+    assert sum(Chained.PAUSES) < 1
+
+
+def test_what_squid_refuses_is_not_asked_again() -> None:
+    dial = Dial(PUBLIC, uplink=Uplink(chained=True))
+    dial.arrive(("127.0.0.1", CHAINED_PORT)).protocol.dataReceived(b"HTTP/1.1 403 No\r\n\r\n")
+    assert dial.refusal().reason == "uplink-proxy-refused"
+    assert len(dial.tried) == 1
