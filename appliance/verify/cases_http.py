@@ -40,6 +40,7 @@ BODY = "403 body-not-allowed close"
 NOT_LISTED = "403 host-not-listed keep"
 IS_ADDRESS = "403 host-is-address keep"
 UPGRADE = "403 upgrade-not-allowed keep"
+BROKEN = "502 upstream-protocol-error close"
 EVERY_WAY = (*EXPLICIT, *TRANSPARENT)
 HANDLE = "hb_cred_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 """The shape of a credential's handle; nothing of the kind has ever been given out."""
@@ -90,6 +91,7 @@ def rows(world: World) -> list[Case]:
         *_secrets(world),
         *_schemes(world),
         *_pooled(world),
+        *_lies(world),
     ]
 
 
@@ -726,3 +728,69 @@ def _two_tenants(world: World) -> Output:
     came = {tenant: set(_FROM.findall(text)) for tenant, text in texts.items()}
     apart = all(came.values()) and came["reader"].isdisjoint(came["lister"])
     return Output(0 if apart else 1, f"{texts}\ntenants: {'apart' if apart else 'NOT apart'} {came}")
+
+
+# ── a server that lies, or says what it was sent ───────────────────────────────────────────────────────
+
+_LIES = ("switch", "switch-bare", "length-and-coding", "two-lengths", "two-equal-lengths", "length-plus", "length-list",
+         "coding-identity", "coding-twice", "interim-flood", "fold", "nul", "bare-lf", "bare-cr", "space-before-colon",
+         "no-colon", "status-1000", "status-600", "http-2", "http-9", "no-http", "leading-crlf", "huge-head",
+         "many-fields", "no-content-with-body", "nominates-length")  # fmt: skip
+
+
+def _lies(world: World) -> list[Case]:
+    liar = world.targets.liar
+    arrived = opened(world, liar.address, 443)
+    told = [
+        by(way, liar, label(attack, number, lie), get(liar.name, f"/canary/{lie}"), BROKEN)
+        for way in EVERY_WAY
+        for number, lie in enumerate(_LIES)
+        for attack in ("E13" if lie.startswith("switch") else "E1",)
+    ]
+    honest = [
+        by(way, liar, "E1.90-honest", get(liar.name, "/canary/honest"), OK) for way in EVERY_WAY
+    ]  # fmt: skip
+    surplus = []
+    for way in EVERY_WAY:
+        requests = [_as_sent(way, get(liar.name, f"/canary/{name}"), liar) for name in ("surplus", "honest")]
+        attempt = by(way, liar, "E20.30-surplus", requests[0], f"{OK}, {OK}")
+        surplus.append(replace(attempt, send=(b"".join(requests),), methods=("GET", "GET"), show=True))
+    switches = [attempt for attempt in told if attempt.name.startswith("E13")]
+    others = [attempt for attempt in told if attempt.name.startswith("E1.")]
+    return [
+        Case("E13-unasked", "a server that switches protocols unasked: no tunnel comes of it", Outcome.REACHES,
+             command([*switches, *honest]), (arrived,), expect=lines([*switches, *honest]), forbid=("101", "smuggled")),
+        Case("E1-answers", "answers whose end two readers would see in two places, and answers that are none",
+             Outcome.REACHES, command([*others, *honest]), (arrived,), expect=lines([*others, *honest]),
+             forbid=("smuggled",)),
+        Case("E20-surplus", "a second answer behind the first is not the next request's", Outcome.REACHES,
+             command(surplus), (arrived,), expect=(*lines(surplus), "| honest"), forbid=("| smuggled",)),
+        *_as_received(world),
+    ]  # fmt: skip
+
+
+def _as_received(world: World) -> list[Case]:
+    """The same as `E2-canonical` and `E9-fields`, by the bytes that a server was sent."""
+    liar = world.targets.liar
+    name = liar.name
+    body = b'5;a=b;c="d;e"\r\nhello\r\n6;x\r\n world\r\n0;last\r\nX-Trailer: 1\r\n\r\n'
+    posted = _post(liar, "/canary/submit/raw", body, "Trailer: X-Trailer", "Expect: 100-continue")
+    fields = get(f"{name.upper()}.", "/canary/a/../raw", "Connection: x-a, keep-alive", "X-A: 1",
+                 "Via: 1.1 x", "Forwarded: host=x", "TE: trailers", "X-B:   padded \t", "Proxy-Authorization: x")  # fmt: skip
+    attempts = []
+    for way in EVERY_WAY:
+        attempts.append(by(way, liar, "E2.400-raw", posted, OK))
+        attempts.append(by(way, liar, "E9.400-raw", fields, OK))
+    attempts = [replace(attempt, show=True, methods=("POST",) if "E2" in attempt.name else ("GET",))
+                for attempt in attempts]  # fmt: skip
+    wire_posted = (f"POST /canary/submit/raw HTTP/1.1\nHost: {name}\nContent-Type: text/plain\n"
+                   "Transfer-Encoding: chunked\n\n5\nhello\n6\n world\n0\n\n")  # fmt: skip
+    wire_fields = f"GET /canary/raw HTTP/1.1\nHost: {name}\nX-B: padded\n\n"
+    shown = tuple(
+        "".join(f"  | {text}\n" for text in wire.splitlines()) for wire in (wire_posted, wire_fields)
+    )
+    return [
+        Case("E2-as-received", "what a server is sent, byte for byte: no extension, no trailer, no field of one connection",
+             Outcome.REACHES, command(attempts), (opened(world, liar.address, 443),), expect=(*lines(attempts), *shown),
+             forbid=("a=b", "X-Trailer", "last", "Via", "Forwarded", "X-A:", "Proxy-", "TE:")),
+    ]  # fmt: skip

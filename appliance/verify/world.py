@@ -52,7 +52,9 @@ class Targets:
     `alias-private` (an alias of `private`), `alias-public`, `rebind` (turns private between two answers).
     Every name below `leaks` answers with `decoy`: a query that arrives is a leak that would work.
     `issuer` is in the name of who signed the sites' own certificates.
-    `special` are more addresses of ranges that are not public, of either version.
+    `special` are more addresses of ranges that are not public, of either version. `liar` answers below
+    `/canary/` as the last segment of the path says: as no server may (see `cases_http.py`), or, for `raw`,
+    with the bytes that it was asked with; what a lie would smuggle in is the word `smuggled`.
     """
 
     www: Site
@@ -60,6 +62,7 @@ class Targets:
     expired: Site
     self_signed: Site
     wrong_host: Site
+    liar: Site
     private: str
     metadata: str
     literal: str
@@ -77,7 +80,7 @@ class World(Protocol):
     """Where the battery runs. `tenants` maps a case's tenant to the real one; another is called as it is.
 
     `reader` has the default profile (read-only-web) and may POST text/plain of at most 4 KiB to
-    `/canary/submit/*` of `www`; `lister` an allowlist with the one host `www`.
+    `/canary/submit/*` of `www` and `liar`; `lister` an allowlist with the one host `www`.
     """
 
     targets: Targets

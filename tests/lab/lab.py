@@ -138,6 +138,7 @@ class Lab:
         children.start("dnsmasq", nameserver.command(), internet.INTERNET)
         children.start_module("rebind", "tests.lab.rebind", namespace=internet.INTERNET)
         children.start_module("githttp", "tests.lab.githttp", namespace=internet.INTERNET)
+        children.start_module("liar", "tests.lab.liar", namespace=internet.INTERNET)
         self._start_canaries()
         self._wait_ready()
 
@@ -168,6 +169,7 @@ class Lab:
             "witness": lambda: printed("witness"),
             "canary": lambda: printed("canary"),
             "other-ports": lambda: printed("other-ports"),
+            "liar": lambda: printed("liar"),
             "nginx": lambda: self.fetch(internet.WWW.name, internet.WWW.address).returncode == 0,
             "dnsmasq": lambda: internet.WWW.address in self.dig(internet.WWW.name),
             "githttp": lambda: (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.lab.internet import GIT, WWW
+from tests.lab.internet import GIT, LIAR, WWW
 
 READER, LISTER = "lab-acme", "lab-globex"
 POLICIES = {
@@ -16,7 +16,7 @@ rules:
     query: [service]
     content_types: [application/x-git-upload-pack-request]
   - name: submissions
-    hosts: [{WWW.name}]
+    hosts: [{WWW.name}, {LIAR.name}]
     methods: [POST]
     ports: [80, 443]
     paths: ["/canary/submit/*"]

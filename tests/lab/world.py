@@ -56,6 +56,7 @@ TARGETS = Targets(
     expired=_site(internet.EXPIRED),
     self_signed=_site(internet.SELF_SIGNED),
     wrong_host=_site(internet.WRONG_HOST),
+    liar=_site(internet.LIAR),
     private=internet.PRIVATE,
     metadata=internet.METADATA,
     literal=internet.LITERAL,

@@ -15,6 +15,7 @@ TARGETS = Targets(
     expired=Site("expired.example.net", "93.184.215.31"),
     self_signed=Site("self-signed.example.net", "93.184.215.32"),
     wrong_host=Site("wrong-host.example.net", "93.184.215.33"),
+    liar=Site("liar.example.net", "93.184.215.40"),
     private="10.0.1.5",
     metadata="169.254.169.254",
     literal="45.33.32.156",

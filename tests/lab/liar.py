@@ -1,0 +1,122 @@
+"""A server of the lab that answers as no server may, and one that says byte for byte what it was asked.
+
+Below `/canary/` the last segment of a path says how: one of `ANSWERS`, or `raw`. On ports 80 and 443, a thread a
+connection; after a lie the connection stays open, so that whatever the other side takes for its end is its own doing.
+"""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import ssl
+import sys
+import threading
+from contextlib import suppress
+
+from tests.lab import internet
+from tests.lab.certificates import certificate_path
+
+PATIENCE = 0.3  # seconds without a byte: then a request is complete, whatever it says of itself
+OK = b"HTTP/1.1 200 OK\r\n"
+LIE = b"Content-Length: 8\r\n\r\nsmuggled"
+HONEST = OK + b"Content-Length: 7\r\n\r\nhonest\n"
+
+ANSWERS = {
+    b"honest": HONEST,
+    b"switch": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nsmuggled",
+    b"switch-bare": b"HTTP/1.1 101 Switching Protocols\r\n\r\nsmuggled",
+    b"length-and-coding": OK + b"Transfer-Encoding: chunked\r\n" + LIE,
+    b"two-lengths": OK + b"Content-Length: 3\r\n" + LIE,
+    b"two-equal-lengths": OK + b"Content-Length: 8\r\n" + LIE,
+    b"length-plus": OK + b"Content-Length: +8\r\n\r\nsmuggled",
+    b"length-list": OK + b"Content-Length: 8, 8\r\n\r\nsmuggled",
+    b"coding-identity": OK + b"Transfer-Encoding: identity\r\n\r\nsmuggled",
+    b"coding-twice": OK
+    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nsmuggled\r\n0\r\n\r\n",
+    b"interim-flood": b"HTTP/1.1 100 Continue\r\n\r\n" * 50 + OK + LIE,
+    b"fold": OK + b"X-A: b\r\n c\r\n" + LIE,
+    b"nul": OK + b"X-A: \0\r\n" + LIE,
+    b"bare-lf": OK + b"X-A: b\nX-C: d\r\n" + LIE,
+    b"bare-cr": OK + b"X-A: b\rX-C: d\r\n" + LIE,
+    b"space-before-colon": OK + b"X-A : b\r\n" + LIE,
+    b"no-colon": OK + b"broken\r\n" + LIE,
+    b"status-1000": b"HTTP/1.1 1000 OK\r\n" + LIE,
+    b"status-600": b"HTTP/1.1 600 OK\r\n" + LIE,
+    b"http-2": b"HTTP/2.0 200 OK\r\n" + LIE,
+    b"http-9": b"HTTP/0.9 200 OK\r\n" + LIE,
+    b"no-http": b"SSH-2.0-OpenSSH_9.2\r\n\r\nsmuggled",
+    b"leading-crlf": b"\r\n" + OK + LIE,
+    b"huge-head": OK + b"X-A: " + b"b" * 100_000 + b"\r\n" + LIE,
+    b"many-fields": OK + b"".join(b"X-%d: y\r\n" % number for number in range(300)) + LIE,
+    b"no-content-with-body": b"HTTP/1.1 204 No Content\r\n" + LIE,
+    b"nominates-length": OK + b"Connection: content-length\r\n" + LIE,
+    b"surplus": HONEST + OK + LIE,
+}
+
+
+class Lies(socketserver.BaseRequestHandler):
+    """One connection, one request after the other."""
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            while request := self._request():
+                name = request.split(b" ", 2)[1].rpartition(b"/")[2] if request.count(b" ") > 1 else b""
+                self.request.sendall(_said(request) if name == b"raw" else ANSWERS.get(name, HONEST))
+
+    def _request(self) -> bytes:
+        got = b""
+        self.request.settimeout(60)
+        while True:
+            try:
+                data = self.request.recv(65536)
+            except TimeoutError:
+                return got
+            if not data:
+                return b""
+            got += data
+            self.request.settimeout(PATIENCE if b"\r\n\r\n" in got else 60)
+
+
+def _said(request: bytes) -> bytes:
+    return OK + b"Content-Length: %d\r\n\r\n%b" % (len(request), request)
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Listens, in TLS where it is given a context."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], context: ssl.SSLContext | None) -> None:
+        self._context = context
+        super().__init__(address, Lies)
+
+    def finish_request(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        if self._context is not None and isinstance(request, socket.socket):
+            try:
+                request = self._context.wrap_socket(request, server_side=True)
+            except OSError:
+                return
+        super().finish_request(request, client_address)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is nothing to tell."""
+
+
+def main() -> None:
+    """Serve until killed."""
+    file = certificate_path(internet.LIAR)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, file.with_suffix(".key"))
+    context.set_alpn_protocols(["http/1.1"])
+    plain, secure = (Server((internet.LIAR.address, port), tls) for port, tls in ((80, None), (443, context)))
+    threading.Thread(target=plain.serve_forever, daemon=True).start()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    secure.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
