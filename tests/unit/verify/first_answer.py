@@ -11,13 +11,13 @@ from ipaddress import IPv4Address
 from appliance.endpoints import Endpoint
 from appliance.gateway import refusals
 from appliance.gateway.channel import GATEWAY_NAME, Caller, Channel
+from appliance.gateway.intake import GATE
 from appliance.gateway.judging import facts_of
 from appliance.gateway.opening import judge_hello
 from appliance.gateway.origin import is_own, origin_of
 from appliance.gateway.refusals import Refusal
 from appliance.http1.body import body_reader
 from appliance.http1.head import RequestHead, parse_request_head
-from appliance.http1.limits import Limits
 from appliance.http1.refused import NeedMore, Refused
 from appliance.http1.target import TargetForm
 from appliance.names import Authority, HostName
@@ -27,7 +27,6 @@ from appliance.verify.case import Case
 from tests.lab.policies import LISTER, POLICIES, READER
 from tests.unit.policy.written import compiled
 
-GATE = Limits(request_line=33 * 1024, head=98 * 1024, encoded_slash=True)  # a session's
 PROXY = "10.9.0.1"
 ENDPOINT = Endpoint("endpoint", "network", "acme", IPv4Address("10.9.0.2"), "t-1", 1, "container")
 TENANTS = {"reader": compiled(POLICIES[READER]), "lister": compiled(POLICIES[LISTER])}
