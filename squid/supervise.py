@@ -62,6 +62,7 @@ class Supervision:
         self._intermediate: Intermediate | None = None
         self._signed: Intermediate | None = None
         self._child: SquidChild | None = None
+        self._begun = False
         self._text = ""
         self._rendered: tuple[object, str] | None = None
         self._not_before = 0.0
@@ -86,7 +87,7 @@ class Supervision:
     def ready(self) -> bool:
         """Whether Squid would serve now, and by the policy that is in force."""
         return (
-            self._running and self._feed.ready and self._audit.ready and not self.problem and self._listening
+            self._running and self._feed.ready and self._audit.ready and not self.problem and self._has_begun
         )
 
     def status(self, _message: Message, _peer: Peer) -> Message:
@@ -149,12 +150,18 @@ class Supervision:
             if running and self._child is not None:
                 self._child.reconfigure()
         if not running:
-            self._child = SquidChild(self._line, self._ended)
+            self._child, self._begun = SquidChild(self._line, self._ended), False
             self._child.start(self._reactor, self._place)
 
     @property
     def _running(self) -> bool:
         return self._child is not None and self._child.alive
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether this run has ever listened: the kernel's table is long when connections are many."""
+        self._begun = self._begun or self._listening
+        return self._begun
 
     @property
     def _listening(self) -> bool:
