@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +37,13 @@ class SquidChild(ProcessProtocol):
         self._rest = b""
         self._unsaid = MOST_SAID
         self._gone: list[Deferred[None]] = []
+        self._service = ""
         self.alive = False
 
     def start(self, reactor: Any, place: Place) -> None:
         """Start; Squid has what we have, which is no privilege."""
-        command = (*WITH_US, PROGRAM, "-N", "-f", str(place.configuration))
+        self._service = place.service
+        command = (*WITH_US, PROGRAM, "-n", place.service, "-N", "-f", str(place.configuration))
         # It opens /dev/stderr by name, which takes a pipe of ours and not that of who started us.
         reactor.spawnProcess(self, command[0], command, env={}, childFDs={0: "w", 1: "r", 2: "r"})
 
@@ -83,6 +86,7 @@ class SquidChild(ProcessProtocol):
         """It is gone."""
         self.alive = False
         _log.info("squid ended: {why}", why=reason.getErrorMessage())
+        forget_memory(self._service)
         waiting, self._gone = self._gone, []
         for gone in waiting:
             gone.callback(None)
@@ -95,6 +99,13 @@ class SquidChild(ProcessProtocol):
             self.transport.signalProcess(name)
         except ProcessExitedAlready:
             _log.debug("signal {name}: squid is gone", name=name)
+
+
+def forget_memory(service: str, directory: Path = Path("/dev/shm")) -> None:  # noqa: S108 - shm_overview(7)
+    """Remove the shared memory of a Squid that ended by a signal, which leaves it behind."""
+    for file in directory.glob(f"{service}-*.shm") if service else ():
+        with suppress(OSError):
+            file.unlink()
 
 
 def listening_ports(table: str) -> frozenset[int]:

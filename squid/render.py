@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from ipaddress import IPv4Address
 from pathlib import PurePosixPath
 from typing import Any
@@ -103,6 +104,11 @@ class Place:
     def configuration(self) -> PurePosixPath:
         """squid.conf."""
         return self.directory / "squid.conf"
+
+    @property
+    def service(self) -> str:
+        """Names its shared memory, which is the host's: that of another Squid would keep it from starting."""
+        return f"egress{sha256(str(self.directory).encode()).hexdigest()[:12]}"  # letters and digits alone
 
     @property
     def signing(self) -> PurePosixPath:

@@ -26,7 +26,7 @@ from appliance.names import HostName
 from appliance.policy.set import PolicySet
 from appliance.tls.authority import issue_intermediate, issue_leaf, issue_root, new_key, signing_request
 from netns import namespaces
-from squid.child import is_listening
+from squid.child import forget_memory, is_listening
 from squid.model import fallback_of
 from squid.render import Place, pages, render, target_script
 from tests.unit.policy.written import compiled
@@ -248,7 +248,7 @@ class World:
         )
         run(*self._as_squid("squid", "-k", "parse", "-f", str(place.configuration)))
         self.process = subprocess.Popen(
-            self._as_squid("squid", "-N", "-f", str(place.configuration)),
+            self._as_squid("squid", "-n", place.service, "-N", "-f", str(place.configuration)),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         self.stack.callback(self._stop)
@@ -262,6 +262,7 @@ class World:
         self.process.kill()
         self.process.wait(10)
         self.process.stderr.close()
+        forget_memory(self.place().service)
 
     def _log(self):
         file = self.directory / "cache.log"

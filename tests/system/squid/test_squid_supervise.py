@@ -22,7 +22,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from appliance import ipc
 from appliance.listeners import is_zombie
 from appliance.processes import BUNDLE_PORT
+from appliance.settings import NameServer, Settings
 from appliance.tls.authority import issue_intermediate
+from squid.child import forget_memory
+from squid.place import place_of
 from tests.system.squid.conftest import (
     GATEWAY,
     LIST_POLICY,
@@ -214,6 +217,8 @@ def world():
     directory.mkdir(mode=0o755)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        place = place_of(Settings(run_dir=directory / "run"), (NameServer(address="10.88.0.1"),))
+        stack.callback(forget_memory, place.service)  # where the last test kills all, nobody else does
         built = Supervised(stack, directory)
         built.up()
         built.start()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import IPv4Address
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.python.failure import Failure
 
-from squid.child import LONGEST_LINE, SquidChild, is_listening, listening_ports
+from squid.child import LONGEST_LINE, SquidChild, forget_memory, is_listening, listening_ports
+from squid.render import Place
+
+FOLDER = PurePosixPath("/run/egress/squid")
 
 TABLE = """  sl  local_address rem_address   st tx_queue
    0: 0100007F:0035 00000000:0000 0A 00000000:00000000
@@ -81,3 +86,30 @@ def test_listening_ports() -> None:
         listening.listen()
         assert is_listening((port,))
         assert not is_listening((port, 1))
+
+
+def test_it_starts_under_its_instances_own_name() -> None:
+    started: list[tuple[str, ...]] = []
+
+    class Reactor:
+        def spawnProcess(self, protocol: object, program: str, command: tuple[str, ...], **_: object) -> None:
+            started.append(command)
+
+    place = Place(IPv4Address("198.18.83.2"), 1, FOLDER, FOLDER / "ca.pem", ())
+    SquidChild(lambda _: None, lambda: None).start(Reactor(), place)
+    ((*_, option, name, foreground, file, path),) = started
+    assert (option, name) == ("-n", place.service)
+    assert (foreground, file, path) == ("-N", "-f", f"{FOLDER}/squid.conf")
+
+
+def test_its_shared_memory_goes_with_it_and_nobody_elses(tmp_path: Path) -> None:
+    for name in (
+        "egress1-cf__queues.shm",
+        "egress1-tls.shm",
+        "egress12-cf__queues.shm",
+        "squid-cf__queues.shm",
+    ):
+        (tmp_path / name).touch()
+    forget_memory("egress1", tmp_path)
+    forget_memory("", tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"egress12-cf__queues.shm", "squid-cf__queues.shm"}

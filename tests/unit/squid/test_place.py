@@ -31,3 +31,10 @@ def test_no_server_that_squid_can_ask() -> None:
 def test_its_port_is_no_workers() -> None:
     most = range(FIRST_WORKER_PORT, FIRST_WORKER_PORT + 16)
     assert SQUID_PORT not in most
+
+
+def test_each_instance_has_shared_memory_of_its_own() -> None:
+    """/dev/shm is the host's: two of one name, of different users, and the second does not start."""
+    names = {place_of(Settings(run_dir=Path(f"/run/{name}")), SERVERS).service for name in ("egress", "lab")}
+    assert len(names) == 2
+    assert all(name.isalnum() and name != "squid" for name in names)
