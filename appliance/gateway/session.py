@@ -252,7 +252,7 @@ class Session(TwistedProtocol):
     def enter(self, state: State) -> None:
         """The next state."""
         if state not in NEXT[self._state]:
-            raise IllegalTransition(f"{self._state.value} to {state.value}")
+            raise IllegalTransition(f"{self._state.name} to {state.name}")
         self._state = state
 
     def wait(self, seconds: float) -> None:

@@ -19,17 +19,17 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import IntEnum
 
 
-class State(Enum):
-    """See the module."""
+class State(IntEnum):
+    """See the module. Integers, for a member of a plain enumeration is hashed by a call in Python."""
 
-    HEAD = "head"
-    OPENING = "opening"
-    EXCHANGE = "exchange"
-    CLOSING = "closing"
-    CLOSED = "closed"
+    HEAD = 0
+    OPENING = 1
+    EXCHANGE = 2
+    CLOSING = 3
+    CLOSED = 4
 
 
 NEXT = {

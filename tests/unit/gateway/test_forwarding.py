@@ -108,7 +108,7 @@ def test_what_comes_when_the_request_is_over_is_nobodys() -> None:
     assert talk.statuses == [504]
     forwarding.response_missing()
     forwarding.response_broken(UpstreamInvalid("late", "late"))
-    with pytest.raises(IllegalTransition):
+    with pytest.raises(IllegalTransition, match="an answer without a request"):
         forwarding.response(None, [b"late"], done=True)
     assert talk.records == [("failed", "upstream-response-timeout")]
     assert talk.statuses == [504]

@@ -324,5 +324,5 @@ def test_no_step_but_those_of_the_table() -> None:
     talk.says(GET)
     session = talk.connection._stage
     talk.connection.connectionLost(Failure(ConnectionDone()))
-    with pytest.raises(IllegalTransition, match="closed to head"):
+    with pytest.raises(IllegalTransition, match="CLOSED to HEAD"):
         session.enter(State.HEAD)
