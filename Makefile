@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PYTHON = cd $(TREE) && .venv/bin/python
 ROOT_PYTHON = cd $(TREE) && $(SUDO) .venv/bin/python
 
-.PHONY: help setup demo test unit lint format fuzz bench images lab-down lock clean
+.PHONY: help setup demo test verify-lab unit lint format fuzz bench images lab-down lock clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -18,6 +18,9 @@ demo: setup     ## a closed lab Internet, real hardened containers: what they ma
 
 test: setup lint ## everything: linters, types, structure, unit, fuzz seeds, real containers
 	@$(ROOT_PYTHON) -m pytest
+
+verify-lab: setup ## every known attack, each with a live canary, at each layer: CASE=A4 LAYER=kernel for some
+	@cd $(TREE) && $(SUDO) .venv/bin/egress verify $(addprefix --case ,$(CASE)) $(addprefix --layer ,$(LAYER))
 
 unit: setup     ## the tests that need no root and no engine
 	@$(PYTHON) -m pytest tests/unit tests/fuzz

@@ -13,10 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests.lab import cases
+from appliance.verify.case import Image
+from tests.lab import policies
 from tests.lab.appliance import Appliance
-from tests.lab.case import Image
-from tests.lab.containers import HARDENED, build_images
+from tests.lab.containers import HARDENED, IMAGES, build_images
 from tests.lab.lab import Lab
 
 ROUNDS = 20
@@ -36,7 +36,7 @@ def once(network: str) -> float:
         *HARDENED,
         "--entrypoint",
         "/bin/true",
-        Image.PYTHON.value,
+        IMAGES[Image.PYTHON],
     ]
     began = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -79,7 +79,7 @@ def rows(seconds: dict[str, list[float]]) -> list[dict[str, object]]:
 def main() -> int:
     """Measure on the lab; 0 when it could be measured."""
     build_images(print)
-    with Lab() as lab, Appliance(lab, cases.POLICIES):
+    with Lab() as lab, Appliance(lab, policies.POLICIES):
         found = rows(measure())
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"rows": found}, indent=2) + "\n")

@@ -10,10 +10,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.verify.case import Output
+from appliance.verify.case import Image, Output, Seat
+from appliance.verify.world import Server
 from tests.lab import internet
 from tests.lab.certificates import AUTHORITY
-from tests.lab.namespaces import inside, run
+from tests.lab.namespaces import LabError, inside, run
+from tests.lab.world import LabWorld
 
 NAME = f"{internet.PREFIX}bypass"
 LINK = f"{internet.PREFIX}byp"
@@ -59,8 +61,27 @@ def _resolver_file() -> Path:
     return internet.STATE / "bypass-resolv.conf"
 
 
-def workload(_tenant: str, _image: str, command: Sequence[str]) -> Output:
-    """Run a stimulus with the host's own tools, no proxy, the lab's name server, the lab's authority trusted."""
+class BypassWorld(LabWorld):
+    """The lab's world with the workload, whatever its seat, in that namespace: as root, with the host's own tools.
+
+    No proxy, the lab's name server, the lab's authority trusted.
+    """
+
+    def run(
+        self, tenant: str, command: Sequence[str], *, image: Image = Image.PYTHON, options: Sequence[str] = ()
+    ) -> Output:
+        del tenant, image, options
+        return _workload(command)
+
+    def run_as(self, seat: Seat, command: Sequence[str], tenant: str = "reader") -> Output:
+        del seat, tenant
+        return _workload(command)
+
+    def server(self, tenant: str) -> Server:
+        raise LabError(f"there is no container of {tenant} in a lab without an appliance")
+
+
+def _workload(command: Sequence[str]) -> Output:
     script = 'mount --bind "$1" /etc/resolv.conf && rm -rf /tmp/c && shift && exec "$@"'
     argv = [part.replace(EMBEDDED_DNS, internet.DNS_SERVER) for part in command]
     environment = {
@@ -69,6 +90,7 @@ def workload(_tenant: str, _image: str, command: Sequence[str]) -> Output:
         "HTTP_PROXY": "",
         "CURL_CA_BUNDLE": str(AUTHORITY),
         "GIT_SSL_CAINFO": str(AUTHORITY),
+        "SSL_CERT_FILE": str(AUTHORITY),
     }
     done = subprocess.run(
         inside(NAME, "unshare", "--mount", "sh", "-c", script, "sh", str(_resolver_file()), *argv),

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import cases
+from appliance.verify.case import Image
+from tests.lab import policies
 from tests.lab.appliance import Appliance
-from tests.lab.case import Image
-from tests.lab.containers import build_images, build_static_client
+from tests.lab.containers import IMAGES, build_images, build_static_client
 from tests.lab.lab import Lab
 
 
@@ -18,14 +18,14 @@ def closed_lab() -> Iterator[Lab]:
     """The closed Internet with its canaries, and the images that workloads run."""
     build_images(lambda _line: None)
     with Lab() as lab:
-        build_static_client(Image.STATIC.value, Image.PYTHON.value)
+        build_static_client(IMAGES[Image.STATIC], IMAGES[Image.PYTHON])
         yield lab
 
 
 @pytest.fixture(scope="session")
 def appliance(closed_lab: Lab) -> Iterator[Appliance]:
     """A running appliance with the demo's tenants, its uplink in the lab."""
-    with Appliance(closed_lab, cases.POLICIES) as appliance:
+    with Appliance(closed_lab, policies.POLICIES) as appliance:
         yield appliance
 
 

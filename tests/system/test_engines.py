@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from appliance.listeners import listening_pid
+from appliance.verify.case import Image
 from tests.lab import internet
 from tests.lab.appliance import COMMAND
-from tests.lab.case import Image
-from tests.lab.containers import HARDENED
+from tests.lab.containers import HARDENED, IMAGES
 from tests.lab.docker_release import Engine
 from tests.lab.evidence import Origin, Queries
 from tests.lab.lab import Lab
@@ -104,7 +104,7 @@ class EngineAppliance:
         return done
 
     def load_image(self) -> None:
-        saved = subprocess.Popen(["docker", "save", Image.PYTHON.value], stdout=subprocess.PIPE)
+        saved = subprocess.Popen(["docker", "save", IMAGES[Image.PYTHON]], stdout=subprocess.PIPE)
         loaded = ["docker", "-H", f"unix://{self.engine.socket}", "load", "-q"]
         subprocess.run(loaded, stdin=saved.stdout, check=True, capture_output=True, timeout=180)
         assert saved.stdout is not None
@@ -125,7 +125,7 @@ class EngineAppliance:
     def container(self, *command: str, detach: bool = False) -> subprocess.CompletedProcess[str]:
         how = ("-d",) if detach else ("--rm",)
         return self.engine.docker(
-            "run", *how, "--network", "globex", *HARDENED, Image.PYTHON.value, *command, check=False
+            "run", *how, "--network", "globex", *HARDENED, IMAGES[Image.PYTHON], *command, check=False
         )
 
 
@@ -171,7 +171,9 @@ def test_a_hardened_container_gets_what_it_may(served: EngineAppliance) -> None:
 
 
 def test_a_container_that_lacks_a_flag_is_refused(served: EngineAppliance) -> None:
-    done = served.engine.docker("run", "--rm", "--network", "globex", Image.PYTHON.value, "true", check=False)
+    done = served.engine.docker(
+        "run", "--rm", "--network", "globex", IMAGES[Image.PYTHON], "true", check=False
+    )
     assert done.returncode != 0
     assert "--cap-drop ALL" in done.stderr
 

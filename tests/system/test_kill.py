@@ -20,10 +20,10 @@ from appliance import settings as settings_module
 from appliance.listeners import listening_pid
 from appliance.processes import processes
 from appliance.supervise import NAME as SUPERVISOR
+from appliance.verify.case import Image
 from tests.lab import internet
 from tests.lab.appliance import SETTINGS_FILE, Appliance
-from tests.lab.case import Image
-from tests.lab.containers import logs_of, start_hardened
+from tests.lab.containers import IMAGES, logs_of, start_hardened
 from tests.lab.evidence import Origin, Packets
 from tests.lab.lab import Lab
 from tests.lab.namespaces import run
@@ -53,7 +53,7 @@ class Round:
 @pytest.fixture(scope="module")
 def looping(appliance: Appliance) -> Iterator[str]:
     command = ("python3", "-c", LOOPER, internet.WWW.name, str(LIFETIME))
-    container = start_hardened("lab-acme", Image.PYTHON.value, command)
+    container = start_hardened("lab-acme", IMAGES[Image.PYTHON], command)
     wait_for_ok(container, time.time())
     yield container
     run("docker", "rm", "-f", container, check=False)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from appliance.verify.case import Image
 from tests.lab import internet
 from tests.lab.appliance import DIRECTORIES, Appliance
-from tests.lab.case import Image
-from tests.lab.containers import logs_of, start_hardened
+from tests.lab.containers import IMAGES, logs_of, start_hardened
 from tests.lab.internet import WWW
 from tests.lab.lab import Lab
 from tests.lab.namespaces import run
@@ -55,12 +55,12 @@ def outcome(lab: Lab, appliance: Appliance, flooding_tenant: None) -> dict[str, 
     python = ("python3", "-c")
     flooder = start_hardened(
         FLOODING,
-        Image.PYTHON.value,
+        IMAGES[Image.PYTHON],
         (*python, (LAB / "flood.py").read_text(), WWW.name, str(EACH_SECONDS), *KINDS),
     )
     worker = start_hardened(
         WORKING,
-        Image.PYTHON.value,
+        IMAGES[Image.PYTHON],
         (*python, (LAB / "steady.py").read_text(), WWW.name, str(REQUESTS), "0.1"),
     )
     time.sleep(3)

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from appliance.verify.case import Image
 from tests.lab import internet
 from tests.lab.appliance import INSTANCE, Appliance
-from tests.lab.case import Image
-from tests.lab.containers import run_hardened, start_hardened
+from tests.lab.containers import IMAGES, run_hardened, start_hardened
 from tests.lab.lab import Lab
 from tests.lab.namespaces import inside, run
 
@@ -63,7 +63,7 @@ def test_fifty_containers_of_five_tenants_leave_nothing(
     command = ("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"https://{internet.WWW.name}/")
 
     def one(number: int) -> str:
-        output = run_hardened(tenants[number % len(tenants)], Image.PYTHON.value, command, seconds=120)
+        output = run_hardened(tenants[number % len(tenants)], IMAGES[Image.PYTHON], command, seconds=120)
         return output.text if output.status == 0 else f"status {output.status}: {output.text}"
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -82,7 +82,7 @@ def test_containers_stopped_by_force_leave_nothing(
     lab: Lab, appliance: Appliance, tenants: list[str]
 ) -> None:
     before = state()
-    started = [start_hardened(tenant, Image.PYTHON.value, ("sleep", "100")) for tenant in tenants]
+    started = [start_hardened(tenant, IMAGES[Image.PYTHON], ("sleep", "100")) for tenant in tenants]
     assert state() != before
     run("docker", "rm", "-f", *started, timeout=60)
     deadline = time.monotonic() + 15

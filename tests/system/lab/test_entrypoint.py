@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.verify.case import Output
-from tests.lab.case import Image
-from tests.lab.containers import HARDENED, address_of, build_images, run_hardened
+from appliance.verify.case import Image, Output
+from tests.lab.containers import HARDENED, IMAGES, address_of, build_images, run_hardened
 from tests.lab.demo import set_id_files
 from tests.lab.namespaces import run
 
@@ -46,7 +45,7 @@ def network() -> Iterator[str]:
     run("docker", "network", "create", "--internal", NETWORK)
     server = run(
         "docker", "run", "-d", "--network", NETWORK, "--network-alias", "gateway.egress.internal", *HARDENED,
-        "--entrypoint", "python3", Image.PYTHON.value, "-c", GATEWAY,
+        "--entrypoint", "python3", IMAGES[Image.PYTHON], "-c", GATEWAY,
     ).strip()  # fmt: skip
     try:
         assert address_of(server)
@@ -63,7 +62,7 @@ def environment(output: Output) -> dict[str, str]:
 
 @pytest.mark.parametrize("image", [Image.PYTHON, Image.NODE])
 def test_every_tool_is_told_whom_to_trust_and_where_to_go(network: str, image: Image) -> None:
-    found = environment(run_hardened(network, image.value, ("env",)))
+    found = environment(run_hardened(network, IMAGES[image], ("env",)))
     assert {name for name in VARIABLES if found.get(name, "").startswith("/tmp/")} == set(VARIABLES)
     assert {found[name] for name in PROXIES} == {"http://gateway.egress.internal:3128"}
     assert "gateway.egress.internal" in found["NO_PROXY"].split(",")
@@ -71,7 +70,7 @@ def test_every_tool_is_told_whom_to_trust_and_where_to_go(network: str, image: I
 
 def test_the_bundle_is_the_systems_and_ours(network: str) -> None:
     script = "tail -n 3 $SSL_CERT_FILE; grep -c BEGIN $SSL_CERT_FILE; id -u; id -g; touch $HOME/writable && echo home"
-    output = run_hardened(network, Image.PYTHON.value, ("sh", "-c", script))
+    output = run_hardened(network, IMAGES[Image.PYTHON], ("sh", "-c", script))
     assert output.status == 0, output.text
     *bundle_end, count, uid, gid, home = output.text.splitlines()
     assert "\n".join(bundle_end) + "\n" == CERTIFICATE
@@ -80,18 +79,18 @@ def test_the_bundle_is_the_systems_and_ours(network: str) -> None:
 
 
 def test_the_job_replaces_the_entry_point_and_its_status_is_the_jobs(network: str) -> None:
-    output = run_hardened(network, Image.PYTHON.value, ("sh", "-c", "echo pid $$; exit 41"))
+    output = run_hardened(network, IMAGES[Image.PYTHON], ("sh", "-c", "echo pid $$; exit 41"))
     assert (output.status, output.text) == (41, "pid 1\n")
 
 
 def test_another_runtime_directory(network: str) -> None:
     options = ("--tmpfs", "/run/job:mode=1777", "--env", "EGRESS_RUNTIME=/run/job")
-    found = environment(run_hardened(network, Image.PYTHON.value, ("env",), *options))
+    found = environment(run_hardened(network, IMAGES[Image.PYTHON], ("env",), *options))
     assert found["SSL_CERT_FILE"] == "/run/job/egress-bundle.pem"
 
 
 def test_without_an_appliance_the_job_does_not_start() -> None:
-    output = run_hardened("none", Image.PYTHON.value, ("echo", "started"))
+    output = run_hardened("none", IMAGES[Image.PYTHON], ("echo", "started"))
     assert output.status == 78
     assert "no default route" in output.text
     assert "started" not in output.text
@@ -101,7 +100,7 @@ def test_a_gateway_that_answers_nothing_is_named() -> None:
     lonely = f"{NETWORK}-lonely"
     run("docker", "network", "create", lonely)
     try:
-        output = run_hardened(lonely, Image.PYTHON.value, ("echo", "started"))
+        output = run_hardened(lonely, IMAGES[Image.PYTHON], ("echo", "started"))
     finally:
         run("docker", "network", "rm", lonely, check=False)
     assert output.status == 78
@@ -120,7 +119,7 @@ def test_nowhere_to_write_is_said(network: str) -> None:
         "--user",
         "1000:1000",
         "--read-only",
-        Image.PYTHON.value,
+        IMAGES[Image.PYTHON],
         "true",
     )
     with pytest.raises(Exception, match="--tmpfs /tmp"):
@@ -129,7 +128,7 @@ def test_nowhere_to_write_is_said(network: str) -> None:
 
 @pytest.mark.parametrize("image", [Image.PYTHON, Image.NODE])
 def test_no_set_id_bit_anywhere(image: Image) -> None:
-    assert set_id_files(image.value) == ()
+    assert set_id_files(IMAGES[image]) == ()
 
 
 def test_an_unchanged_image_is_not_built_again() -> None:
@@ -149,7 +148,7 @@ def test_images_name_no_machine_and_no_secret() -> None:
         "none",
         "--entrypoint",
         "sh",
-        Image.PYTHON.value,
+        IMAGES[Image.PYTHON],
         "-c",
         script,
     )
