@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.http1.refused import Refused, UpstreamInvalid
@@ -189,6 +189,7 @@ DATA = st.lists(
 )  # messages in fragments
 
 
+@settings(deadline=None, max_examples=60)
 @given(DATA, st.lists(st.binary(max_size=125), max_size=2), st.booleans(), st.data())
 def test_whatever_the_cuts_the_second_reader_finds_the_same_frames(messages, pings, masked, data) -> None:
     sent: list[Frame] = []
