@@ -112,6 +112,8 @@ def test_what_comes_when_the_request_is_over_is_nobodys() -> None:
         forwarding.response(None, [b"late"], done=True)
     assert talk.records == [("failed", "upstream-response-timeout")]
     assert talk.statuses == [504]
+    assert not talk.wire.aborted  # which would take the page away
+    assert len(talk.worker.reactor.tcpClients) == 1
 
 
 def test_an_answer_while_draining_is_the_last() -> None:
