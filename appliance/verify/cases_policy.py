@@ -1,4 +1,8 @@
-"""G: what the policy says is what holds: absent, broken, changed under way, explained, in the fallback."""
+"""G: what the policy says is what holds: absent, broken, changed under way, explained, in the fallback.
+
+G9 (the uplink has a proxy, ours or the company's) has no row, because it takes an appliance that is set up in
+another way: `tests/system/test_uplink_proxy.py` starts one.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,9 @@ NEVER = (
     "169.254.169.254/32", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.0/24", "224.0.0.0/4", "240.0.0.0/4", "8.8.8.0/24",
     "::/0", "fd00:ec2::254/128", "10.0.0.1/8",
 )  # fmt: skip
+
+
+UNROWED = {"G9": "it takes an appliance in another mode; tests/system/test_uplink_proxy.py starts one"}
 
 
 def rows(world: World) -> list[Case]:

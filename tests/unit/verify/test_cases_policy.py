@@ -16,12 +16,19 @@ from appliance.verify.case import Case, Layer, Outcome
 from tests.unit.verify.recording import Recording
 
 ATTACKS = {"G1", "G2", "G3", "G5", "G6", "G8"}
+ROOT = Path(__file__).parents[3]
 WORLD: Any = Recording()
 ROWS = cases_policy.rows(WORLD)
 
 
 def test_every_attack_has_a_row() -> None:
     assert {case.attack for case in ROWS} == ATTACKS
+
+
+def test_an_attack_without_a_row_says_where_it_is_tried() -> None:
+    (why,) = cases_policy.UNROWED.values()
+    assert set(cases_policy.UNROWED) == {"G9"}
+    assert (ROOT / why.split()[-3]).exists()
 
 
 def test_making_rows_does_nothing() -> None:
