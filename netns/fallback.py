@@ -184,15 +184,17 @@ class Fallback:
         try:
             while not self._stopped and (wanted := self._wanted()) != self._steering.fallen:
                 await self._flip(wanted)
+            if self._steering.ready is not (ready := self._mode is not Mode.OFF) and not self._stopped:
+                await self._bring(self._steering.moved(self._steering.fallen, ready=ready))
         finally:
             self._acting.release()
 
     async def _flip(self, wanted: frozenset[int]) -> None:
         before, noticed = self._steering.fallen, self._noticed
-        steering = self._steering.moved(wanted)
+        steering = self._steering.moved(wanted, ready=self._mode is not Mode.OFF)
         why = self._why(wanted - before)
-        await self._steer(steering)
-        self._steering, self._noticed = steering, None
+        await self._bring(steering)
+        self._noticed = None
         now = self._clock.seconds()
         flip = Flip(
             now,
@@ -210,6 +212,10 @@ class Fallback:
                 self._end_of_drain.cancel()
             self._end_of_drain = self._clock.callLater(DRAIN, self._drain_ends)
 
+    async def _bring(self, steering: Steering) -> None:
+        await self._steer(steering)
+        self._steering = steering
+
     def _why(self, taken: frozenset[int]) -> str:
         if self._told or self._mode is not Mode.AUTO:
             return "operator"
@@ -223,9 +229,7 @@ class Fallback:
     async def _drained(self) -> None:
         await self._acting.acquire()
         try:
-            steering = self._steering.drained()
-            await self._steer(steering)
-            self._steering = steering
+            await self._bring(self._steering.drained())
         finally:
             self._acting.release()
 

@@ -29,6 +29,7 @@ def chained(gateway_uid: int) -> list[str]:
 
 
 _ASKED = "ip saddr . ip daddr @proxies"
+FINDS_NO_WORKER = f"{_ASKED} tcp dport {PROXY_PORT} goto as-proxy"
 
 
 def answered(interface: str, address: IPv4Address, mark: int) -> str:
@@ -78,7 +79,7 @@ def steering_chains(squid: IPv4Address) -> list[str]:
     return [
         # A container's own gateway address: as a proxy, and for the root that it trusts. Nothing else.
         "chain to-squid {",
-        f"{_ASKED} tcp dport {PROXY_PORT} goto as-proxy",
+        FINDS_NO_WORKER,
         f"{_ASKED} tcp dport 80 tproxy ip to :{BUNDLE_PORT} accept",
         "counter name not-for-fallback drop",
         "}",

@@ -219,6 +219,12 @@ def _to_worker(ruleset: Ruleset, index: int) -> list[str]:
     return [
         *(["jump drain"] if index in ruleset.steering.draining else ()),
         f"meta l4proto tcp tproxy ip to :{ruleset.worker_ports[index]} accept",
+        # `tproxy` without a listening socket goes on to the next rule. TCP would try again after a second.
+        *(
+            [fallback_rules.FINDS_NO_WORKER]
+            if ruleset.squid_uid is not None and ruleset.steering.ready
+            else ()
+        ),
         "counter name worker-absent drop",
     ]
 

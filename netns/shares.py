@@ -14,19 +14,21 @@ from enum import StrEnum
 class Steering:
     """Worker numbers: `fallen` are those whose share Squid serves.
 
-    A share in `draining` is its worker's again, but for connections that Squid still has.
+    A share in `draining` is its worker's again, but for connections that Squid still has. With `ready`, what
+    finds no worker tries Squid in the moment before somebody has noticed.
     """
 
     fallen: frozenset[int] = frozenset()
     draining: frozenset[int] = frozenset()
+    ready: bool = True
 
-    def moved(self, fallen: frozenset[int]) -> Steering:
+    def moved(self, fallen: frozenset[int], *, ready: bool = True) -> Steering:
         """With another set of shares for Squid: what it gives back drains."""
-        return Steering(fallen, (self.draining | self.fallen) - fallen)
+        return Steering(fallen, (self.draining | self.fallen) - fallen, ready)
 
     def drained(self) -> Steering:
         """With nothing left of what was given back."""
-        return Steering(self.fallen)
+        return Steering(self.fallen, ready=self.ready)
 
 
 UNSTEERED = Steering()

@@ -1,9 +1,9 @@
 """A workload that asks its proxy again and again: for what it may have, and for what nobody may let it have.
 
 Sent into a container as text (`python3 -c`), behind the runner image's entry point; arguments: host, seconds,
-threads. Lines on standard output, times in seconds since the epoch: `ok START END` or `no START END` for each
-GET, `refused-by LAYER START END` for each POST (LAYER is `gateway`, `squid` or `nobody`), `GRANTED` for one that
-was answered with success.
+threads (each asks a few times a second, so that many leave the machine time to answer). Lines on standard output,
+times in seconds since the epoch: `ok START END` or `no START END` for each GET, `refused-by LAYER START END` for
+each POST (LAYER is `gateway`, `squid` or `nobody`), `GRANTED START END` for one that was answered with success.
 """
 
 import os
@@ -18,6 +18,7 @@ HOST, SECONDS, THREADS = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 END = time.time() + SECONDS
 SITE = f"https://{HOST}"
 WITHIN = 3.0
+PAUSE = 0.5
 OPENER = urllib.request.build_opener(
     urllib.request.ProxyHandler({"https": os.environ["HTTPS_PROXY"], "http": os.environ["HTTP_PROXY"]}),
     urllib.request.HTTPSHandler(context=ssl.create_default_context()),
@@ -59,7 +60,7 @@ def loop() -> None:
         start = time.time()
         layer = write()
         say(*(("GRANTED",) if layer == "GRANTED" else ("refused-by", layer)), start, time.time())
-        time.sleep(0.02)
+        time.sleep(PAUSE)
 
 
 for _ in range(THREADS):

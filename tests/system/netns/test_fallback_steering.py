@@ -150,6 +150,20 @@ def test_without_squid_nothing_is_answered_and_a_syn_is_sent_again(rig, kernel, 
     assert rig.workers.seen == []
 
 
+def test_a_connection_that_finds_no_worker_finds_squid_before_anybody_has_noticed(
+    rig, container, kernel, squid
+):
+    rig.workers.drop(lambda item: item.getsockname()[1] in (15001, 15002))
+    opened, served = asks(container, squid)
+    with opened, served:
+        assert says(opened, served)
+    assert isinstance(container.tcp(PUBLIC, 80, wait=REFUSED), OSError)
+    assert kernel.drift() == ()
+    kernel.steer(Steering(ready=False))
+    assert isinstance(container.tcp(container.gateway, 3128, wait=REFUSED), TimeoutError)
+    assert kernel.drift() == ()
+
+
 def test_a_connection_that_was_a_workers_is_reset(rig, kernel, container, squid):
     with container.socket(wait=2) as opened:
         opened.connect((container.gateway, 3128))

@@ -180,6 +180,7 @@ def test_an_operators_word_holds_whatever_the_health(rig):
     assert rig.steered == [Steering(BOTH)]
     assert rig.ask(mode="auto")["fallback"] == "stands by"
     rig.ask(mode="off")
+    assert rig.steered[-1].ready is False, "what finds no worker finds nobody"
     rig.workers[0].becomes(Condition.AWAY)
     assert rig.fallback.status()["fallback_serves"] == []
     assert events(rig) == [

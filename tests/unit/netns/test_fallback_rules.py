@@ -11,7 +11,8 @@ from netns.shares import Steering
 
 SQUID = 64104
 WITH = replace(RULESET, squid_uid=SQUID)
-TO_WORKER = ["meta l4proto tcp tproxy ip to :15001 accept", "counter name worker-absent drop"]
+TPROXY, ABSENT = "meta l4proto tcp tproxy ip to :15001 accept", "counter name worker-absent drop"
+TO_WORKER = [TPROXY, "ip saddr . ip daddr @proxies tcp dport 3128 goto as-proxy", ABSENT]
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ TO_WORKER = ["meta l4proto tcp tproxy ip to :15001 accept", "counter name worker
     [
         (Steering(), TO_WORKER),
         (Steering(frozenset({1})), TO_WORKER),
+        (Steering(ready=False), [TPROXY, ABSENT]),
         (Steering(frozenset({0})), ["goto to-squid"]),
         (Steering(frozenset(), frozenset({0})), ["jump drain", *TO_WORKER]),
     ],
