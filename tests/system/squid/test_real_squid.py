@@ -273,6 +273,12 @@ def test_a_container_with_too_many_connections_is_refused_F4(world):
         assert time.monotonic() < deadline
 
 
+def test_nobody_is_asked_for_the_name_of_a_client_B16(world):
+    assert world.curl(WEB_TENANT, *PROXY, "http://www.example.com/unnamed")[1] == 200
+    assert [name for name in world.asked if name.startswith("www.")]
+    assert not [name for name in world.asked if name.endswith("arpa")]
+
+
 def test_a_name_that_no_rule_lists_is_not_asked_B3(world):
     """By the explicit way, which is judged before anything is resolved."""
     for url in ("http://leak-1.evil.example.net/", "https://leak-2.evil.example.net/"):
