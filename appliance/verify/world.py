@@ -17,7 +17,8 @@ class Site:
     Below `/canary/` it answers every method but TRACE and CONNECT with what it saw, a line `name=value` each:
     `method`, `host`, `uri`, `from` (address:port of the connection), `length` and `coding` (the framing
     fields), and the fields that `cases_http.py` asks for. `/redirect-private`, `-other`, `-plain`, `-file`
-    answer 302: to the private address, to `other` (`/canary/redirected`), to its own http port, to a file.
+    answer 302: to the private address, to `other` (`/canary/redirected`), to its own http port, to a file. Below
+    `/canary/submit/` a request is read whole before it is answered, `length` being what its body has.
     """
 
     name: str
@@ -50,7 +51,9 @@ class Targets:
 
     Below `zone`: `private`, `metadata` (resolve there), `mixed` (a public and a private address),
     `alias-private` (an alias of `private`), `alias-public`, `rebind` (turns private between two answers).
-    Every name below `leaks` answers with `decoy`: a query that arrives is a leak that would work.
+    Below `hostile.` there every answer is wrong as the first label says; `is-10-0-0-1` is that address.
+    Every name below `leaks` answers with `decoy`: a query that arrives is a leak that would work. `pki` there
+    is what every certificate of the sites names for its revocation. `www` serves 8 MiB at `/big.bin`.
     `issuer` is in the name of who signed the sites' own certificates.
     `special` are more addresses of ranges that are not public, of either version. `liar` answers below
     `/canary/` as the last segment of the path says: as no server may (see `cases_http.py`), or, for `raw`,
