@@ -26,6 +26,9 @@ SERVED = "served"
 """In a line: some answer below 400, so that something was had (`forbid` it where nothing may be)."""
 
 
+FALLBACK_WAIT = 1.5  # seconds: the fallback lets some forms wait for more, and nobody waits for its reasons
+
+
 class Way(StrEnum):
     """How the bytes get to the gateway."""
 
@@ -112,13 +115,42 @@ def refused(
     canaries: tuple[Canary, ...],
     *,
     tenant: str = "reader",
-    squid: bool = False,
 ) -> Case:
     """The case in which none of the attempts is served, each is told why, and no canary hears of them."""
-    layers = frozenset({Layer.GATEWAY, Layer.SQUID} if squid else {Layer.GATEWAY})
     return Case(
         identifier, title, Outcome.REFUSED, command(attempts), canaries, expect=lines(attempts),
-        forbid=(f" {SERVED} ",), tenant=tenant, layers=layers,
+        forbid=(f" {SERVED} ",), tenant=tenant,
+    )  # fmt: skip
+
+
+def refused_twice(
+    identifier: str,
+    title: str,
+    attempts: Sequence[Attempt],
+    canaries: tuple[Canary, ...],
+    *,
+    tenant: str = "reader",
+    hides: tuple[Canary, ...] | None = None,
+) -> list[Case]:
+    """The same, and what the fallback must keep of it: no attempt that it can hear is served.
+
+    With `hides` it may serve one whose form the gateway refuses, when it is for the host that was judged; but
+    nothing that hides in the form reaches these canaries.
+    """
+    case = refused(identifier, title, attempts, canaries, tenant=tenant)
+    return [case, in_fallback(case, attempts, hides)]
+
+
+def in_fallback(case: Case, attempts: Sequence[Attempt], hides: tuple[Canary, ...] | None) -> Case:
+    """See `refused_twice`."""
+    heard = [
+        replace(attempt, wait=min(attempt.wait, FALLBACK_WAIT)) for attempt in attempts if attempt.to is None
+    ]
+    return replace(
+        case, id=f"{case.id}-fallback", title=f"{case.title}, by the fallback", stimulus=command(heard),
+        expect=(),
+        canaries=case.canaries if hides is None else hides, forbid=case.forbid if hides is None else (),
+        layers=frozenset({Layer.SQUID}),
     )  # fmt: skip
 
 

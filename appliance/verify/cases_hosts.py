@@ -23,6 +23,7 @@ from appliance.verify.attempts import (
     many,
     raw,
     refused,
+    refused_twice,
 )
 from appliance.verify.case import Case, Outcome
 from appliance.verify.parts import asked, opened, requested
@@ -45,13 +46,13 @@ _STAYS_INSIDE = frozenset({AddressClass.LOOPBACK, AddressClass.MULTICAST, Addres
 def rows(world: World) -> list[Case]:
     """Every case of section C."""
     return [
-        _disguised_addresses(world),
-        _control_octets(world),
+        *_disguised_addresses(world),
+        *_control_octets(world),
         *_dots_and_case(world),
-        _userinfo(world),
-        _brackets(world),
-        _suffixes(world),
-        _wrapped_addresses(world),
+        *_userinfo(world),
+        *_brackets(world),
+        *_suffixes(world),
+        *_wrapped_addresses(world),
         *_every_range(world),
         *_metadata(world),
     ]
@@ -111,7 +112,7 @@ def disguises(address: IPv4Address) -> tuple[str, ...]:
     )
 
 
-def _disguised_addresses(world: World) -> Case:
+def _disguised_addresses(world: World) -> list[Case]:
     t = world.targets
     hidden = [IPv4Address(t.private), IPv4Address(t.metadata), IPv4Address("127.0.0.1")]
     texts = [text for address in hidden for text in disguises(address)]
@@ -121,13 +122,13 @@ def _disguised_addresses(world: World) -> Case:
     for number, text in enumerate(disguises(hidden[0])[:5]):
         name = label("C1", 100 + number, f"by-libc-{text}")
         attempts.append(raw(name, get(t.private, "/canary/C1"), IS_ADDRESS, to=(text, 80)))
-    return refused(
+    return refused_twice(
         "C1-disguised", "an IPv4 address as a number, in octal, in hexadecimal, shortened", attempts,
-        (opened(world, t.private, 80), opened(world, t.metadata, 80), anything(world, t.www)), squid=True,
+        (opened(world, t.private, 80), opened(world, t.metadata, 80), anything(world, t.www)),
     )  # fmt: skip
 
 
-def _control_octets(world: World) -> Case:
+def _control_octets(world: World) -> list[Case]:
     t = world.targets
     www, other = t.www.name.encode(), t.other.name.encode()
     literal = t.literal.encode()
@@ -159,9 +160,10 @@ def _control_octets(world: World) -> Case:
         (b".".join([b"a" * 63] * 4), INVALID),
     ]
     attempts += _all("C3", texts, world)
-    return refused(
+    canaries = (opened(world, t.literal, 80), anything(world, t.other))
+    return refused_twice(
         "C2-control-octets", "NUL, line ends, blanks, backslash, escapes in a host (C2 and C3)", attempts,
-        (opened(world, t.literal, 80), anything(world, t.www), anything(world, t.other)),
+        (*canaries, anything(world, t.www)), hides=canaries,
     )  # fmt: skip
 
 
@@ -191,8 +193,8 @@ def _dots_and_case(world: World) -> list[Case]:
             expect=(*lines(shown), f"| host={www.name}\n"),
             forbid=("host=" + www.name + ".", "host=" + www.name.upper(), "host=" + www.name.title()),
         ),
-        refused("C5-denied", "a host that is not listed, in other cases", denied, (anything(world, t.other),),
-                tenant="lister", squid=True),
+        *refused_twice("C5-denied", "a host that is not listed, in other cases", denied, (anything(world, t.other),),
+                tenant="lister"),
     ]  # fmt: skip
 
 
@@ -200,7 +202,7 @@ def _shown(attempt: Attempt) -> Attempt:
     return replace(attempt, show=True)
 
 
-def _userinfo(world: World) -> Case:
+def _userinfo(world: World) -> list[Case]:
     t = world.targets
     www, private = t.www.name, t.private
     userinfo = "400 authority-userinfo close"
@@ -235,25 +237,27 @@ def _userinfo(world: World) -> Case:
     attempts.append(
         raw("C7.51-host", get(f"{www}@{private}", "/canary/C7"), BAD_HOST, to=(t.www.address, 80))
     )
-    return refused(
+    canary = opened(world, private, 80)
+    return refused_twice(
         "C7-userinfo", "another host behind '@', '#@', '?@', a backslash", attempts,
-        (opened(world, private, 80), anything(world, t.www)), squid=True,
+        (canary, anything(world, t.www)), hides=(canary,),
     )  # fmt: skip
 
 
-def _brackets(world: World) -> Case:
+def _brackets(world: World) -> list[Case]:
     t = world.targets
     texts = ["[[::1]]", f"[{t.private}]", f"[{t.www.name}]", "[::1", "::1]", "::1", "[fe80::1%25eth0]", "[::1%eth0]",
              "[fe80::1%eth0]", "[]", "[::1].", "[::1]x", "[v1.x]", "[::1%25lo]", "[0:0:0:0:0:0:0:0:1]",
              "[::10.0.1.05]"]  # fmt: skip
     attempts = _all("C8", ((text.encode(), INVALID) for text in texts), world)
-    return refused(
+    canary = opened(world, t.private, 80)
+    return refused_twice(
         "C8-brackets", "brackets round what is no IPv6 address, zone identifiers", attempts,
-        (opened(world, t.private, 80), anything(world, t.www)), squid=True,
+        (canary, anything(world, t.www)), hides=(canary,),
     )  # fmt: skip
 
 
-def _suffixes(world: World) -> Case:
+def _suffixes(world: World) -> list[Case]:
     t = world.targets
     www = t.www.name
     names = [f"evil-{www}", f"not{www}", f"x.{www}", f"{www}x", f"{www}-x.{t.leaks}", f"{www}.{t.leaks}",
@@ -267,10 +271,10 @@ def _suffixes(world: World) -> Case:
         attempts.append(inside)
     wildcards = [b"*." + www.partition(".")[2].encode(), b"*.com", b"*"]
     attempts += _all("C9", ((text, INVALID) for text in wildcards), world, first=70)
-    return refused(
+    return refused_twice(
         "C9-suffixes", "names that begin or end as the one that is listed, and wildcards as names", attempts,
         (asked(world, f"{www}.{t.leaks}"), opened(world, t.decoy, 443), anything(world, t.www)),
-        tenant="lister", squid=True,
+        tenant="lister",
     )  # fmt: skip
 
 
@@ -294,7 +298,7 @@ def wrappings(address: IPv4Address) -> tuple[IPv6Address, ...]:
     )
 
 
-def _wrapped_addresses(world: World) -> Case:
+def _wrapped_addresses(world: World) -> list[Case]:
     t = world.targets
     hidden = [t.private, t.metadata, "127.0.0.1", t.www.address]
     attempts = []
@@ -313,9 +317,9 @@ def _wrapped_addresses(world: World) -> Case:
         attempts.append(
             raw(label("C11", 50 + number, f"{text}-host"), host, IS_ADDRESS, to=(t.www.address, 80))
         )
-    return refused(
+    return refused_twice(
         "C11-wrapped", "IPv4 inside IPv6: mapped, compatible, SIIT, NAT64, 6to4, Teredo, ISATAP", attempts,
-        (opened(world, t.private, 80), opened(world, t.metadata, 80), anything(world, t.www)), squid=True,
+        (opened(world, t.private, 80), opened(world, t.metadata, 80), anything(world, t.www)),
     )  # fmt: skip
 
 
@@ -350,8 +354,8 @@ def _every_range(world: World) -> list[Case]:
             ]
     canaries = tuple(opened(world, address, 80) for address in (t.private, t.metadata, *_four(t.special)))
     return [
-        refused("C12-explicit", "the first and the last address of every special range, through the proxy", explicit,
-                canaries, squid=True),
+        *refused_twice("C12-explicit", "the first and the last address of every special range, through the proxy", explicit,
+                canaries),
         refused("C12-direct", "the same past the proxy, where a container's packet can lead there", direct, canaries),
     ]  # fmt: skip
 
@@ -392,7 +396,7 @@ def _metadata(world: World) -> list[Case]:
                           to=(t.metadata, 80)))  # fmt: skip
     canaries = tuple(opened(world, address, 80) for address in (t.metadata, *_four(t.special)))
     return [
-        refused("C13-explicit", "cloud metadata as each cloud's client asks for it, through the proxy", explicit,
-                canaries, squid=True),
+        *refused_twice("C13-explicit", "cloud metadata as each cloud's client asks for it, through the proxy", explicit,
+                canaries),
         refused("C13-direct", "the same past the proxy", direct, canaries),
     ]  # fmt: skip

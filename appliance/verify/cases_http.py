@@ -21,11 +21,13 @@ from appliance.verify.attempts import (
     by,
     command,
     get,
+    in_fallback,
     label,
     lines,
     many,
     raw,
     refused,
+    refused_twice,
 )
 from appliance.verify.case import Case, Outcome, Output
 from appliance.verify.parts import opened, requested
@@ -151,8 +153,12 @@ def _by_bytes(world: World) -> list[Case]:
         table = forms(attack, world)
         canaries = (anything(world, www), anything(world, world.targets.other))
         behind = _behind(attack, www)
+        hides = (
+            requested(world, www, f"/canary/{attack}-smuggled"),
+            opened(world, world.targets.private, 80),
+        )
         cases += [
-            refused(f"{attack}-bytes", title, _sent(table, EXPLICIT, www, behind), canaries),
+            *refused_twice(f"{attack}-bytes", title, _sent(table, EXPLICIT, www, behind), canaries, hides=hides),
             refused(f"{attack}-bytes-transparent", f"{title} (past the proxy)", _sent(table, TRANSPARENT, www, behind),
                     canaries),
         ]  # fmt: skip
@@ -249,16 +255,16 @@ def _bodies(world: World) -> list[Case]:
             attempt = by(way, www, name, request, f"{OK}, {OK}")
             canonical.append(replace(attempt, send=(sent,), methods=("POST", "GET"), show=True))
     return [
-        refused("E2-chunks", "chunk sizes, ends, extensions and trailers that are none", _sent(broken, EXPLICIT, www),
+        *refused_twice("E2-chunks", "chunk sizes, ends, extensions and trailers that are none", _sent(broken, EXPLICIT, www),
                 (requested(world, www, "/canary/E2"),)),
         refused("E2-chunks-transparent", "the same past the proxy", _sent(broken, TRANSPARENT, www),
                 (requested(world, www, "/canary/E2"),)),
-        refused("E2-get", "a GET with a chunked body, good or broken", _sent(unasked, EVERY_WAY, www),
+        *refused_twice("E2-get", "a GET with a chunked body, good or broken", _sent(unasked, EVERY_WAY, www),
                 (anything(world, www),)),
         Case("E2-canonical", "chunk extensions and trailers are dropped; the site reads a body, then the next request",
              Outcome.REACHES, command(canonical),
              (requested(world, www, "/canary/submit/E2", "POST", "--data", "x"), requested(world, www, "/canary/E2-follows")),
-             expect=(*lines(canonical), "| coding=chunked", "| uri=/canary/E2-follows"), forbid=("trailer=X",)),
+             expect=(*lines(canonical), "| length=11", "| uri=/canary/E2-follows"), forbid=("trailer=X",)),
     ]  # fmt: skip
 
 
@@ -312,12 +318,19 @@ def _pipelined(world: World) -> list[Case]:
           for way in (Way.TUNNEL, Way.PORT_443)),
     ]  # fmt: skip
     canaries = (requested(world, www, "/canary/E4"), anything(world, other))
+    inward = (*canaries, opened(world, t.private, 80))
+    pipelined = Case(
+        "E4-pipelined", "a second request behind an allowed one: another method, a body, an upgrade, broken",
+        Outcome.REFUSED, command(attempts), canaries, expect=lines(attempts),
+    )  # fmt: skip
+    to_others = Case("E4-hosts", "a second request behind an allowed one: another host", Outcome.REFUSED,
+                     command(hosts), inward, expect=lines(hosts))  # fmt: skip
     return [
-        Case("E4-pipelined", "a second request behind an allowed one: another method, a body, an upgrade, broken",
-             Outcome.REFUSED, command(attempts), canaries, expect=lines(attempts)),
-        Case("E4-hosts", "a second request behind an allowed one: another host", Outcome.REFUSED, command(hosts),
-             (*canaries, opened(world, t.private, 80)), expect=lines(hosts)),
-    ]  # fmt: skip
+        pipelined,
+        in_fallback(pipelined, attempts, canaries),
+        to_others,
+        in_fallback(to_others, hosts, inward),
+    ]
 
 
 def _authorities(world: World) -> list[Case]:
@@ -346,9 +359,10 @@ def _authorities(world: World) -> list[Case]:
     ]  # fmt: skip
     canaries = (anything(world, www), anything(world, other), opened(world, www.address, 8080))
     return [
-        refused("E5-authority", "target, Host, port and connection that do not agree", attempts, canaries),
+        *refused_twice("E5-authority", "target, Host, port and connection that do not agree", attempts, canaries,
+                       hides=canaries[2:]),
         refused("E5-authority-transparent", "the same past the proxy", direct, canaries),
-    ]
+    ]  # fmt: skip
 
 
 # ── E6, E7: forms and methods ──────────────────────────────────────────────────────────────────────────
@@ -375,7 +389,9 @@ def _forms(world: World) -> list[Case]:
     ]  # fmt: skip
     canaries = (anything(world, t.www), anything(world, t.other))
     return [
-        refused("E6-forms", "targets that are not for a proxy, or not for a tunnel", attempts, canaries),
+        *refused_twice(
+            "E6-forms", "targets that are not for a proxy, or not for a tunnel", attempts, canaries
+        ),
         refused("E6-forms-transparent", "the same past the proxy", direct, canaries),
     ]
 
@@ -426,8 +442,7 @@ def _methods(world: World) -> list[Case]:
                    "413 body-too-large close"), methods=("POST",)) for way in EVERY_WAY
     ]  # fmt: skip
     return [
-        refused("E7-methods", "every other method than GET and HEAD, and those with a body", attempts(EXPLICIT), canaries,
-                squid=True),
+        *refused_twice("E7-methods", "every other method than GET and HEAD, and those with a body", attempts(EXPLICIT), canaries),
         refused("E7-methods-transparent", "the same past the proxy", attempts(TRANSPARENT), canaries),
         refused("E7-rule", "a POST that a rule allows, at another path, of another type, over its size", elsewhere,
                 (anything(world, www),)),
@@ -544,11 +559,11 @@ def _upgrades(world: World) -> list[Case]:
     ]  # fmt: skip
     canaries = (anything(world, www),)
     return [
-        refused("E12-http-2", "HTTP/2 frames: a request, a line end in a pseudo-header, extended CONNECT",
+        *refused_twice("E12-http-2", "HTTP/2 frames: a request, a line end in a pseudo-header, extended CONNECT",
                 _sent(http_2, EXPLICIT, www), canaries),
         refused("E12-http-2-transparent", "the same past the proxy", _sent(http_2, TRANSPARENT, www), canaries),
-        refused("E13-upgrade", "an upgrade to WebSocket or any other protocol, without a rule for it",
-                _sent(asked, EXPLICIT, www), canaries, squid=True),
+        *refused_twice("E13-upgrade", "an upgrade to WebSocket or any other protocol, without a rule for it",
+                _sent(asked, EXPLICIT, www), canaries),
         refused("E13-upgrade-transparent", "the same past the proxy", _sent(asked, TRANSPARENT, www), canaries),
     ]  # fmt: skip
 
@@ -616,15 +631,15 @@ def _secrets(world: World) -> list[Case]:
     ]  # fmt: skip
     unchanged = f"| authorization=Bearer {HANDLE}\n"
     return [
-        refused("E17-trace", "TRACE, which would send a request's secrets back", traced, (anything(world, www),)),
+        *refused_twice("E17-trace", "TRACE, which would send a request's secrets back", traced, (anything(world, www),)),
         Case("E17-handle", "text shaped as a handle is only text: no secret is put in its place (no injection exists)",
              Outcome.REACHES, command(ranged), (requested(world, www, "/canary/E17"),),
              expect=(*lines(ranged), unchanged, f"| uri=/canary/E17?h={HANDLE}\n")),
         Case("E18-handle", "the same at any other host: there is nothing for it to be exchanged for (no injection exists)",
              Outcome.REACHES, command(elsewhere), (requested(world, t.other, "/canary/E18"),),
              expect=(*lines(elsewhere), unchanged)),
-        refused("E18-denied", "with such a text, a host that is denied stays denied", denied,
-                (anything(world, t.other), opened(world, t.private, 80)), tenant="lister", squid=True),
+        *refused_twice("E18-denied", "with such a text, a host that is denied stays denied", denied,
+                (anything(world, t.other), opened(world, t.private, 80)), tenant="lister"),
     ]  # fmt: skip
 
 
@@ -668,8 +683,8 @@ def _schemes(world: World) -> list[Case]:
         for url in (f"ftp://{t.literal}/canary", f"ftp://{www}/canary/E19", f"ws://{www}/canary/E19")
     ]
     return [
-        refused("E19-schemes", "other schemes by absolute target, and the management pages of proxies", attempts,
-                (anything(world, t.www),), squid=True),
+        *refused_twice("E19-schemes", "other schemes by absolute target, and the management pages of proxies", attempts,
+                (anything(world, t.www),)),
         Case("E19-tools", "ftp:// and ws:// through the proxy, as curl asks for them", Outcome.REFUSED,
              ("sh", "-c", "\n".join(tools)), (opened(world, t.literal, 80), anything(world, t.www)),
              expect=("status 400",), forbid=("status 200", "egress-canary")),

@@ -18,6 +18,7 @@ from appliance.verify.attempts import (
     many,
     raw,
     refused,
+    refused_twice,
 )
 from appliance.verify.case import Canary, Case, Outcome
 from appliance.verify.hello import SSL_3, TLS_1_0, client_hello, encrypted_hello, protocols, server_names
@@ -58,16 +59,16 @@ def rows(world: World) -> list[Case]:
     """Every case of section D."""
     return [
         *_denied_hosts(world),
-        _denied_ports(world),
+        *_denied_ports(world),
         *_server_names(world),
         *_fronting(world),
         *_unrelated_addresses(world),
-        _encrypted_hello(world),
+        *_encrypted_hello(world),
         *_no_tls(world),
         *_pinning(world),
         *_bad_servers(world),
         *_forged_names(world),
-        _socks(world),
+        *_socks(world),
     ]
 
 
@@ -104,14 +105,14 @@ def _denied_hosts(world: World) -> list[Case]:
         )
     ]
     return [
-        refused("D1-connect", "CONNECT to an address, to names of no public host, to a name of a private address",
-                [*attempts, resolved], canaries, squid=True),
-        refused("D1-denied", "CONNECT to a host that is not listed", denied, (anything(world, t.other),),
-                tenant="lister", squid=True),
+        *refused_twice("D1-connect", "CONNECT to an address, to names of no public host, to a name of a private address",
+                [*attempts, resolved], canaries),
+        *refused_twice("D1-denied", "CONNECT to a host that is not listed", denied, (anything(world, t.other),),
+                tenant="lister"),
     ]  # fmt: skip
 
 
-def _denied_ports(world: World) -> Case:
+def _denied_ports(world: World) -> list[Case]:
     www = world.targets.www
     not_allowed = "403 port-not-allowed keep"
     ports = {"22": not_allowed, "25": not_allowed, "8080": not_allowed, "1": not_allowed, "65535": not_allowed,
@@ -125,8 +126,7 @@ def _denied_ports(world: World) -> Case:
     plain = Attempt("D2.50-port-80-plain", Way.TUNNEL, (get(www.name, "/canary/D2"),), "closed",
                     connect=f"{www.name}:80")  # fmt: skip
     canaries = (opened(world, www.address, 22), opened(world, www.address, 8080), anything(world, www))
-    return refused("D2-ports", "CONNECT to other ports of a host that may be read", [*attempts, plain], canaries,
-                   squid=True)  # fmt: skip
+    return refused_twice("D2-ports", "CONNECT to other ports of a host that may be read", [*attempts, plain], canaries)  # fmt: skip
 
 
 def _hello(name: str, world: World, hello: bytes, tunnel: str, direct: str) -> list[Attempt]:
@@ -167,8 +167,8 @@ def _server_names(world: World) -> list[Case]:
     ]  # fmt: skip
     sites = (anything(world, t.www), anything(world, t.other))
     return [
-        refused("D3-server-name", "a tunnel for one host, a TLS server name of another, of an address, none", attempts,
-                (*sites, opened(world, t.literal, 443)), squid=True),
+        *refused_twice("D3-server-name", "a tunnel for one host, a TLS server name of another, of an address, none", attempts,
+                (*sites, opened(world, t.literal, 443))),
         Case("D3-same-name", "the same name in another case, or with its dot, is the same", Outcome.REFUSED,
              command(same), (anything(world, t.www),), expect=lines(same)),
         refused("D3-denied", "past the proxy, the server name of a host that is not listed", denied, sites,
@@ -205,8 +205,8 @@ def _fronting(world: World) -> list[Case]:
                  second + "403 path-not-allowed keep", methods=("GET", "POST")),
     ]  # fmt: skip
     return [
-        refused("D4-fronting", "inside TLS for one host, a request for another (also as HTTP/2)", attempts,
-                (anything(world, www), anything(world, t.other)), squid=True),
+        *refused_twice("D4-fronting", "inside TLS for one host, a request for another (also as HTTP/2)", attempts,
+                       (anything(world, www), anything(world, t.other)), hides=(anything(world, t.other),)),
         Case("D4-second", "the second request on a kept connection is for another host, or another method",
              Outcome.REFUSED, command(later), (requested(world, www, "/canary/D4"), anything(world, t.other)),
              expect=lines(later)),
@@ -233,7 +233,7 @@ def _unrelated_addresses(world: World) -> list[Case]:
     ]  # fmt: skip
 
 
-def _encrypted_hello(world: World) -> Case:
+def _encrypted_hello(world: World) -> list[Case]:
     t = world.targets
     www, other = t.www.name.encode(), t.other.name.encode()
     attempts = [
@@ -244,10 +244,10 @@ def _encrypted_hello(world: World) -> Case:
         Attempt("D6.3-public-outer", Way.TUNNEL, (client_hello(server_names(b"cloudflare-ech.com"), encrypted_hello()),),
                 UNRECOGNISED, connect=f"{t.www.name}:443"),
     ]  # fmt: skip
-    return Case(
+    return refused_twice(
         "D6-encrypted-hello",
         "an encrypted ClientHello: TLS ends at the gateway under the outer name, which must be the tunnel's",
-        Outcome.REFUSED, command(attempts), (anything(world, t.www), anything(world, t.other)), expect=lines(attempts),
+        attempts, (anything(world, t.www), anything(world, t.other)),
     )  # fmt: skip
 
 
@@ -288,8 +288,8 @@ def _no_tls(world: World) -> list[Case]:
         ))
     ]  # fmt: skip
     return [
-        refused("D8-tunnel", "a tunnel in which no TLS is spoken, or none that can be read, or the server is to begin",
-                attempts, (anything(world, www),), squid=True),
+        *refused_twice("D8-tunnel", "a tunnel in which no TLS is spoken, or none that can be read, or the server is to begin",
+                attempts, (anything(world, www),)),
         refused("D8-direct", "port 443 past the proxy without TLS", direct, (anything(world, www),)),
     ]  # fmt: skip
 
@@ -345,8 +345,8 @@ def _bad_servers(world: World) -> list[Case]:
         *_hello("D11.21-tls-1.0", world, client_hello(name, version=TLS_1_0), OLD_VERSION, OLD_VERSION),
     ]
     return [
-        refused("D11-servers", "servers whose certificate has expired, is their own, is for another name", attempts,
-                (*canaries, requested(world, t.www, "/canary/D11")), squid=True),
+        *refused_twice("D11-servers", "servers whose certificate has expired, is their own, is for another name", attempts,
+                (*canaries, requested(world, t.www, "/canary/D11"))),
         refused("D11-versions", "a client of SSL 3 or TLS 1.0", old, (anything(world, t.www),)),
     ]  # fmt: skip
 
@@ -394,7 +394,7 @@ def _forged_names(world: World) -> list[Case]:
                      "403 own-address keep")]  # fmt: skip
     given = [replace(raw("D12.90-ca", get(own, f"{folder}ca.pem"), f"200 {SERVED} keep"), show=True)]
     return [
-        refused("D12-forged-names", "server names for which no leaf may ever be made", attempts, (anything(world, t.www),)),
+        *refused_twice("D12-forged-names", "server names for which no leaf may ever be made", attempts, (anything(world, t.www),)),
         refused("D12-documents", "the gateway's own documents: there is no key among them", own_pages, ()),
         Case("D12-ca", "what the gateway gives of its authority is a certificate alone", Outcome.REACHES, command(given),
              (), expect=(*lines(given), "BEGIN CERTIFICATE"), forbid=("PRIVATE",)),
@@ -403,7 +403,7 @@ def _forged_names(world: World) -> list[Case]:
     ]  # fmt: skip
 
 
-def _socks(world: World) -> Case:
+def _socks(world: World) -> list[Case]:
     t = world.targets
     a, b, c, d = (int(part) for part in t.literal.split("."))
     quad = bytes([a, b, c, d])
@@ -431,5 +431,5 @@ def _socks(world: World) -> Case:
             raw(label("D14", 50 + number, f"{name}-1080"), data, told.get(name, octet), to=(t.literal, 1080)),
         )
     ]
-    return refused("D14-socks", "SOCKS 4 and 5, and the PROXY protocol, to a port that speaks HTTP", attempts,
+    return refused_twice("D14-socks", "SOCKS 4 and 5, and the PROXY protocol, to a port that speaks HTTP", attempts,
                    (opened(world, t.literal, 80), anything(world, t.www)))  # fmt: skip

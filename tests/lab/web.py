@@ -24,6 +24,11 @@ _PAGES = f"""
         location / {{ root @content@; index index.html; }}
         location = /echo {{ return 200 "method=$request_method host=$http_host uri=$request_uri"; }}
         location /canary/ {{ return 200 "{_SEEN}\n"; }}
+        location /canary/submit/ {{  # read whole before anything is answered
+            proxy_pass http://@address@:80/canary/submitted/;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+        }}
         location = /redirect-private {{ return 302 http://{PRIVATE}/; }}
         location = /redirect-other {{ return 302 https://{OTHER.name}/canary/redirected; }}
         location = /redirect-plain {{ return 302 http://{WWW.name}/canary/redirected; }}
@@ -44,7 +49,11 @@ _LOCATIONS = {internet.NPM: _NPM, internet.GIT: _GIT}
 
 def _server(site: Site) -> str:
     certificate = certificate_path(site)
-    locations = _LOCATIONS.get(site, _PAGES).replace("@content@", str(packages.CONTENT / site.name))
+    locations = (
+        _LOCATIONS.get(site, _PAGES)
+        .replace("@content@", str(packages.CONTENT / site.name))
+        .replace("@address@", site.address)
+    )
     return f"""
     server {{
         listen {site.address}:80;

@@ -2,7 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.verify.attempts import Way, absolute, by, command, get, label, lines, many, raw, refused
+from appliance.verify.attempts import (
+    Way,
+    absolute,
+    by,
+    command,
+    get,
+    label,
+    lines,
+    many,
+    raw,
+    refused,
+    refused_twice,
+)
 from appliance.verify.case import Layer, Outcome
 from appliance.verify.world import Site
 from tests.unit.verify.first_answer import attempts
@@ -46,8 +58,18 @@ def test_what_is_sent_arrives_at_the_sender_and_what_is_expected_is_its_line() -
     assert attempts(case)[1]["methods"] == ["GET", "PUT"]
     assert case.expect == lines(several) == ("one 192.0.2.1:7: closed", "two proxy: a, b")
     assert (case.outcome, case.layers) == (Outcome.REFUSED, frozenset({Layer.GATEWAY}))
-    assert Layer.SQUID in refused("E1-x", "", several, (), squid=True).layers
     assert command(several, in_turn=True)[-1] == "1"
+
+
+def test_the_fallback_is_asked_only_what_it_can_hear_and_gives_no_reasons() -> None:
+    several = [raw("one", b"x", "closed", to=("192.0.2.1", 7)), raw("two", b"x", "closed")]
+    (strict, by_squid), (_, lenient) = (
+        refused_twice("E1-x", "t", several, (), hides=hides) for hides in (None, ())
+    )
+    assert (strict.layers, by_squid.layers) == ({Layer.GATEWAY}, {Layer.SQUID})
+    assert [a["name"] for a in attempts(by_squid)] == ["two"]
+    assert (by_squid.id, by_squid.expect, by_squid.forbid) == ("E1-x-fallback", (), (" served ",))
+    assert lenient.forbid == ()
 
 
 def test_a_command_fits_into_what_exec_takes_for_one_word() -> None:
