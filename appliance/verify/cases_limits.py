@@ -16,7 +16,7 @@ from typing import Any
 
 from appliance.verify import client
 from appliance.verify.case import Canary, Case, Layer, Origin, Outcome, Output, Seat
-from appliance.verify.parts import any_question, errand, past_the_proxy, requested
+from appliance.verify.parts import any_question, errand, fresh, past_the_proxy, requested
 from appliance.verify.tenants import eventually, tenant, told
 from appliance.verify.world import World
 
@@ -253,11 +253,11 @@ def _files_full(world: World) -> Iterator[None]:
 def _without_records(world: World) -> Output:
     """One container sees it all: another could not be started meanwhile, for its trust bundle is on record too."""
     www = world.targets.www
-    fresh = f"f7-{secrets.token_hex(6)}.{world.targets.leaks}"
+    name = fresh("f7", world)
     before = world.requests(www.name, None, "/canary/F7-before")
     count = before.hits(Origin.WORKLOAD)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(world.run, "reader", errand(client.outlast, [www.name, "/canary/F7", fresh]))
+        running = pool.submit(world.run, "reader", errand(client.outlast, [www.name, "/canary/F7", name]))
         if eventually(lambda: before.hits(Origin.WORKLOAD) > count):
             with _files_full(world):
                 time.sleep(FULL_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def past_the_proxy(*arguments: str) -> list[str]:
 def at_address(host: str, port: int, address: str) -> list[str]:
     """Words for curl: whatever the name resolves to, connect there."""
     return past_the_proxy("--resolve", f"{host}:{port}:{address}", "--insecure")
+
+
+def fresh(word: str, world: World) -> str:
+    """A name below the leaks that nobody has asked for yet."""
+    return f"{word}-{secrets.token_hex(6)}.{world.targets.leaks}"
 
 
 def asked(world: World, name: str) -> Canary:
