@@ -82,7 +82,11 @@ class BypassWorld(LabWorld):
 
 
 def _workload(command: Sequence[str]) -> Output:
-    script = 'mount --bind "$1" /etc/resolv.conf && rm -rf /tmp/c && shift && exec "$@"'
+    # As root on the host's own files: whatever a stimulus means to change there stays as it is.
+    script = (
+        'mount --bind "$1" /etc/resolv.conf && mount -o remount,bind,ro / && mount -t tmpfs tmp /tmp && '
+        'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && shift && exec "$@"'
+    )
     argv = [part.replace(EMBEDDED_DNS, internet.DNS_SERVER) for part in command]
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
