@@ -20,7 +20,7 @@ from twisted.runner.procmon import ProcessMonitor
 from appliance import ipc
 from appliance.control import ControlFactory, Operation, Peer
 from appliance.listeners import STOP_WITHIN, is_zombie, listening_pid, stop_process
-from appliance.processes import Process, processes
+from appliance.processes import SQUID, Process, processes
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore, IReactorProcess, IReactorTime
@@ -83,8 +83,8 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop all processes, the ones that serve tenants first."""
         self.ready = False
-        for group in (True, False):
-            names = [p.name for p in self._table if p.in_gateway_namespace is group]
+        # The fallback before the gateway, or it would take over in the moment between.
+        for names in ((SQUID,), _names(self._table, inside=True), _names(self._table, inside=False)):
             waiting = []
             for name in names:
                 if name in self._monitor._processes:  # noqa: SLF001 - procmon has no public membership test
@@ -118,6 +118,10 @@ class Supervisor:
         raise TimeoutError(
             f"{process.name} is not ready after {READY_WITHIN:.0f} s; see {self._settings.log_dir}"
         )
+
+
+def _names(table: tuple[Process, ...], *, inside: bool) -> tuple[str, ...]:
+    return tuple(p.name for p in table if p.in_gateway_namespace is inside and p.name != SQUID)
 
 
 def _status(path: str) -> ipc.Message:
