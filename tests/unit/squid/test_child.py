@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
-from squid.child import LONGEST_LINE, SquidChild, forget_memory, is_listening, listening_ports
+from squid.child import LONGEST_LINE, MOST_SAID, SquidChild, forget_memory, is_listening, listening_ports
 from squid.render import Place
 
 FOLDER = PurePosixPath("/run/egress/squid")
@@ -113,3 +114,15 @@ def test_its_shared_memory_goes_with_it_and_nobody_elses(tmp_path: Path) -> None
     forget_memory("egress1", tmp_path)
     forget_memory("", tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"egress12-cf__queues.shm", "squid-cf__queues.shm"}
+
+
+def test_what_it_says_of_itself_is_no_access_line_and_has_a_bound() -> None:
+    made, _, lines, _ = child()
+    with capturedLogs() as events:
+        made.childDataReceived(2, b"FATAL: no\n")
+        made.childDataReceived(2, b"x" * MOST_SAID)
+        made.childDataReceived(2, b"more")
+    said = [event["said"] for event in events]
+    assert said[0] == "FATAL: no"
+    assert sum(map(len, said)) < MOST_SAID
+    assert lines == []
