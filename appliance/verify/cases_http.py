@@ -29,7 +29,7 @@ from appliance.verify.attempts import (
     refused,
     refused_twice,
 )
-from appliance.verify.case import Case, Outcome, Output
+from appliance.verify.case import Case, Layer, Outcome, Output
 from appliance.verify.parts import opened, requested
 from appliance.verify.smuggling import REFUSALS
 from appliance.verify.world import Site, World
@@ -476,11 +476,15 @@ def _fields(world: World) -> list[Case]:
              "400 connection-nominates close")
         for number, name in enumerate(nominated)
     ]  # fmt: skip
+    seen = requested(world, www, "/canary/E9")
+    secret = (other, "=/canary/E9-other", "=DELETE", "=Basic", "=trailers", "x-nominated=1", "=127.0.0.1")
     return [
         Case("E9-fields", "fields that speak for a front end, or for one connection: the site sees none of them",
-             Outcome.REACHES, command(shown), (requested(world, www, "/canary/E9"),),
-             expect=(*lines(shown), "| x-public=seen", *(f"| {name}=\n" for name in SEEN if name != "x-public")),
-             forbid=(other, "=/canary/E9-other", "=DELETE", "=Basic", "=trailers", "x-nominated=1", "=127.0.0.1")),
+             Outcome.REACHES, command(shown), (seen,), forbid=secret,
+             expect=(*lines(shown), "| x-public=seen", *(f"| {name}=\n" for name in SEEN if name != "x-public"))),
+        Case("E9-fields-fallback", "the same by the fallback", Outcome.REACHES,
+             command([attempt for attempt in shown if attempt.to is None]), (seen,), forbid=secret,
+             layers=frozenset({Layer.SQUID})),
         refused("E9-nominated", "Connection names a field that was judged, so that it would be removed",
                 _sent(hidden, EVERY_WAY, www), (anything(world, www),)),
     ]  # fmt: skip
@@ -594,6 +598,9 @@ def _redirects(world: World) -> list[Case]:
         Case("E14-inward", "a redirect to a private address is followed, and judged anew", Outcome.REFUSED,
              ("sh", "-c", "\n".join(inward)), (opened(world, t.private, 80),),
              expect=(told, "host-is-address"), forbid=("egress-canary", "status 200")),
+        Case("E14-inward-fallback", "the same by the fallback", Outcome.REFUSED,
+             ("sh", "-c", "\n".join(text for text in inward if "noproxy" not in text)),
+             (opened(world, t.private, 80),), forbid=("egress-canary", "status 200"), layers=frozenset({Layer.SQUID})),
         Case("E14-denied", "a redirect to a host that is not listed", Outcome.REFUSED, ("sh", "-c", "\n".join(denied)),
              (anything(world, t.other),), expect=("response 403", "Could not resolve host"), forbid=("status 200",),
              tenant="lister"),
@@ -707,10 +714,18 @@ def _pooled(world: World) -> list[Case]:
         "502 upstream-certificate-wrong-host keep",
     )
     unproved = [warm, wrong, replace(warm, name="E20.2-again"), replace(wrong, name="E20.3-other-name-again")]
+    unproven = requested(world, www, "/canary/E20")
+    by_certificate = Case(
+        "E20-certificate",
+        "a name that its address has no certificate for, while a connection to the address rests",
+        Outcome.REFUSED,
+        command(unproved, in_turn=True),
+        (unproven,),
+        expect=lines(unproved),
+    )
     return [
-        Case("E20-certificate", "a name that its address has no certificate for, while a connection to the address rests",
-             Outcome.REFUSED, command(unproved, in_turn=True), (requested(world, www, "/canary/E20"),),
-             expect=lines(unproved)),
+        by_certificate,
+        in_fallback(by_certificate, unproved, (unproven,)),
         Case("E20-names", "two names of one address have connections of their own; one name's is used again",
              Outcome.REACHES, _two_names, (requested(world, www, "/canary/E20-name"),), expect=("names: apart",)),
         Case("E20-tenants", "two tenants have connections of their own to one host", Outcome.REACHES, _two_tenants,
