@@ -144,7 +144,8 @@ def flood(spec: list[Any]) -> None:
 def forge(spec: list[Any]) -> None:
     """Answers that nobody asked for: [name, address], with ids and ports guessed, to all who resolve here."""
     name, address = spec
-    targets = [name_server(), os.environ["HTTP_PROXY"].rpartition("/")[2].partition(":")[0]]
+    proxy = re.sub(r"^.*//|[:/]\d*/?$", "", os.environ["HTTP_PROXY"])
+    targets = [name_server(), socket.gethostbyname(proxy)]  # noqa: TID251 - as a workload would
     asked = question(name, "A")
     record = b"\xc0\x0c" + struct.pack("!2HIH", 1, 1, 3600, 4) + socket.inet_aton(address)
     # A question that brings its own answer along, in the answer section and in the additional one.
@@ -314,13 +315,13 @@ def use_up(spec: list[Any]) -> None:
     label, host, path, size, count, after = spec
     said, number = "", 0
     time.sleep(1.0)
-    while number < count and not said.startswith("429"):
+    while number < count and "-bytes-" not in f"-{said.partition(' ')[2]}":
         number += 1
         with socket.create_connection((host, 80), timeout=SECONDS) as connection:
             query = f"?n={number}{'x' * size}" if size else ""
             connection.sendall(request(host, path + query, "Connection: close\r\n"))
             said = status_of(all_of(connection))
-        time.sleep(0.22)
+        time.sleep(0.24)
     say(label, "stopped", said, "after", number)
     with socket.create_connection((host, 80), timeout=SECONDS) as connection:
         connection.sendall(request(host, after, "Connection: close\r\n"))
