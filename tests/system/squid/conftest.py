@@ -209,7 +209,10 @@ class World:
                 answer.answer.append(
                     dns.rrset.from_text(question.question[0].name, 60, "IN", "A", NAMES[name])
                 )
-            listening.sendto(answer.to_wire(), sender)
+            try:
+                listening.sendto(answer.to_wire(), sender)
+            except OSError:  # closed meanwhile
+                return
 
     def place(self):
         folder = PurePosixPath(self.directory)
