@@ -15,7 +15,7 @@ from appliance.gateway.deadlines import NEVER
 from appliance.gateway.reach import at_hand, reach
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.relay import Cut, Relay
-from appliance.gateway.states import IllegalTransition, State
+from appliance.gateway.states import EXCHANGE, OPENING, IllegalTransition
 from appliance.gateway.websocket import WebSocket, accept
 from appliance.http1.refused import ProtocolFault
 from appliance.http1.response import ResponseHead
@@ -67,7 +67,7 @@ class Forwarding:
             opening.cancel()
 
     def _open(self) -> None:
-        self._session.enter(State.OPENING)
+        self._session.enter(OPENING)
         self._connection.deadline = NEVER  # the resolver's and the dialler's own times hold
         self._opening = Deferred.fromCoroutine(self._reach())
         self._opening.addErrback(self._bug)
@@ -95,7 +95,7 @@ class Forwarding:
             upstream.abort()
             session.refuse(exchange, refusals.exceeded(exceeded))
             return
-        session.enter(State.EXCHANGE)
+        session.enter(EXCHANGE)
         exchange.address = upstream.address
         relay = exchange.relay = Relay(
             exchange, self._transport, upstream, verdict.max_body, policy.caps.response_body_bytes

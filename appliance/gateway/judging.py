@@ -47,7 +47,7 @@ def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | Non
         exchange.claim = worker.audit.claim()
     except AuditUnavailable:
         return refusals.AUDIT_UNAVAILABLE
-    flow = worker.budget.flow(worker.charged(endpoint), origin.destination)
+    flow = worker.budget.flow(worker.charged(endpoint, policy), origin.destination)
     if isinstance(flow, Exceeded):
         return refusals.exceeded(flow)
     exchange.flow = flow

@@ -26,7 +26,16 @@ from appliance.gateway.judging import judge, judge_connect
 from appliance.gateway.origin import is_own
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.settling import settle
-from appliance.gateway.states import NEXT, IllegalTransition, State
+from appliance.gateway.states import (
+    CLOSED,
+    CLOSING,
+    EXCHANGE,
+    HEAD,
+    NEXT,
+    OPENING,
+    IllegalTransition,
+    State,
+)
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import NeedMore, Refused
 from appliance.http1.target import TargetForm
@@ -53,7 +62,7 @@ class Session(TwistedProtocol):
         self.intake: Intake
         self.draining = False
         self.half_closed = False
-        self._state = State.HEAD
+        self._state = HEAD
         self._exchange: Exchange | None = None
         self._forwarding: Forwarding | None = None
         self._reading = False
@@ -77,10 +86,10 @@ class Session(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the container."""
         state = self._state
-        if state is State.HEAD:
+        if state is HEAD:
             self.intake.add(data)
             self._read_heads()
-        elif state is State.OPENING or state is State.EXCHANGE:
+        elif state is OPENING or state is EXCHANGE:
             forwarding = self._forwarding
             if forwarding is not None and forwarding.sending:
                 forwarding.body(data)
@@ -94,7 +103,7 @@ class Session(TwistedProtocol):
         self.intake.blocked = True
         if self._exchange is not None and self._exchange.relay is not None:
             self._exchange.relay.pause_response()
-        elif self._state is State.HEAD:
+        elif self._state is HEAD:
             self.intake.hold()
 
     def resumeProducing(self) -> None:
@@ -102,7 +111,7 @@ class Session(TwistedProtocol):
         self.intake.blocked = False
         if self._exchange is not None and self._exchange.relay is not None:
             self._exchange.relay.resume_response()
-        elif self._state is State.HEAD:
+        elif self._state is HEAD:
             self.intake.let_in()
             self._read_heads()
 
@@ -116,16 +125,16 @@ class Session(TwistedProtocol):
         to them would tell: they are waited for `half_closed_seconds`, not the usual times.
         """
         exchange, state = self._exchange, self._state
-        if self._channel.server_name is not None or state is State.CLOSED:
+        if self._channel.server_name is not None or state is CLOSED:
             return False
         if exchange is not None and exchange.has_body and not self._has_whole_body(exchange):
             return False
         self.half_closed = True
-        if state is State.CLOSING:
+        if state is CLOSING:
             self.transport.loseConnection()
-        elif state is State.HEAD:
+        elif state is HEAD:
             self._read_heads()
-        elif state is State.EXCHANGE:
+        elif state is EXCHANGE:
             self.wait(self._worker.limits.half_closed_seconds)
         return True
 
@@ -137,9 +146,9 @@ class Session(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The container is gone: so is what it asked for."""
-        if self._state is State.CLOSED:
+        if self._state is CLOSED:
             return
-        self.enter(State.CLOSED)
+        self.enter(CLOSED)
         if self._exchange is not None:
             self._settle(self._exchange, refusals.CLIENT_CLOSED)
         elif not self._secured:
@@ -150,7 +159,7 @@ class Session(TwistedProtocol):
     def deadline_passed(self) -> None:
         """The state's time is up."""
         exchange = self._exchange
-        if self._state is State.HEAD:
+        if self._state is HEAD:
             if not self._secured:
                 self.transport.abortConnection()
             elif self.intake.waiting:
@@ -159,7 +168,7 @@ class Session(TwistedProtocol):
                 self._close()
         elif self.half_closed:
             self.end(refusals.CLIENT_CLOSED)
-        elif self._state is State.EXCHANGE and exchange is not None:
+        elif self._state is EXCHANGE and exchange is not None:
             if self.intake.blocked:
                 refusal = refusals.RESPONSE_NOT_READ
             elif exchange.relay is not None and exchange.relay.sending:
@@ -184,14 +193,14 @@ class Session(TwistedProtocol):
         """Shut both sides now."""
         if self._exchange is not None:
             self._settle(self._exchange, refusal)
-        if self._state is not State.CLOSED:
-            self.enter(State.CLOSED)
+        if self._state is not CLOSED:
+            self.enter(CLOSED)
         self.transport.abortConnection()
 
     def drain(self) -> None:
         """Close after the request under way, or now when there is none."""
         self.draining = True
-        if self._state is State.HEAD and not self.intake.waiting and self._secured:
+        if self._state is HEAD and not self.intake.waiting and self._secured:
             self._close()
 
     # A request's way in.
@@ -202,11 +211,11 @@ class Session(TwistedProtocol):
             return  # called from `_begin` below: the loop goes on by itself
         self._reading, intake = True, self.intake
         try:
-            while self._state is State.HEAD and intake.waiting and not intake.blocked and self._read_head():
+            while self._state is HEAD and intake.waiting and not intake.blocked and self._read_head():
                 pass
         finally:
             self._reading = False
-        if self.half_closed and self._state is State.HEAD and not intake.blocked:
+        if self.half_closed and self._state is HEAD and not intake.blocked:
             self._close()
 
     def _read_head(self) -> bool:
@@ -267,7 +276,7 @@ class Session(TwistedProtocol):
     def answered(self, exchange: Exchange, wire: bytes) -> None:
         """The last bytes of an answer: recorded first, then written (no answer completes unrecorded)."""
         if not self._settle(exchange, None):
-            self.enter(State.CLOSED)
+            self.enter(CLOSED)
             self.transport.abortConnection()
             return
         self.transport.write(wire)
@@ -276,7 +285,7 @@ class Session(TwistedProtocol):
     def leave(self) -> None:
         """What follows on the connection is another stage's, and so is what became of the request."""
         self._exchange = self._forwarding = None
-        self.enter(State.CLOSED)
+        self.enter(CLOSED)
         self.intake.blocked = False
         self.intake.let_in()
         self.transport.unregisterProducer()
@@ -299,7 +308,7 @@ class Session(TwistedProtocol):
             self.refuse(exchange, refusal.closing())
             return
         self._settle(exchange, refusal)
-        self.enter(State.CLOSED)
+        self.enter(CLOSED)
         self.transport.abortConnection()
 
     # The end of a request.
@@ -311,7 +320,7 @@ class Session(TwistedProtocol):
         if not keep_alive or self.draining or age > limits.connection_seconds:
             self._close()
             return
-        self.enter(State.HEAD)
+        self.enter(HEAD)
         intake = self.intake
         if intake.blocked:
             intake.hold()
@@ -366,7 +375,7 @@ class Session(TwistedProtocol):
 
     def _close(self) -> None:
         """Close in good order: what was written arrives, what still comes is thrown away for a while."""
-        self.enter(State.CLOSING)
+        self.enter(CLOSING)
         self.intake.take_all()
         self.intake.blocked = False
         self.intake.let_in()

@@ -94,9 +94,10 @@ class Worker:
         """The tenant's policy in force now."""
         return self._policies().for_tenant(tenant)
 
-    def charged(self, endpoint: Endpoint) -> Caller:
-        """Who pays for what the endpoint does, under the limits in force now."""
-        return Caller(endpoint.id, endpoint.tenant, self.policy(endpoint.tenant).limits)
+    def charged(self, endpoint: Endpoint, policy: TenantPolicy | None = None) -> Caller:
+        """Who pays for what the endpoint does, under the limits of `policy` (default: the one in force)."""
+        policy = policy or self.policy(endpoint.tenant)
+        return Caller(endpoint.id, endpoint.tenant, policy.limits)
 
     def admit(self, endpoint: Endpoint) -> Refusal | None:
         """Count one more connection of the endpoint, or say why not."""
