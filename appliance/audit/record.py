@@ -81,7 +81,10 @@ class Interception(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One HTTP request (or one opaque tunnel, with method CONNECT): the decision and its result."""
+    """One HTTP request (or one opaque tunnel, with method CONNECT): the decision and its result.
+
+    A WebSocket has two with one `request_id`: when it is open, and when it has ended.
+    """
 
     kind: ClassVar[Kind] = Kind.REQUEST
 
