@@ -31,11 +31,23 @@ ADDRESS = (
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 
-STRIPPED = (
-    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-IP",
-    "X-Original-URL", "X-Rewrite-URL", "Proxy-Authorization", "Proxy-Authenticate", "Proxy-Connection", "Via",
+_SPEAKING_FOR_OTHERS = (
+    "Forwarded", "Via", "Early-Data", "X-Original-URL", "X-Original-URI", "X-Original-Host",
+    "X-Rewrite-URL", "X-Host", "X-HTTP-Host-Override", "X-Real-IP", "X-Client-IP",
+    "X-Cluster-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Fastly-Client-IP", "X-Remote-IP",
+    "X-Remote-Addr", "X-Originating-IP", "Client-IP", "X-Upstream-HTTPS-Proxy", "X-Upstream-HTTP-Proxy",
+    "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override", "X-ARR-SSL", "Front-End-Https",
+    "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
+    "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-SSL",
+    "X-Forwarded-By", "X-Forwarded-Path", "X-Forwarded-URI", "X-Envoy-Original-Path",
+    "X-Envoy-External-Address", "X-Envoy-Internal", "X-ProxyUser-IP", "Proxy", "Proxy-Authorization",
+    "Proxy-Authenticate", "Proxy-Connection", "HTTP2-Settings",
 )  # fmt: skip
-"""Fields by which a request could speak to a proxy, or past one."""
+# CGI and its heirs read `_` as `-`. Squid matches whole names only, so that each has to stand here.
+STRIPPED = tuple(
+    dict.fromkeys(form for name in _SPEAKING_FOR_OTHERS for form in (name, name.replace("-", "_")))
+)
+"""Fields by which a request could speak to a proxy or front end, or past one, as the gateway knows them."""
 
 # Squid takes the page of the last acl that it looked at, inside a group too.
 _PAGE_OF = (

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.addresses import BLOCKED_V4
+from appliance.http1 import fields
 from appliance.policy.hosts import HostPattern
 from appliance.policy.set import PolicySet
 from squid.model import Denial, Fallback, FallbackTenant, Opening, fallback_of, plain_target
 from squid.render import (
     ADDRESS,
     SQUID_ERRORS,
+    STRIPPED,
     Place,
     Unrenderable,
     below,
@@ -208,3 +210,16 @@ def test_the_gateways_port_stands_before_tenants_and_only_when_chained():
 )  # fmt: skip
 def test_an_address_in_its_one_form(text, is_address):
     assert bool(re.search(ADDRESS, text)) is is_address
+
+
+def test_every_field_that_the_gateway_drops_by_name_is_dropped_e9() -> None:
+    stripped = {name.lower().encode() for name in STRIPPED}
+    assert stripped >= fields._SPOOFED
+    text = written(ours("profile: read-only-web"))
+    for name in (
+        "X-HTTP-Method-Override",
+        "X_HTTP_Method_Override",
+        "X-Upstream-HTTPS-Proxy",
+        "X_Forwarded_For",
+    ):
+        assert f"request_header_access {name} deny all\n" in text
