@@ -98,6 +98,8 @@ class Answers:
 @lru_cache(maxsize=1)
 def proxy() -> tuple[str, int]:
     """The explicit proxy that the container was told; its name is asked for once."""
+    if "HTTP_PROXY" not in os.environ:
+        raise NoConnectionError
     host, _, port = os.environ["HTTP_PROXY"].rpartition("//")[2].strip("/").rpartition(":")
     return socket.gethostbyname(host), int(port)  # noqa: TID251 - the workload's own way to resolve
 
