@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -42,8 +43,9 @@ class SquidChild(ProcessProtocol):
 
     def start(self, reactor: Any, place: Place) -> None:
         """Start; Squid has what we have, which is no privilege."""
-        self._service = place.service
-        command = (*WITH_US, PROGRAM, "-n", place.service, "-N", "-f", str(place.configuration))
+        # With our uid: what one user has left there, another cannot take over.
+        self._service = f"{place.service}{os.getuid()}"
+        command = (*WITH_US, PROGRAM, "-n", self._service, "-N", "-f", str(place.configuration))
         # It opens /dev/stderr by name, which takes a pipe of ours and not that of who started us.
         reactor.spawnProcess(self, command[0], command, env={}, childFDs={0: "w", 1: "r", 2: "r"})
 

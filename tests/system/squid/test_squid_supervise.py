@@ -218,7 +218,9 @@ def world():
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         place = place_of(Settings(run_dir=directory / "run"), (NameServer(address="10.88.0.1"),))
-        stack.callback(forget_memory, place.service)  # where the last test kills all, nobody else does
+        stack.callback(
+            forget_memory, f"{place.service}{UID}"
+        )  # where the last test kills all, nobody else does
         built = Supervised(stack, directory)
         built.up()
         built.start()

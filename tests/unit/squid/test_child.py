@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from ipaddress import IPv4Address
 from pathlib import Path, PurePosixPath
@@ -99,7 +100,7 @@ def test_it_starts_under_its_instances_own_name() -> None:
     place = Place(IPv4Address("198.18.83.2"), 1, FOLDER, FOLDER / "ca.pem", ())
     SquidChild(lambda _: None, lambda: None).start(Reactor(), place)
     ((*_, option, name, foreground, file, path),) = started
-    assert (option, name) == ("-n", place.service)
+    assert (option, name) == ("-n", f"{place.service}{os.getuid()}")
     assert (foreground, file, path) == ("-N", "-f", f"{FOLDER}/squid.conf")
 
 
