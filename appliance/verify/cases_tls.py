@@ -34,6 +34,7 @@ UNRECOGNISED = "alert 112"
 UNREADABLE = "alert 50"
 OLD_VERSION = "alert 70"
 NO_PROTOCOL = "alert 120"
+NO_TLS = "502 upstream-tls-protocol keep"
 
 KEY_SEARCH = """
 import os
@@ -301,6 +302,8 @@ def _pinning(world: World) -> list[Case]:
         replace(a, trust=Trust.NOTHING)
         for a in _inside("D10.0-pinned", www, request, "tls CERTIFICATE_VERIFY_FAILED")
     ]
+    asking = world.targets.asks_who
+    asks_who = _inside("D10.5-client-certificate", asking, get(asking.name, "/canary/D10"), NO_TLS)
     name = server_names(www.name.encode())
     h2 = _hello("D10.10-h2-only", world, client_hello(name, protocols(b"h2")), NO_PROTOCOL, NO_PROTOCOL)
     both = [
@@ -310,6 +313,8 @@ def _pinning(world: World) -> list[Case]:
     return [
         refused("D10-pinned", "a client that trusts another authority only: it gives up, and nothing is passed by unread",
                 pinned, (anything(world, www),)),
+        refused("D10-client-certificate", "a server that wants a client's certificate: the gateway has none to lend",
+                asks_who, ()),
         refused("D10-http-2", "a client that speaks HTTP/2 only", h2, (anything(world, www),)),
         Case("D10-alpn", "a client that offers HTTP/2 as well gets HTTP/1.1", Outcome.REACHES, command(both),
              (requested(world, www, "/canary/D10"),), expect=(*lines(both), "protocol=http/1.1"), forbid=("protocol=h2",)),
@@ -347,6 +352,8 @@ def _bad_servers(world: World) -> list[Case]:
     return [
         *refused_twice("D11-servers", "servers whose certificate has expired, is their own, is for another name", attempts,
                 (*canaries, requested(world, t.www, "/canary/D11"))),
+        refused("D11-old-server", "a server that speaks TLS 1.1 at best", _inside(
+            "D11.30-old-server", t.old_tls, get(t.old_tls.name, "/canary/D11"), NO_TLS), ()),
         refused("D11-versions", "a client of SSL 3 or TLS 1.0", old, (anything(world, t.www),)),
     ]  # fmt: skip
 

@@ -58,6 +58,7 @@ class Targets:
     `special` are more addresses of ranges that are not public, of either version. `liar` answers below
     `/canary/` as the last segment of the path says: as no server may (see `cases_http.py`), or, for `raw`,
     with the bytes that it was asked with; what a lie would smuggle in is the word `smuggled`.
+    On port 443 `old_tls` speaks TLS 1.1 at best, and `asks_who` wants a client's certificate.
     """
 
     www: Site
@@ -66,6 +67,8 @@ class Targets:
     self_signed: Site
     wrong_host: Site
     liar: Site
+    old_tls: Site
+    asks_who: Site
     private: str
     metadata: str
     literal: str

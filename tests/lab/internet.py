@@ -59,7 +59,11 @@ GIT = Site("git.example.net", "93.184.215.22")
 EXPIRED = Site("expired.example.net", "93.184.215.31", Certificate.EXPIRED)
 SELF_SIGNED = Site("self-signed.example.net", "93.184.215.32", Certificate.SELF_SIGNED)
 WRONG_HOST = Site("wrong-host.example.net", "93.184.215.33", Certificate.WRONG_HOST)
-LIAR = Site("liar.example.net", "93.184.215.40")  # no nginx: `tests.lab.liar`
+# No nginx serves these, but `tests.lab.liar`.
+LIAR = Site("liar.example.net", "93.184.215.40")
+OLD_TLS = Site("old-tls.example.net", "93.184.215.41")  # speaks TLS 1.1 at best
+ASKS_WHO = Site("asks-who.example.net", "93.184.215.42")  # wants a client's certificate
+ODD_SITES = (LIAR, OLD_TLS, ASKS_WHO)
 SITES = (WWW, OTHER, PYPI, NPM, GIT, EXPIRED, SELF_SIGNED, WRONG_HOST)
 
 PRIVATE = "10.0.1.5"
@@ -82,7 +86,7 @@ HOST_CANARY_PORT = 18080  # on the host's own bridge address
 
 # name → addresses, in the authoritative server's zone (dnsmasq hosts format allows several)
 HOSTS: tuple[tuple[str, str], ...] = (
-    *((site.name, site.address) for site in (*SITES, LIAR)),
+    *((site.name, site.address) for site in (*SITES, *ODD_SITES)),
     ("private.example.net", PRIVATE),
     ("metadata.example.net", METADATA),
     ("mixed.example.net", WWW.address),

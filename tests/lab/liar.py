@@ -11,10 +11,11 @@ import socketserver
 import ssl
 import sys
 import threading
+import warnings
 from contextlib import suppress
 
 from tests.lab import internet
-from tests.lab.certificates import certificate_path
+from tests.lab.certificates import AUTHORITY, certificate_path
 
 PATIENCE = 0.3  # seconds without a byte: then a request is complete, whatever it says of itself
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -105,17 +106,47 @@ class Server(socketserver.ThreadingTCPServer):
         """A client that went away is nothing to tell."""
 
 
-def main() -> None:
-    """Serve until killed."""
-    file = certificate_path(internet.LIAR)
+def _context(site: internet.Site) -> ssl.SSLContext:
+    file = certificate_path(site)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file, file.with_suffix(".key"))
     context.set_alpn_protocols(["http/1.1"])
-    plain, secure = (Server((internet.LIAR.address, port), tls) for port, tls in ((80, None), (443, context)))
-    threading.Thread(target=plain.serve_forever, daemon=True).start()
+    return context
+
+
+def _old() -> ssl.SSLContext:
+    context = _context(internet.OLD_TLS)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.options &= ~(ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1)
+    with warnings.catch_warnings(action="ignore"):
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    return context
+
+
+def _asking() -> ssl.SSLContext:
+    context = _context(internet.ASKS_WHO)
+    context.maximum_version = (
+        ssl.TLSVersion.TLSv1_2
+    )  # in 1.3 a client would hear of it after the handshake only
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(AUTHORITY)
+    return context
+
+
+def main() -> None:
+    """Serve until killed."""
+    servers = [
+        Server((internet.LIAR.address, 80), None),
+        Server((internet.LIAR.address, 443), _context(internet.LIAR)),
+        Server((internet.OLD_TLS.address, 443), _old()),
+        Server((internet.ASKS_WHO.address, 443), _asking()),
+    ]
+    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
+    for thread in threads:
+        thread.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    secure.serve_forever()
+    threads[0].join()
 
 
 if __name__ == "__main__":

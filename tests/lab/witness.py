@@ -25,7 +25,9 @@ TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMP6: "icmp6"}
 PAYLOAD_BYTES = 300
 SYN = 0x02
-SERVICES = frozenset({*(site.address for site in (*internet.SITES, internet.LIAR)), internet.DNS_SERVER})
+SERVICES = frozenset(
+    {*(site.address for site in (*internet.SITES, *internet.ODD_SITES)), internet.DNS_SERVER}
+)
 
 
 @dataclass(frozen=True, slots=True)
