@@ -23,6 +23,9 @@ DIRECTORIES = {
     "state_dir": Path("/var/lib/egress-lab/appliance"),
     "log_dir": Path("/var/log/egress-lab"),
 }
+# Of its own, so that it stands beside an appliance with the defaults.
+UPLINK, UPLINK_PEER = "198.18.88.2", "198.18.88.1"
+UIDS = {"group": 64110, "gateway": 64111, "resolver": 64112, "broker": 64113, "squid": 64114}
 UP_SECONDS = 90.0
 COMMAND = Path(sys.executable).with_name("egress")
 
@@ -78,7 +81,12 @@ class Appliance:
         settings = {
             "instance": INSTANCE,
             **{name: str(path) for name, path in DIRECTORIES.items()},
-            "uplink": {"peer_namespace": internet.INTERNET},
+            "uplink": {
+                "address": f"{UPLINK}/30",
+                "peer": UPLINK_PEER,
+                "peer_namespace": internet.INTERNET,
+            },
+            "uids": UIDS,
             "resolver": {"servers": [{"address": internet.DNS_SERVER}]},
             "upstream_ca": str(self._lab.authority),
             **self._further,

@@ -18,7 +18,7 @@ from appliance.listeners import listening_pid
 from appliance.supervise import NAME as SUPERVISOR
 from appliance.verify.case import Image
 from tests.lab import children, internet
-from tests.lab.appliance import DIRECTORIES, SETTINGS_FILE, UP_SECONDS, Appliance, egress
+from tests.lab.appliance import DIRECTORIES, SETTINGS_FILE, UP_SECONDS, UPLINK, Appliance, egress
 from tests.lab.containers import IMAGES, run_hardened
 from tests.lab.evidence import Origin, Packets
 from tests.lab.lab import Lab
@@ -143,8 +143,8 @@ def test_without_the_proxy_there_is_no_way_out(company: int, closed_lab: Lab) ->
     assert "uplink-proxy-unreachable" in read(f"https://{internet.WWW.name}/")
     assert opened(closed_lab, internet.WWW.address) == direct
     assert set(LOG.read_text().splitlines()) == {
-        f"198.18.83.2 CONNECT {internet.WWW.address}:443 200",
-        f"198.18.83.2 CONNECT {internet.WWW.address}:80 200",
+        f"{UPLINK} CONNECT {internet.WWW.address}:443 200",
+        f"{UPLINK} CONNECT {internet.WWW.address}:80 200",
     }, "addresses that were judged, and never a name"
 
 
