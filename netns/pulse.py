@@ -78,7 +78,9 @@ class Pulse:
         Deferred.fromCoroutine(self._try()).addErrback(lambda _: self._later())
 
     async def _try(self) -> None:
-        await self._control.connect(Factory.forProtocol(lambda: _Talk(self)))
+        factory: Factory = Factory.forProtocol(lambda: _Talk(self))
+        factory.noisy = False  # a process that is away is tried many times
+        await self._control.connect(factory)
 
     def _later(self) -> None:
         if not self._stopped:
