@@ -124,8 +124,8 @@ def _netd(
 JUDGES = (Process.GATEWAY, Process.RESOLVER)
 
 HOSTS = (
-    _source("number-as-host", "a name that inet_aton(3) reads as an address is no host", "C1-disguised", JUDGES,
-             ("appliance/names.py", "if _NUMBER.fullmatch(labels[-1]):", "if False:")),
+    _gateway("number-as-host", "a number that inet_aton(3) reads as an address is no host", "C1-disguised",
+             ("appliance/names.py", "if _NUMBER.fullmatch(labels[-1]):", "if _NUMBER.fullmatch(labels[-1]) and labels[1:]:")),
     _gateway("octets-of-a-host", "a host is letters, digits, hyphens and dots", "D12-forged-names",
              ("appliance/names.py", "if not _LDH_NAME.fullmatch(name):", "if False:")),
     _gateway("userinfo", "nothing stands before an '@' in an authority", "C7-userinfo",
