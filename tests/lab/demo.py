@@ -155,9 +155,7 @@ def _operators_view(report: Report) -> None:
     job = f"curl -sS https://{WWW.name}/ && curl -sS -X POST -d x=1 -o /dev/null https://{WWW.name}/echo; exit 7"
     done = egress("run", "--tenant", READER, "--", "sh", "-c", job, check=False)
     text = done.stdout + done.stderr
-    problems = [
-        f"output lacks {wanted!r}" for wanted in (GREETING, "method-not-allowed") if wanted not in text
-    ]
+    problems = [f"output lacks {wanted!r}" for wanted in (GREETING, "path-not-allowed") if wanted not in text]
     problems += [] if done.returncode == 7 else [f"exit status {done.returncode}, not the job's 7"]
     report.check(
         "egress run: the job's exit code, and what was refused",
