@@ -34,6 +34,9 @@ format: setup   ## let ruff format the tree
 	@$(TREE)/.venv/bin/python -m ruff format .
 	@$(TREE)/.venv/bin/python -m ruff check --fix .
 
+mutations: setup ## take away every protection in turn: its case of the battery must fail
+	@$(ROOT_PYTHON) -m tests.escape.mutate
+
 fuzz: setup     ## hours of fuzzing: TARGET=one (default: all in turn) SECONDS=for each (default: 1800)
 	@$(PYTHON) -c 'import atheris' 2>/dev/null || { $(PYTHON) -m pip install -q -e '.[fuzz]'; }
 	@cd $(TREE) && nice -n 10 .venv/bin/python -m tests.fuzz.run --seconds $(or $(SECONDS),1800) $(TARGET)

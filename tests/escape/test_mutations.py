@@ -14,13 +14,15 @@ from tests.escape.mutations import MUTATIONS, Edit, Kernel
 from tests.lab.world import plan
 
 AT_LEAST = 30
+CHOSEN = MUTATIONS[::2]
+"""Every second row of a table that is grouped by what is protected; `make mutations` tries all, in twice the time."""
 
 
 def test_the_table_names_what_is_there() -> None:
     """Each text stands once in the program, which is still a program without it; each case exists."""
     cases = {case.id: case for case in battery.gather(plan())}
     names = Counter(mutation.name for mutation in MUTATIONS)
-    assert len(MUTATIONS) >= AT_LEAST
+    assert len(CHOSEN) >= AT_LEAST
     assert max(names.values()) == 1
     for mutation in MUTATIONS:
         assert mutation.case in cases
@@ -50,9 +52,9 @@ def stand() -> Iterator[Bench]:
 
 @pytest.mark.system
 @pytest.mark.timeout(600)
-def test_every_mutation_is_noticed(stand: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mutations_are_noticed(stand: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     def say(line: str) -> None:
         with capsys.disabled():
             print(line, flush=True)
 
-    assert run(stand, MUTATIONS, say) == []
+    assert run(stand, CHOSEN, say) == []
