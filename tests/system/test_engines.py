@@ -14,7 +14,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -25,7 +24,7 @@ from tests.lab.appliance import COMMAND
 from tests.lab.containers import HARDENED, IMAGES
 from tests.lab.docker_release import Engine
 from tests.lab.evidence import Origin, Queries
-from tests.lab.lab import Lab
+from tests.lab.lab import PROBE, Lab
 from tests.lab.namespaces import inside, run
 
 pytestmark = pytest.mark.system
@@ -185,7 +184,7 @@ def test_a_name_that_may_not_be_asked_for_leaves_no_query(served: EngineApplianc
         done = served.container(*ask(name))
         assert done.returncode != 0
     else:
-        probe = (Path(__file__).parents[1] / "lab/probe.py").read_text()
+        probe = PROBE.read_text()
         done = served.container("python3", "-c", probe, "dns", internet.DNS_SERVER, name)
         assert "REFUSED" in done.stdout
     served.lab.settle()
