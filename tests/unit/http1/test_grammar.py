@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_foul_octets_by_side() -> None:
     [b"\r\n" + b"a" * 60000, b"\r\na:" + b" " * 60000, b"\r\na" * 15000, b"\r\na: b" * 10000 + b"\x00"],
 )
 def test_field_lines_take_linear_time(text: bytes) -> None:
-    started = perf_counter()
+    started = process_time()  # of our own work alone: a busy machine makes no difference
     grammar.request_field_lines(text)
     grammar.response_field_lines(text)
-    assert perf_counter() - started < 0.5
+    assert process_time() - started < 1  # a quadratic reading takes many seconds
