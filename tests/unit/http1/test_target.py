@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -220,8 +220,8 @@ def test_authority_and_host_field() -> None:
     "path", ["/a" * 4000, "/a/.." * 1300, "/%41" * 2000, "/." * 4000, "/" + ";" * 8000, "/" + "%25" * 2600]
 )
 def test_long_paths_take_linear_time(path: str) -> None:
-    started = perf_counter()
+    started = process_time()
     for _ in range(10):
         with suppress(Refused):
             canonical_path(path + "/%41")
-    assert perf_counter() - started < 1
+    assert process_time() - started < 1
