@@ -16,7 +16,7 @@ class Site:
 
     Below `/canary/` it answers every method but TRACE and CONNECT with what it saw, a line `name=value` each:
     `method`, `host`, `uri`, `from` (address:port of the connection), `length` and `coding` (the framing
-    fields), and the fields that `cases_http.py` asks for. `/redirect-private`, `-other`, `-plain`, `-file`
+    fields), and the fields that `cases_requests.py` asks for. `/redirect-private`, `-other`, `-plain`, `-file`
     answer 302: to the private address, to `other` (`/canary/redirected`), to its own http port, to a file.
     Below `/canary/submit/` a request is read whole before it is answered, `length` being what its body has.
     """
@@ -56,7 +56,7 @@ class Targets:
     is what every certificate of the sites names for its revocation. `www` serves 8 MiB at `/big.bin`.
     `issuer` is in the name of who signed the sites' own certificates.
     `special` are more addresses of ranges that are not public, of either version. `liar` answers below
-    `/canary/` as the last segment of the path says: as no server may (see `cases_http.py`), or, for `raw`,
+    `/canary/` as the last segment of the path says: as no server may (see `cases_framing.py`), or, for `raw`,
     with the bytes that it was asked with; what a lie would smuggle in is the word `smuggled`.
     On port 443 `old_tls` speaks TLS 1.1 at best, and `asks_who` wants a client's certificate.
     """

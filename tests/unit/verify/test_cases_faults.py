@@ -5,7 +5,7 @@ from tests.unit.verify.sanity import assert_sane, rows_of
 
 
 def test_every_attack_has_a_row_that_can_fail() -> None:
-    assert_sane(rows_of("cases_faults"), "A20", "A21")
+    assert_sane("cases_faults", "A20", "A21")
 
 
 def test_whatever_breaks_something_for_others_says_so() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from tests.unit.verify.sanity import assert_sane, rows_of
+from tests.unit.verify.sanity import assert_sane
 
 
 def test_every_attack_has_a_row_that_can_fail() -> None:
-    assert_sane(rows_of("cases_tools"), "T1")
+    assert_sane("cases_tools", "T1")
