@@ -7,10 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from appliance import docker_host
+from appliance.settings import Settings
+from netns.driver.switch import listed
 from tests.lab import internet
 from tests.lab.lab import GATEWAY, Lab
 from tests.lab.namespaces import LabError, run
@@ -141,7 +145,11 @@ def remove_leftovers() -> None:
         if egress("status", check=False).returncode == 0:
             _remove_networks()
         egress("down", "--force", check=False, seconds=UP_SECONDS)
-        _remove_containers()  # with the admission plugin dead, Docker refused it the first time
+    settings = Settings(instance=INSTANCE)
+    if listed(settings.docker.daemon_json, INSTANCE):
+        with suppress(docker_host.DockerUnavailable):  # an engine that is down reads its file when it starts
+            docker_host.disable_admission(settings)
+    _remove_containers()  # with the admission plugin dead, Docker refused it the first time
     for directory in (internet.RUNTIME / "etc", internet.RUNTIME / "run", DIRECTORIES["state_dir"]):
         shutil.rmtree(directory, ignore_errors=True)
     for file in internet.RUNTIME.glob("*.yaml") if internet.RUNTIME.is_dir() else ():
