@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -52,9 +52,8 @@ def stand() -> Iterator[Bench]:
 
 @pytest.mark.system
 @pytest.mark.timeout(600)
-def test_mutations_are_noticed(stand: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    def say(line: str) -> None:
-        with capsys.disabled():
-            print(line, flush=True)
-
-    assert run(stand, CHOSEN, say) == []
+def test_mutations_are_noticed(stand: Bench, record_property: Callable[[str, object], None]) -> None:
+    lines: list[str] = []
+    problems = run(stand, CHOSEN, lines.append)
+    record_property("said", "\n".join(lines))
+    assert problems == []
