@@ -16,8 +16,9 @@ class Site:
 
     Below `/canary/` it answers every method but TRACE and CONNECT with what it saw, a line `name=value` each:
     `method`, `host`, `uri`, `from` (address:port of the connection), `length` and `coding` (the framing
-    fields), and the fields that `cases_requests.py` asks for. `/redirect-private`, `-other`, `-plain`, `-file`
-    answer 302: to the private address, to `other` (`/canary/redirected`), to its own http port, to a file.
+    fields), and the fields that `cases_requests.py` asks for. `/redirect-private`, `-other`, `-plain` and
+    `-file` answer 302: to the private address, to `other` (`/canary/redirected`), to its own http port, to a
+    file.
     Below `/canary/submit/` a request is read whole before it is answered, `length` being what its body has.
     """
 
