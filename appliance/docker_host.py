@@ -143,6 +143,16 @@ def waits_for_us(settings: Settings) -> bool:
     return status != HTTPStatus.OK and f"plugin {settings.instance} failed" in text.replace('"', "")
 
 
+def starts_after_us(settings: Settings) -> bool:
+    """Whether no engine runs, and none could: one whose file names our plugin ends if the plugin is down.
+
+    So it is after a boot. Raises `DockerUnavailable` when the file cannot be read.
+    """
+    if listening_pid(str(settings.docker.socket)) is not None:
+        return False
+    return settings.instance in _configuration(_daemon_json(settings)).get(AUTHORIZATION, [])
+
+
 def _call(settings: Settings, method: str, path: str) -> tuple[int, str]:
     """Status and text of one call without a body, made past the SDK. Raises `DockerUnavailable`."""
     if listening_pid(str(settings.docker.socket)) is None:
@@ -181,16 +191,8 @@ def disable_admission(settings: Settings) -> bool:
 
 
 def _edit_authorization(settings: Settings, *, add: bool) -> bool:
-    file = settings.docker.root / settings.docker.daemon_json.relative_to("/")
-    text = file.read_text() if file.exists() else ""
-    try:
-        config = json.loads(text) if text.strip() else {}
-    except ValueError as error:
-        raise DockerUnavailable(f"{file} is not JSON ({error}); mend it, nothing was changed") from error
-    if not isinstance(config, dict) or not isinstance(config.get(AUTHORIZATION, []), list):
-        raise DockerUnavailable(
-            f"{file}: {AUTHORIZATION} must be a list of plugin names; nothing was changed"
-        )
+    file = _daemon_json(settings)
+    config = _configuration(file)
     before = list(config.get(AUTHORIZATION, []))
     after = [name for name in before if name != settings.instance] + ([settings.instance] if add else [])
     changed = before != after
@@ -205,6 +207,24 @@ def _edit_authorization(settings: Settings, *, add: bool) -> bool:
             file.unlink(missing_ok=True)
     _reload(settings, expect=add)
     return changed
+
+
+def _daemon_json(settings: Settings) -> Path:
+    return settings.docker.root / settings.docker.daemon_json.relative_to("/")
+
+
+def _configuration(file: Path) -> dict[str, Any]:
+    """The engine's configuration file, empty where there is none. Raises `DockerUnavailable`."""
+    text = file.read_text() if file.exists() else ""
+    try:
+        config = json.loads(text) if text.strip() else {}
+    except ValueError as error:
+        raise DockerUnavailable(f"{file} is not JSON ({error}); mend it, nothing was changed") from error
+    if not isinstance(config, dict) or not isinstance(config.get(AUTHORIZATION, []), list):
+        raise DockerUnavailable(
+            f"{file}: {AUTHORIZATION} must be a list of plugin names; nothing was changed"
+        )
+    return config
 
 
 def _replace(file: Path, text: str) -> None:

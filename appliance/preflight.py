@@ -208,8 +208,12 @@ def policies(settings: Settings) -> Check:
 
 
 def engine(settings: Settings) -> Check:
-    """A Docker engine answers, or refuses only for want of our own admission plugin (after a boot)."""
+    """A Docker engine answers, or waits only for our own admission plugin (after a boot, or our death)."""
     try:
+        if docker_host.starts_after_us(settings):
+            return Check(
+                "Docker", ok=True, detail="down: it cannot start before our admission plugin answers"
+            )
         if docker_host.waits_for_us(settings):
             return Check("Docker", ok=True, detail="refuses all calls until our admission plugin answers")
         with docker_host.client(settings) as client:

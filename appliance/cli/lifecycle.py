@@ -55,7 +55,8 @@ def up(cli: Cli) -> None:
     with _alone(settings), cli.progress("starting the appliance"):
         child = _spawn_supervisor(log_file)
         _wait_until_ready(settings, child, log_file)
-        changed = _enable_admission(settings)
+        before_docker = docker_host.starts_after_us(settings)
+        changed = False if before_docker else _enable_admission(settings)
     if cli.as_json:
         cli.emit(state(settings))
         return
@@ -65,6 +66,8 @@ def up(cli: Cli) -> None:
         f"{click.style('up', fg='green')}: {len(processes(settings))} processes ready; "
         f"logs in {settings.log_dir}"
     )
+    if before_docker:
+        cli.say("Docker was waiting for the admission plugin; start it now: systemctl start docker")
     cli.say("next: egress tenant add NAME, then: egress run --tenant NAME -- COMMAND")
 
 

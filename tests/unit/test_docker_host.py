@@ -73,6 +73,23 @@ def test_no_engine_is_a_message_with_the_mend(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("plugins", "waiting"), [(["other", "egress"], True), (["other"], False), ([], False)]
+)
+def test_an_engine_that_cannot_start_before_us(tmp_path: Path, plugins: list[str], *, waiting: bool) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text(json.dumps({"authorization-plugins": plugins}))
+    docker = DockerSettings(daemon_json=file, socket=tmp_path / "none.sock")
+    assert docker_host.starts_after_us(Settings(docker=docker)) is waiting
+
+
+def test_an_engine_that_runs_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text(json.dumps({"authorization-plugins": ["egress"]}))
+    monkeypatch.setattr(docker_host, "listening_pid", lambda _path: 4711)
+    assert not docker_host.starts_after_us(settings_with(file))
+
+
+@pytest.mark.parametrize(
     ("answer", "enabled", "disabled"),
     [
         ((403, "authorization denied by plugin egress: a body is missing"), True, False),

@@ -94,6 +94,19 @@ def test_two_at_the_same_time(egress: Egress, stopped: list[str], monkeypatch: p
     assert stopped == []
 
 
+def test_after_a_boot_docker_is_started_second(
+    egress: Egress, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.docker.daemon_json.write_text(json.dumps({"authorization-plugins": [settings.instance]}))
+    assert preflight.engine(settings).ok
+    monkeypatch.setattr(preflight, "before_up", lambda _settings: [])
+    monkeypatch.setattr(lifecycle, "_spawn_supervisor", lambda _log: None)
+    monkeypatch.setattr(lifecycle, "_wait_until_ready", lambda *_: None)
+    result = egress("up")
+    assert result.exit_code == 0, result.output
+    assert "start it now: systemctl start docker" in result.output
+
+
 @pytest.mark.parametrize(
     "error", [DockerUnavailable("daemon.json is not JSON"), OSError(28, "No space", "d.json")]
 )
