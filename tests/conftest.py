@@ -18,6 +18,7 @@ APART = (SYSTEM / "docker", SYSTEM / "gateway", SYSTEM / "squid")
 """Tests of real processes that touch nothing of the host's that another test looks at."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`make test` runs two workers: one has all that uses the lab or the host's namespaces, in order.
 
