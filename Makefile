@@ -17,7 +17,7 @@ demo: setup     ## a closed lab Internet, real hardened containers: what they ma
 	@$(ROOT_PYTHON) -m tests.lab.demo
 
 test: setup lint ## everything: linters, types, structure, unit, fuzz seeds, real containers
-	@$(ROOT_PYTHON) -m pytest -n 2 --dist loadgroup
+	@$(ROOT_PYTHON) -m pytest -n 2
 
 verify-lab: setup ## every known attack, each with a live canary, at each layer: CASE=A4 LAYER=kernel for some
 	@cd $(TREE) && $(SUDO) .venv/bin/egress verify $(addprefix --case ,$(CASE)) $(addprefix --layer ,$(LAYER))

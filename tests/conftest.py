@@ -9,27 +9,35 @@ from pathlib import Path
 
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 set_hypothesis_home_dir(Path("~/.cache/egress-appliance/hypothesis").expanduser())
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
 SYSTEM = HERE / "system"
 APART = (SYSTEM / "docker", SYSTEM / "gateway", SYSTEM / "squid")
 """Tests of real processes that touch nothing of the host's that another test looks at."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`make test` runs two workers: one has all that uses the lab or the host's namespaces, in order.
+class HostInOrder(LoadScopeScheduling):  # type: ignore[misc]
+    """One worker has all that uses the lab or the host's namespaces, in order.
 
     Everything else goes file by file to whichever is free.
     """
-    for item in items:
-        file = item.path
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = ROOT / nodeid.partition("::")[0]
         shared = file.is_relative_to(HERE / "escape") or file.is_relative_to(SYSTEM)
         apart = any(file.is_relative_to(directory) for directory in APART)
-        group = "host" if shared and not apart else str(file.relative_to(HERE))
-        item.add_marker(pytest.mark.xdist_group(group))
+        return "host" if shared and not apart else str(file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> HostInOrder:
+    """`make test` runs two workers."""
+    return HostInOrder(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
