@@ -74,11 +74,13 @@ def fallback(settings: Settings) -> Check:
     missing = [program for program in FALLBACK_PROGRAMS if not os.access(program, os.X_OK)]
     ports = {server.port for server in settings.resolver.servers}
     detail = f"{', '.join(missing)} not found" if missing else FALLBACK_PROGRAMS[0]
-    mend = "apt-get install squid-openssl iproute2, or write `fallback: false` in the settings"
+    mend = "apt-get install squid-openssl iproute2"
     if not missing and ports and 53 not in ports:
         missing, detail = [detail], "no name server on port 53, and Squid asks on no other"
-        mend = "name one in resolver.servers, or write `fallback: false` in the settings"
-    return Check("fallback", not missing, detail, mend)
+        mend = "name one in resolver.servers"
+    # Chained, the gateway itself goes out through Squid: the settings refuse to do without it alone.
+    without = "leave `uplink.chained` away and write" if settings.uplink.chained else "write"
+    return Check("fallback", not missing, detail, f"{mend}, or {without} `fallback: false` in the settings")
 
 
 _PROBE = """table inet egress_probe {

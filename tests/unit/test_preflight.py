@@ -134,3 +134,15 @@ def test_a_fallback_that_cannot_run_is_told_with_how_to_do_without(
     elsewhere = ResolverSettings(servers=(NameServer(address=IPv4Address("9.9.9.9"), port=5353),))
     check = preflight.fallback(settings.model_copy(update={"resolver": elsewhere}))
     assert "no name server on port 53" in check.detail
+
+
+def test_a_mend_is_one_that_the_settings_take(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chained, `fallback: false` alone would be refused."""
+    chained = settings.model_copy(update={"uplink": settings.uplink.model_copy(update={"chained": True})})
+    elsewhere = ResolverSettings(servers=(NameServer(address=IPv4Address("9.9.9.9"), port=5353),))
+    monkeypatch.setattr(preflight, "FALLBACK_PROGRAMS", ("/nowhere/squid",))
+    mends = [preflight.fallback(chained).mend]
+    monkeypatch.setattr(preflight, "FALLBACK_PROGRAMS", ("/bin/sh",))
+    mends.append(preflight.fallback(chained.model_copy(update={"resolver": elsewhere})).mend)
+    for mend in mends:
+        assert mend.endswith("or leave `uplink.chained` away and write `fallback: false` in the settings")
