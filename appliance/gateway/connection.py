@@ -101,6 +101,7 @@ class Connection(TwistedProtocol):
             return
         self._admitted = True
         self.transport.setTcpNoDelay(True)
+        self.worker.turns.pace(self.transport, endpoint.tenant)
         self._stage = Opening(self, None)
         self.deadline = self.started + self.worker.limits.first_bytes_seconds
         self.worker.joined(self)

@@ -24,6 +24,7 @@ from appliance.gateway.limits import DEFAULT_LIMITS, Limits
 from appliance.gateway.pool import Key, Pool
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import Resolver, Routes
+from appliance.gateway.turns import Turns
 from appliance.gateway.upstream import Upstream
 from appliance.limits.budget import Budget, Caller
 from appliance.limits.ledger import Ledger
@@ -74,6 +75,7 @@ class Worker:
         self.budget = Budget(neighbours.ledger, neighbours.nanoseconds)
         self.turned_away = 0
         self.deadlines = Deadlines(neighbours.reactor)
+        self.turns = Turns(neighbours.reactor, limits.turn_seconds)
         self.pool = Pool(limits, self.deadlines)
         self.routes = Routes(neighbours.resolver, self.seconds)
         connector = neighbours.connector or neighbours.reactor
@@ -134,6 +136,7 @@ class Worker:
     async def dial(self, key: Key, addresses: Sequence[IPv4Address]) -> Upstream:
         """A new connection to the origin of `key` at one of the judged addresses. Raises `DialFailed`."""
         transport, address = await self.dialler.connect(addresses, key.port)
+        self.turns.pace(transport, key.tenant)
         upstream = Upstream(key, address, self.pool.put)
         upstream.watch(self._upstream_closed)
         self.deadlines.watch(upstream)

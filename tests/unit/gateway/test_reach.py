@@ -9,6 +9,7 @@ from appliance.gateway.exchange import Exchange
 from appliance.gateway.judging import judge
 from appliance.gateway.reach import at_hand, reach
 from appliance.gateway.refusals import Refusal
+from appliance.gateway.turns import FIRST_READ
 from appliance.gateway.upstream import Upstream
 from appliance.policy.set import PolicySet
 
@@ -50,6 +51,7 @@ def test_what_was_dialled_and_rests_is_at_hand() -> None:
     (upstream,) = found
     assert isinstance(upstream, Upstream)
     assert (upstream.address, upstream.key.tenant, upstream.key.secure) == (PUBLIC, "acme", False)
+    assert upstream.transport.bufferSize == FIRST_READ  # it is read in its tenant's turns
     made.pool.put(upstream)
     assert at_hand(made, plain().caller, exchange) is upstream
     made.pool.put(upstream)

@@ -1,0 +1,108 @@
+"""Whose bytes are read in a turn of the reactor: no tenant has more than a share of it while others wait.
+
+Limits count requests and bytes, but what bytes cost is for the sender to choose: records, chunks and frames
+of one octet each make 64 KiB the work of a tenth of a second, on as many connections as a tenant may have,
+before anybody else is heard. So a tenant whose share of a turn is used up is read in the next one; its bytes
+wait in the kernel, where they push back on their sender. And what cost much is read in smaller pieces.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+LEAST_READ, FIRST_READ, MOST_READ = 2 * 1024, 8 * 1024, 32 * 1024
+"""Octets of one read: smaller at once where it costs much, larger by a `STEP` where it costs little."""
+STEP = 4 * 1024
+
+
+class _Share:
+    """What one tenant has had of the turn. `round`: until all of its connections have been read once."""
+
+    __slots__ = ("__weakref__", "active", "late", "postponed", "round", "used")
+
+    def __init__(self) -> None:
+        self.active = False  # this turn's end will look at it
+        self.used = 0.0
+        self.round = 0
+        self.late = False  # the turn before ended with connections not read
+        self.postponed = False  # this one does
+
+
+class _PacedRead:
+    """Stands in for a transport's `doRead`; the reactor asks again where it did nothing."""
+
+    __slots__ = ("_round", "_share", "_transport", "_turns")
+
+    def __init__(self, turns: Turns, share: _Share, transport: Any) -> None:
+        self._turns = turns
+        self._share = share
+        self._transport = weakref.ref(transport)  # which holds us
+        self._round = -1
+
+    def __call__(self) -> Any:
+        transport, share = self._transport(), self._share
+        if transport is None:
+            return None
+        turns = self._turns
+        turns.attend(share)
+        if share.late and self._round == share.round:
+            return None  # has been read; others of the tenant have not
+        if share.used >= turns.share_seconds:
+            share.postponed = True
+            return None
+        self._round = share.round
+        began = turns.clock()
+        try:
+            return type(transport).doRead(transport)
+        finally:
+            spent = turns.clock() - began
+            share.used += spent
+            size = transport.bufferSize
+            if spent > turns.share_seconds / 2:
+                transport.bufferSize = max(LEAST_READ, size // 4)
+            elif size < MOST_READ and spent < turns.share_seconds / 8:
+                transport.bufferSize = min(MOST_READ, size + STEP)
+
+
+class Turns:
+    """`share_seconds` is what a tenant has of one turn; it can be passed by one read."""
+
+    def __init__(
+        self, reactor: IReactorTime, share_seconds: float, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.share_seconds = share_seconds
+        self.clock = clock
+        self._reactor = reactor
+        # A tenant that nobody reads for has none.
+        self._shares: weakref.WeakValueDictionary[str, _Share] = weakref.WeakValueDictionary()
+        self._active: list[_Share] = []
+
+    def pace(self, transport: Any, tenant: str) -> None:
+        """Read a connected transport in the turns of its tenant from now on."""
+        share = self._shares.get(tenant)
+        if share is None:
+            share = self._shares[tenant] = _Share()
+        transport.bufferSize = FIRST_READ
+        transport.doRead = _PacedRead(self, share, transport)
+
+    def attend(self, share: _Share) -> None:
+        """Look at it when the turn ends. What is called later is called before the next poll."""
+        if not share.active:
+            share.active = True
+            self._active.append(share)
+            if len(self._active) == 1:
+                self._reactor.callLater(0, self._next)
+
+    def _next(self) -> None:
+        active, self._active = self._active, []
+        for share in active:
+            share.active = False
+            share.used = 0.0
+            share.late, share.postponed = share.postponed, False
+            if not share.late:
+                share.round += 1
