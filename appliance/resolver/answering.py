@@ -26,6 +26,7 @@ from appliance.resolver.message import (
     Unreadable,
     dotted,
     read_question,
+    refuse_unread,
     write_answer,
 )
 from appliance.resolver.outcome import Answered, Declined, LookupResult
@@ -89,9 +90,7 @@ class Answering:
         limit = self._policies().for_tenant(tenant).limits.queries_per_second
         admission = self.rate.admit(asker.endpoint.id, began, tenant, limit)
         if admission in LIMITED:
-            # Silence costs us least, and a client that asks again later is served.
-            self.counts["limited"] += 1
-            return None
+            return self._refuse_unread(wire, asker, began)
         read = read_question(wire)
         try:
             claim = self._audit.claim()
@@ -99,9 +98,8 @@ class Answering:
             return self._write(read, asker, _AUDIT_DOWN)
         try:
             if admission in LIMITED_FIRST:
-                self.counts["limited"] += 1
                 self._record(claim, read, asker, _too_many(admission), began)
-                return None
+                return self._refuse_unread(wire, asker, began)
             if isinstance(read, Unreadable):
                 self._record(claim, read, asker, _unreadable(read), began)
                 return read.answer
@@ -119,6 +117,14 @@ class Answering:
         finally:
             claim.release()
         return self._write(read, asker, result)
+
+    def _refuse_unread(self, wire: bytes, asker: Asker, now: float) -> bytes | None:
+        """REFUSED at once, as long as that is not a flood of its own: silence costs a client five seconds."""
+        self.counts["limited"] += 1
+        if not self.rate.tells(asker.endpoint.id, now):
+            self.counts["limited_silently"] += 1
+            return None
+        return refuse_unread(wire)
 
     async def _decide(self, question: Question, asker: Asker) -> LookupResult:
         try:

@@ -36,6 +36,8 @@ _HEADER = struct.Struct(">6H")
 _QR = 0x8000
 _OPCODE = 0x7800
 _MAX_EDE_TEXT = 160
+_LONGEST_LABEL = 63
+_QUESTION_TAIL = 5  # the root label, type and class
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,29 @@ def read_question(wire: bytes) -> Question | Unreadable:
     # RFC 6891 §6.2.3: sizes below 512 are 512. Never more than 1232: the link drops fragments.
     max_udp = min(max(message.payload, PLAIN_UDP), EDNS_UDP) if message.edns == 0 else PLAIN_UDP
     return Question(message, asked.name, asked.rdtype, max_udp)
+
+
+def refuse_unread(wire: bytes) -> bytes | None:
+    """REFUSED to a query of which no more is read than where its question ends; None for what is no query.
+
+    Header and question as they came, since clients compare both: never longer than `wire`.
+    """
+    if not _HEADER.size < len(wire) <= MAX_QUESTION:
+        return None
+    identity, flags, questions, *_ = _HEADER.unpack_from(wire)
+    if flags & (_QR | _OPCODE) or questions != 1:
+        return None
+    at = _HEADER.size
+    while at < len(wire) and wire[at]:
+        # RFC 1035 §4.1.4: the two high bits are a pointer's, and a first name has nothing to point to.
+        if wire[at] > _LONGEST_LABEL:
+            return None
+        at += 1 + wire[at]
+    end = at + _QUESTION_TAIL
+    if end > len(wire):
+        return None
+    answered = _QR | (flags & dns.flags.RD) | dns.flags.RA | dns.rcode.REFUSED
+    return _HEADER.pack(identity, answered, 1, 0, 0, 0) + wire[_HEADER.size : end]
 
 
 def write_answer(

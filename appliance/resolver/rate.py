@@ -1,4 +1,8 @@
-"""How many questions a container, and all of a tenant's containers together, may ask: token buckets."""
+"""How many questions a container, and all of a tenant's containers together, may ask: token buckets.
+
+Who asks faster is told so, at once, as often as he may ask; beyond that there is silence, so that a flood
+costs us no more than what it costs to throw it away.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +53,10 @@ class QuestionRate:
         self._rate = per_second
         self._buckets: dict[str, _Bucket] = {}
         self._tenants: dict[str, _Bucket] = {}
+        self._refusals: dict[str, _Bucket] = {}
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self._buckets) + len(self._refusals)
 
     def admit(self, endpoint: str, now: float, tenant: str, tenant_rate: int) -> Admission:
         """Take a token of the endpoint with that id and of its tenant, at monotonic time `now`."""
@@ -68,6 +73,15 @@ class QuestionRate:
         whole.take()
         return Admission.ADMITTED
 
+    def tells(self, endpoint: str, now: float) -> bool:
+        """Whether the endpoint with that id, which is over a rate at monotonic time `now`, is told so."""
+        bucket = self._refusals.setdefault(endpoint, _Bucket(self._rate, now))
+        told = bucket.fill(self._rate, now)
+        if told:
+            bucket.take()
+        return told
+
     def forget(self, endpoint: str) -> None:
         """The endpoint is gone; its tenant's bucket stays (there are as many as tenants)."""
         self._buckets.pop(endpoint, None)
+        self._refusals.pop(endpoint, None)

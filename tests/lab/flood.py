@@ -94,7 +94,7 @@ def connections(seen: Seen) -> None:
 
 
 def dns(seen: Seen) -> None:
-    """As many questions as leave the machine; `200` counts answers."""
+    """As many questions as leave the machine; `answered` counts answers, `refused` those that say only that."""
     end = time.monotonic() + SECONDS
     labels = b"".join(bytes([len(part)]) + part for part in HOST.encode().split(b".")) + b"\0"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
@@ -106,8 +106,8 @@ def dns(seen: Seen) -> None:
             try:
                 asking.send(number.to_bytes(2) + b"\1\0\0\1\0\0\0\0\0\0" + labels + b"\0\1\0\1")
                 seen.statuses["asked"] += 1
-                asking.recv(2048)
-                seen.statuses["answered"] += 1
+                rcode = asking.recv(2048)[3] & 15
+                seen.statuses["answered" if rcode == 0 else "refused"] += 1
             except OSError:
                 pass
 

@@ -37,6 +37,7 @@ limits:
 KINDS = ("requests", "connections", "dns", "bytes")
 EACH_SECONDS = 4
 REQUESTS = 120
+REFUSALS = 50  # a second: as many as a container may ask (`resolver.queries_per_second`)
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +123,13 @@ def test_what_it_got_is_within_its_limits(outcome: dict[str, Any]) -> None:
     assert 60 * 1024 < sent <= 87 * 1024  # one request may pass the limit
 
 
-def test_questions_over_the_rate_are_met_with_silence(outcome: dict[str, Any]) -> None:
+def test_questions_over_the_rate_are_refused_and_a_flood_of_them_met_with_silence(
+    outcome: dict[str, Any],
+) -> None:
     flood = outcome["floods"]["dns"]["statuses"]
     assert flood["asked"] > 1000
     assert 0 < flood["answered"] <= 20 * (EACH_SECONDS + 2)
+    assert 0 < flood["refused"] <= REFUSALS * (EACH_SECONDS + 2)
     reasons = {(r["reason"], r["rule"]) for r in records(outcome["flooder"]) if r["kind"] == "dns"}
     assert ("queries-per-second-exceeded", "limits.queries_per_second") in reasons
 

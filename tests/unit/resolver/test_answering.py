@@ -133,13 +133,18 @@ def test_a_malformed_question_is_recorded(answering, asker, audit):
     assert (record.reason, record.rcode, record.name) == ("question-malformed", "FORMERR", "")
 
 
-def test_f4_a_flood_is_met_with_silence_and_one_record(ask, audit, upstream, clock):
+def test_f4_over_the_rate_a_question_is_refused_at_once_and_a_flood_gets_silence_and_one_record(
+    ask, audit, upstream, clock
+):
     upstream.answers["ok.example"] = Found((PUBLIC,), (), 300)
-    answers = [ask("ok.example") for _ in range(80)]
-    assert [answer is None for answer in answers] == [False] * 50 + [True] * 30
+    answers = [ask("ok.example") for _ in range(120)]
+    rcodes = [None if answer is None else answer.rcode() for answer in answers]
+    # No more is told than may be asked, so that a flood is not answered by another.
+    assert rcodes == [dns.rcode.NOERROR] * 50 + [dns.rcode.REFUSED] * 50 + [None] * 20
     assert [record.reason for record in audit.records] == ["resolved", "queries-per-second-exceeded"]
+    assert upstream.asked == ["ok.example"]
     clock.advance(1)
-    assert ask("ok.example") is not None
+    assert ask("ok.example").rcode() == dns.rcode.NOERROR
     assert audit.open == 0
 
 
@@ -203,12 +208,19 @@ def test_no_bytes_make_it_raise(answering, asker, clock, wire):
     finished(answering.answer(wire, asker))
 
 
-def test_f4_what_is_over_the_rate_is_dropped_before_a_byte_of_it_is_read(answering, asker, monkeypatch):
+def test_f4_what_is_over_the_rate_is_refused_without_being_read(answering, asker, audit, monkeypatch):
     read = []
     monkeypatch.setattr("appliance.resolver.answering.read_question", read.append)
     answering.rate.admit = lambda *_: Admission.LIMITED
-    assert finished(answering.answer(question("ok.example"), asker)) is None
-    assert read == []
+    wire = question("ok.example")
+    told = dns.message.from_wire(finished(answering.answer(wire, asker)))
+    assert told.rcode() == dns.rcode.REFUSED
+    assert dns.message.from_wire(wire).is_response(told)
+    for _ in range(60):
+        last = finished(answering.answer(wire, asker))
+    assert last is None
+    assert (answering.counts["limited"], answering.counts["limited_silently"]) == (61, 11)
+    assert read == audit.records == []
 
 
 def test_b3_a_question_whose_asker_closed_is_on_record(answering, asker, audit, upstream):
@@ -233,7 +245,7 @@ def test_f4_the_tenants_own_rate_comes_from_its_policy(ask, audit, upstream, mon
     monkeypatch.setattr(FakePolicy, "limits", replace(DEFAULT_LIMITS, queries_per_second=3))
     upstream.answers["ok.example"] = Found((PUBLIC,), (), 300)
     answers = [ask("ok.example") for _ in range(6)]
-    assert [answer is None for answer in answers] == [False] * 3 + [True] * 3
+    assert [answer.rcode() for answer in answers] == [dns.rcode.NOERROR] * 3 + [dns.rcode.REFUSED] * 3
     assert (audit.records[-1].reason, audit.records[-1].rule) == (
         "queries-per-second-exceeded", "limits.queries_per_second",
     )  # fmt: skip

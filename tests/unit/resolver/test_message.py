@@ -19,6 +19,7 @@ from appliance.resolver.message import (
     addresses_of,
     dotted,
     read_question,
+    refuse_unread,
     write_answer,
 )
 
@@ -166,3 +167,34 @@ def test_no_bytes_after_a_fair_head_make_the_reader_raise(identity, flags, count
     found = read_question(header(identity, flags, counts) + asked + rest)
     if isinstance(found, Question):
         write_answer(found, dns.rcode.REFUSED, max_size=512, error=ExtendedError(dns.edns.EDECode(15), "x"))
+
+
+@pytest.mark.parametrize("options", [{"use_edns": False}, {"use_edns": 0, "payload": 4096}])
+def test_a_refusal_of_what_was_not_read_is_an_answer_and_no_longer_than_the_question(options):
+    wire = question("A.Long.Name.ok.example", "AAAA", **options)
+    told = refuse_unread(wire)
+    answer = dns.message.from_wire(told)
+    assert answer.rcode() == dns.rcode.REFUSED
+    assert dns.message.from_wire(wire).is_response(answer)
+    assert b"A\x04Long" in told  # the letters' case is the asker's protection against forgers
+    assert (answer.answer, answer.authority, answer.additional, answer.edns) == ([], [], [], -1)
+    assert len(told) <= len(wire)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"", header(), header(flags=0x8180) + b"\x02ok\0\0\1\0\1", header(flags=0x2800) + b"\x02ok\0\0\1\0\1",
+        header(counts=(2, 0, 0, 0)) + b"\x02ok\0\0\1\0\1" * 2, header(counts=(0, 0, 0, 0)) + b"\0\0\1\0\1",
+        header() + b"\xc0\x0c\0\1\0\1", header() + b"\x02ok\0\0\1\0", header() + b"\x3f",
+        header() + b"\x01a" * 250 + b"\0\0\1\0\1",
+    ],
+)  # fmt: skip
+def test_what_is_no_query_is_not_told_that_it_is_refused(wire):
+    assert refuse_unread(wire) is None
+
+
+@given(st.binary(max_size=600) | st.binary(max_size=520).map(lambda tail: header() + tail))
+def test_no_bytes_make_a_refusal_raise_or_grow(wire):
+    told = refuse_unread(wire)
+    assert told is None or (len(told) <= len(wire) and told[:2] == wire[:2] and told[2] & 0x80)

@@ -29,6 +29,7 @@ def test_one_container_does_not_use_up_anothers_rate():
 def test_an_endpoint_that_is_gone_takes_no_room():
     rate = QuestionRate(1)
     rate.admit("e", 0.0, "acme", 1000)
+    rate.tells("e", 0.0)
     rate.forget("e")
     rate.forget("e")
     assert len(rate) == 0
@@ -53,3 +54,12 @@ def test_a_new_policys_rate_holds_at_once():
     rate = QuestionRate(1000)
     assert rate.admit("e", 0.0, "acme", 100) is Admission.ADMITTED
     assert [rate.admit("e", 0.0, "acme", 2) for _ in range(3)][-1] is Admission.TENANT_LIMITED_FIRST
+
+
+def test_who_is_over_a_rate_is_told_so_as_often_as_he_may_ask_and_no_oftener():
+    rate = QuestionRate(3)
+    assert [rate.tells("e", 0.0) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert rate.tells("other", 0.0)
+    assert rate.tells("e", 0.4)
+    assert not rate.tells("e", 0.4)
+    assert rate.admit("e", 0.4, "acme", 1000) is Admission.ADMITTED  # what was told took nothing from it
