@@ -27,9 +27,11 @@ _QUERY_KEY = re.compile(r"(?:[ -$'-~]|%25|%[01][0-9A-F]|%7F|%[89A-F][0-9A-F]){1,
 
 
 def _distinct(items: tuple[object, ...]) -> tuple[object, ...]:
-    for index, item in enumerate(items):
-        if item in items[:index]:
+    seen: set[object] = set()
+    for item in items:
+        if item in seen:
             raise ValueError(f"{item} is listed twice; write it once")
+        seen.add(item)
     return items
 
 

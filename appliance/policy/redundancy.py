@@ -17,6 +17,8 @@ from appliance.policy.rules import AllowRule, DenyRule, parents
 from appliance.yamldoc import Position
 
 MAX_RULES_A_HOST = 256  # comparing is quadratic for one host, and so is reading such a policy
+MAX_COMPARISONS = 10_000_000
+"""Pairs of path segments: a second or two, in which the process that reads the document does nothing else."""
 
 Rule = AllowRule | DenyRule
 
@@ -45,10 +47,30 @@ def redundant(placed: Sequence[Placed]) -> list[Problem]:
         )
         for pattern in crowded
     ]
+    sizes = {id(item.rule): _segments(item.rule) for item in placed}
+    compared = 0
     for item in placed:
-        if item.pattern not in crowded:
-            problems.extend(_about(item, [o for o in _speaking_of(item.pattern, by_host) if o is not item]))
+        if item.pattern in crowded:
+            continue
+        others = [o for o in _speaking_of(item.pattern, by_host) if o is not item]
+        compared += sizes[id(item.rule)] * sum(sizes[id(other.rule)] for other in others)
+        if compared > MAX_COMPARISONS:
+            problems.append(_too_much(item))
+            break
+        problems.extend(_about(item, others))
     return problems
+
+
+def _segments(rule: Rule) -> int:
+    return sum(len(path.segments) for path in rule.paths or ()) or 1
+
+
+def _too_much(item: Placed) -> Problem:
+    return Problem(
+        item.position,
+        f"too many rules with too long paths speak of {item.pattern} and of the hosts before it",
+        "join rules, or write shorter paths: `**` stands for many segments",
+    )
 
 
 def _speaking_of(pattern: HostPattern, by_host: dict[HostPattern, list[Placed]]) -> Iterator[Placed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from appliance.policy.documents import NamedPolicyDocument, OperatorDocument, TenantDocument
+from appliance.policy.documents import NamedPolicyDocument, OperatorDocument, TenantDocument, _distinct
 from tests.unit.policy.written import document
 
 FULL = """
@@ -46,3 +46,16 @@ def test_models_are_closed_and_frozen(model: type[BaseModel]) -> None:
     with pytest.raises(ValidationError, match="Extra inputs"):
         model.model_validate({"surprise": 1, "rules": [{"name": "a", "hosts": ["a.example.com"]}]})
     assert model.model_config["frozen"]
+
+
+def test_a_long_list_is_looked_through_once() -> None:
+    class Counted:
+        looks = 0
+
+        def __hash__(self) -> int:
+            Counted.looks += 1
+            return id(self)
+
+    items = tuple(Counted() for _ in range(1000))
+    assert _distinct(items) == items
+    assert Counted.looks <= 2 * len(items)

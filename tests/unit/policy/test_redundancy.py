@@ -109,3 +109,13 @@ def test_hundreds_of_rules_for_one_host_are_refused_not_compared() -> None:
     lines = found(*rules)
     assert len(lines) == 1
     assert "more than 256 rules name a.example.com" in lines[0]
+
+
+def test_paths_that_would_take_minutes_to_compare_are_refused_not_compared() -> None:
+    deep = "/**/a" * 12
+    rules = [
+        f"{{name: r{i}, {A}, paths: [{', '.join(f'{deep}/e{i}x{j}' for j in range(8))}]}}" for i in range(64)
+    ]
+    (told,) = found(*rules)
+    assert "too many rules with too long paths speak of a.example.com" in told
+    assert found(*rules[:8]) == []
