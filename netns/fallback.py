@@ -12,9 +12,10 @@ from twisted.logger import Logger
 
 from appliance.audit.record import LifecycleRecord, timestamp
 from appliance.control import ControlError, Operation, Peer
+from netns.fallback_mode import NOTHING_SAID, Kept
 from netns.plumbing import PlumbingError
 from netns.pulse import Pulse
-from netns.shares import UNSTEERED, Condition, Mode, Steering, absent, fallen
+from netns.shares import Condition, Mode, Steering, absent, at_start, fallen
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -64,7 +65,8 @@ class Flip:
 class Fallback:
     """`workers` are watched by name in the order of their numbers; `steer` does what was decided.
 
-    `record` is told of each flip, and of each operator's word.
+    `record` is told of each flip, and of each operator's word. `kept` is what an operator had said before we
+    were started, and in the kernel by now; `keep` is given what he says, and may raise `OSError`.
     """
 
     def __init__(
@@ -74,6 +76,9 @@ class Fallback:
         squid: Watched,
         steer: Callable[[Steering], Awaitable[None]],
         record: Callable[[LifecycleRecord], None],
+        *,
+        kept: Kept = NOTHING_SAID,
+        keep: Callable[[Mode], None] = lambda _: None,
     ) -> None:
         self._clock, self._steer, self._record = clock, steer, record
         self._names = tuple(workers)
@@ -81,8 +86,9 @@ class Fallback:
         self._squid = squid(self._changed)
         self._away = [False] * len(self._names)
         self._seen = [False] * len(self._names)
-        self._mode, self._told = Mode.AUTO, False
-        self._steering = UNSTEERED
+        self._kept, self._keep = kept, keep
+        self._mode, self._told = kept.mode, False
+        self._steering = at_start(kept.mode, len(self._names))
         self._acting = DeferredLock()
         self._noticed: float | None = None
         self._began = 0.0
@@ -94,6 +100,15 @@ class Fallback:
 
     def start(self) -> None:
         """Watch, and act from now on."""
+        if self._kept != NOTHING_SAID:
+            self._record(
+                LifecycleRecord(
+                    event="fallback-set",
+                    subject=self._mode.value,
+                    reason="mode-unreadable" if self._kept.problem else "kept",
+                    detail=self._kept.problem or None,
+                )
+            )
         self._began = self._clock.seconds()
         self._end_of_start = self._clock.callLater(STARTING, self._changed)
         for pulse in (*self._workers, self._squid):
@@ -109,7 +124,12 @@ class Fallback:
                 call.cancel()
 
     async def force(self, mode: Mode) -> None:
-        """Do as an operator says, until he says otherwise or netd ends. Raises `PlumbingError`."""
+        """Do as an operator says, until he says otherwise, also after a new start. Raises `PlumbingError`."""
+        try:
+            self._keep(mode)
+        except OSError as error:
+            raise PlumbingError(f"it cannot be kept: {error}") from error
+        self._kept = Kept(mode)
         self._record(LifecycleRecord(event="fallback-set", subject=mode.value, reason="operator"))
         self._mode, self._told = mode, True
         self._look()
@@ -122,7 +142,11 @@ class Fallback:
         """What `egress status` and `egress doctor` show: a sentence, and the facts behind it."""
         served = [self._names[index] for index in sorted(self._steering.fallen)]
         says = [f"serves {', '.join(served)}" if served else "stands by"]
-        if self._mode is not Mode.AUTO:
+        if self._kept.problem:
+            says.append(
+                f"set {self._mode.value}, for nobody knows what an operator said: {self._kept.problem}"
+            )
+        elif self._mode is not Mode.AUTO:
             says.append(f"set {self._mode.value} by an operator")
         if self._squid.condition is not Condition.READY:
             says.append("squid is " + ("away" if self._squid.condition is Condition.AWAY else "not ready"))

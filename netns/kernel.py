@@ -28,7 +28,7 @@ from netns.plan import Wanted, gateway_ruleset, plan
 from netns.plumbing import Attachment, Network, PlumbingError
 from netns.rtnetlink import Sockets, delete_link
 from netns.ruleset import elements, steer
-from netns.shares import Steering
+from netns.shares import UNSTEERED, Steering
 from netns.sockets import close_answers
 from netns.state import Side
 from netns.steps import Step
@@ -58,19 +58,23 @@ class Converged:
 class Kernel:
     """Every method raises `PlumbingError` and leaves nothing half made.
 
-    `name_servers` is asked each time the rules are computed, because the host's own may change.
+    `name_servers` is asked each time the rules are computed, because the host's own may change. `steering` is
+    in force from the start.
     """
 
     def __init__(
-        self, settings: Settings, name_servers: Callable[[], tuple[tuple[IPv4Address, int], ...]]
+        self,
+        settings: Settings,
+        name_servers: Callable[[], tuple[tuple[IPv4Address, int], ...]],
+        steering: Steering = UNSTEERED,
     ) -> None:
         self._settings = settings
         self._name_servers = name_servers
         self._sockets = Sockets(settings.namespace, settings.uplink.peer_namespace)
         self._held = HeldNamespace(settings.namespace)
         self._exceptions: tuple[tuple[IPv4Network, int], ...] = ()
-        self._steering = Steering()
-        self._squid_served = False
+        self._steering = steering
+        self._squid_served = bool(steering.fallen)
         self.networks: tuple[Network, ...] = ()
         self.links: tuple[Live, ...] = ()
 
@@ -84,7 +88,7 @@ class Kernel:
             ) from error
         self.networks = memory.networks
         self.links = tuple(Live(*link) for link in memory.links)
-        self._squid_served = bool(self.links)  # an earlier netd may have let it
+        self._squid_served = self._squid_served or bool(self.links)  # an earlier netd may have let it
         return self.converge()
 
     def steer(self, steering: Steering) -> None:

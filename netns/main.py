@@ -34,12 +34,14 @@ from netns.acquaintance import Acquaintance
 from netns.daemon import Daemon, Exceptions
 from netns.driver.service import known_endpoints, plugin_site
 from netns.fallback import Fallback, Watched
+from netns.fallback_mode import NOTHING_SAID, ModeFile
 from netns.feed import Attendance, Feed, FeedFactory, Role
 from netns.kernel import Kernel
 from netns.listening import open_listener
 from netns.naming import uplink_peer
 from netns.plumbing import PlumbingError
 from netns.pulse import Pulse
+from netns.shares import at_start
 from netns.teardown import teardown
 from netns.watch import DOCKER_USER_TABLE, KernelWatch
 from netns.wiring import KernelPlumbing, in_pool
@@ -91,7 +93,11 @@ class Netd:
         self._pool = ThreadPool(1, 1, name="kernel")
         run = in_pool(reactor, self._pool)
         uids = settings.uids
-        self._kernel = Kernel(settings, lambda: name_servers(settings))
+        self._mode_file = ModeFile(settings.run_dir)
+        self._kept = self._mode_file.read() if settings.has_fallback else NOTHING_SAID
+        self._kernel = Kernel(
+            settings, lambda: name_servers(settings), at_start(self._kept.mode, settings.workers)
+        )
         self._feed = Feed(
             reactor,
             {
@@ -177,6 +183,8 @@ class Netd:
             watched(SQUID),
             self._plumbing.steer,
             self._note,
+            kept=self._kept,
+            keep=self._mode_file.keep,
         )
 
     def _fallback_status(self) -> Message:

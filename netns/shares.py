@@ -50,6 +50,11 @@ class Condition(StrEnum):
     READY = "ready"
 
 
+def at_start(mode: Mode, workers: int) -> Steering:
+    """The steering for what an operator said before: nothing else is ever in the kernel."""
+    return Steering(frozenset(range(workers)) if mode is Mode.ON else frozenset(), ready=mode is not Mode.OFF)
+
+
 def fallen(
     mode: Mode, away: frozenset[int], *, workers: int, squid_ready: bool, now: frozenset[int]
 ) -> frozenset[int]:

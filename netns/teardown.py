@@ -1,4 +1,7 @@
-"""Removes an instance: namespace, links, the host's table, our rules in Docker's chain, the plugin socket."""
+"""Removes an instance: namespace, links, the host's table, our rules in Docker's chain, the plugin socket.
+
+What an operator said of the fallback ends with it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from appliance.settings import Settings
 from netns import hostrules, namespaces, nft
 from netns.apply import reason
+from netns.fallback_mode import ModeFile
 from netns.naming import uplink_peer
 from netns.observe import has_docker_user, iptables, links
 from netns.plan import uplink_alias
@@ -25,6 +29,7 @@ def teardown(settings: Settings) -> None:
         _links(settings, sockets)
         namespaces.remove(settings.namespace)
         settings.plugin_socket.unlink(missing_ok=True)
+        ModeFile(settings.run_dir).forget()
         if settings.uplink.peer_namespace is None:
             _host(settings)
     except (NetlinkError, OSError, nft.NftError) as error:

@@ -16,7 +16,7 @@ from appliance.processes import SQUID
 def fallback(cli: Cli, mode: str) -> None:
     """Let the fallback serve everybody (on), nobody (off), or whom the gateway cannot (auto, the default).
 
-    It lasts until the next such command or until netd is started anew, and is on record. With `on`,
+    It lasts until the next such command or until the machine starts anew, and is on record. With `on`,
     containers have a stricter proxy at the address that their proxy variables name, and nothing else.
 
     For example: egress fallback on

@@ -249,6 +249,16 @@ def test_an_operator_sets_it_a_flush_is_repaired_to_it_and_a_container_starts_in
         until(lambda: netd()["repairs"] > repairs, "the flush was not repaired", 5)
         until(lambda: len(loops.after(moment + 1, "refused-by squid")) >= LOOPS, "Squid does not serve")
         assert not loops.after(moment + 1, "refused-by gateway")
+        old = pid_of("netd")
+        os.kill(old, signal.SIGKILL)
+        until(lambda: listening_pid(control("netd")) not in (None, old), "netd is not started anew")
+        until(lambda: netd()["ready"], "netd is not ready again")
+        assert netd()["fallback"] == said.removeprefix("fallback: ").strip()
+        assert (lifecycle("fallback-set")[-1]["subject"], lifecycle("fallback-set")[-1]["reason"]) == (
+            "on",
+            "kept",
+        )
+        assert not loops.after(moment + 1, "refused-by gateway")
         # Its entry point fetches the root and the proxy's address, and then: by proxy, and past it.
         script = (
             "curl -s -o /dev/null -w '%{http_code} ' https://www.example.com/;"

@@ -6,8 +6,9 @@ from twisted.internet.task import Clock
 
 from appliance.control import ControlError
 from netns.fallback import DRAIN, RETRY, STARTING, Fallback
+from netns.fallback_mode import NOTHING_SAID, Kept
 from netns.plumbing import PlumbingError
-from netns.shares import Condition, Steering
+from netns.shares import Condition, Mode, Steering
 
 NAMES = ("gateway-0", "gateway-1")
 BOTH, NONE = frozenset({0, 1}), frozenset()
@@ -34,7 +35,8 @@ class Heart:
 
 
 class Rig:
-    def __init__(self):
+    def __init__(self, kept=NOTHING_SAID):
+        self.kept, self.unkept = [], None
         self.clock = Clock()
         self.hearts = []
         self.steered = []
@@ -42,13 +44,19 @@ class Rig:
         self.failure = None
         self.slow = None
         self.fallback = Fallback(
-            self.clock, dict.fromkeys(NAMES, self._watched), self._watched, self._steer, self.records.append
-        )
+            self.clock, dict.fromkeys(NAMES, self._watched), self._watched, self._steer, self.records.append,
+            kept=kept, keep=self._keep,
+        )  # fmt: skip
         self.workers, self.squid = self.hearts[:2], self.hearts[2]
 
     def _watched(self, told):
         self.hearts.append(Heart(told))
         return self.hearts[-1]
+
+    def _keep(self, mode):
+        if self.unkept is not None:
+            raise self.unkept
+        self.kept.append(mode)
 
     async def _steer(self, steering):
         if self.slow is not None:
@@ -190,6 +198,43 @@ def test_an_operators_word_holds_whatever_the_health(rig):
         ("fallback-ended", "gateway-0, gateway-1", "operator"),
         ("fallback-set", "off", "operator"),
     ]
+
+
+def test_what_an_operator_says_is_kept_before_it_is_done(rig):
+    rig.ask(mode="on")
+    rig.ask(mode="auto")
+    assert rig.kept == [Mode.ON, Mode.AUTO]
+    rig.unkept = OSError(28, "No space left on device")
+    with pytest.raises(ControlError, match=r"cannot be kept.*No space left"):
+        rig.ask(mode="off")
+    assert rig.fallback.status()["fallback_mode"] == "auto"
+    assert events(rig)[-1] == ("fallback-ended", "gateway-0, gateway-1", "operator")
+
+
+def test_what_an_operator_had_said_holds_from_the_start():
+    off = Rig(Kept(Mode.OFF)).all_ready()
+    off.workers[0].becomes(Condition.AWAY)
+    off.clock.advance(STARTING * 2)
+    assert off.steered == [], "it is in the kernel already"
+    assert off.fallback.status()["fallback"] == "stands by, set off by an operator"
+    assert events(off) == [("fallback-set", "off", "kept")]
+    on = Rig(Kept(Mode.ON)).all_ready()
+    assert on.steered == []
+    assert on.fallback.status()["fallback_serves"] == list(NAMES)
+    assert on.ask(mode="auto")["fallback"] == "stands by"
+    assert on.steered[-1] == Steering(NONE, BOTH)
+    assert events(on)[0] == ("fallback-set", "on", "kept")
+
+
+def test_a_word_that_nobody_can_read_any_more_is_off_on_record_and_said(rig):
+    broken = Rig(Kept(Mode.OFF, "file: holds no mode")).all_ready()
+    broken.workers[0].becomes(Condition.AWAY)
+    assert broken.steered == []
+    (record,) = broken.records
+    assert (record.event, record.subject, record.reason) == ("fallback-set", "off", "mode-unreadable")
+    assert record.detail == "file: holds no mode"
+    assert "set off, for nobody knows" in broken.fallback.status()["fallback"]
+    assert broken.ask(mode="auto")["fallback"] == "serves gateway-0"
 
 
 @pytest.mark.parametrize("mode", [None, "", "ON", 1, ["on"]])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netns.shares import UNSTEERED, Condition, Mode, Steering, absent, fallen
+from netns.shares import UNSTEERED, Condition, Mode, Steering, absent, at_start, fallen
 
 NONE, ONE, BOTH = frozenset(), frozenset({1}), frozenset({0, 1})
 
@@ -50,3 +50,9 @@ def test_what_is_given_back_drains_until_it_is_taken_again():
     assert back.moved(NONE) == Steering(NONE, BOTH)
     assert back.moved(BOTH) == Steering(BOTH)
     assert back.drained() == Steering(ONE)
+
+
+def test_what_an_operator_said_before_is_steered_from_the_start():
+    assert at_start(Mode.AUTO, 2) == UNSTEERED
+    assert at_start(Mode.ON, 2) == Steering(BOTH)
+    assert at_start(Mode.OFF, 2) == Steering(ready=False)
