@@ -244,10 +244,14 @@ class Connection(TwistedProtocol):
             self._safely(stage.policy_changed)
 
     def end(self, refusal: Refusal) -> None:
-        """End at once."""
-        if self._stage is not None:
-            self._stage.end(refusal)
-        self.transport.abortConnection()
+        """End at once. Never raises: others are to be ended after this one."""
+        try:
+            if self._stage is not None:
+                self._stage.end(refusal)
+        except Exception:  # noqa: BLE001 - no await below
+            _log.failure("a connection was not ended in good order")
+        finally:
+            self.transport.abortConnection()
 
     def drain(self) -> None:
         """End when nothing is under way."""

@@ -11,9 +11,12 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 SWEEP_SECONDS = 1.0
 NEVER = inf
+
+_log = Logger()
 
 
 class Timed(Protocol):
@@ -55,4 +58,7 @@ class Deadlines:
         now = self.seconds()
         for timed in [timed for timed in self._watched if timed.deadline <= now]:
             timed.deadline = NEVER
-            timed.deadline_passed()
+            try:
+                timed.deadline_passed()
+            except Exception:  # noqa: BLE001 - raised out of here it would end the sweep for all, for good
+                _log.failure("a deadline passed, and nothing came of it")

@@ -122,7 +122,12 @@ async def connected(connector: IReactorTCP, address: IPv4Address, port: int, sec
     attempt.connector = connector.connectTCP(str(address), port, attempt, timeout=seconds)
     transport = await attempt.connected
     # Use what was judged: the kernel's word, not ours, on whom we are connected to.
-    if transport.getHandle().getpeername()[0] != str(address):
+    try:
+        peer = transport.getHandle().getpeername()[0]
+    except OSError as error:  # accepted and reset at once
+        transport.abortConnection()
+        raise ConnectError(error.errno, error.strerror) from error  # type: ignore[no-untyped-call]  # Twisted
+    if peer != str(address):
         transport.abortConnection()
         raise DialFailed(refusals.INTERNAL)
     return transport

@@ -97,7 +97,11 @@ class Tunnel:
         self._finished: Callable[[bool], None] | None = finished
         self._touched = touched
         self._rightward = _Direction()
-        self._leftward = _Direction()
+        try:
+            self._leftward = _Direction()
+        except OSError:  # no descriptors left, and there would be two fewer for good
+            self._rightward.close()
+            raise
         self._left = _End(self, left, self._rightward, self._leftward)
         self._right = _End(self, right, self._leftward, self._rightward)
         self._left.peer, self._right.peer = self._right, self._left

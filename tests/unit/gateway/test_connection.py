@@ -6,7 +6,7 @@ from appliance.limits.store import LedgerUnavailable
 from appliance.limits.window import SECOND
 from appliance.links import link_mark
 
-from .support import CONTAINER, Wire, limited, worker
+from .support import CONTAINER, ENDPOINT, Wire, limited, worker
 
 
 def connected(shared, peer=(str(CONTAINER), 40000)) -> Connection:
@@ -123,3 +123,13 @@ def test_a_deadline_that_fails_shuts_the_connection(monkeypatch) -> None:
     connection._stage.deadline_passed = lambda: 1 / 0
     connection.deadline_passed()
     assert connection.transport.aborted
+
+
+def test_one_that_cannot_be_ended_is_cut_off_and_so_are_the_others(monkeypatch) -> None:
+    shared = worker()
+    monkeypatch.setattr("appliance.gateway.connection._log.failure", lambda *a, **k: None)
+    both = [connected(shared), connected(shared)]
+    for connection in both:
+        connection._stage.end = lambda refusal: 1 / 0
+    shared.endpoint_removed(ENDPOINT)
+    assert [connection.transport.aborted for connection in both] == [True, True]

@@ -40,3 +40,16 @@ def test_one_that_leaves_while_another_is_told_does_no_harm() -> None:
     deadlines.watch(second)
     clock.advance(SWEEP_SECONDS)
     clock.advance(SWEEP_SECONDS)
+
+
+def test_one_that_fails_does_not_end_the_sweep(monkeypatch) -> None:
+    monkeypatch.setattr("appliance.gateway.deadlines._log.failure", lambda *_: None)
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    deadlines.start()
+    broken, soon, later = Timed(0.5), Timed(0.5), Timed(1.5)
+    broken.deadline_passed = lambda: 1 / 0
+    for timed in (broken, soon, later):
+        deadlines.watch(timed)
+    clock.pump([SWEEP_SECONDS] * 3)
+    assert (soon.passed, later.passed) == (1, 1)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from errno import ENOTCONN
+
 from twisted.internet import error
 from twisted.internet.address import IPv4Address as Peer
 from twisted.internet.defer import CancelledError, Deferred
@@ -9,7 +11,7 @@ from twisted.python.failure import Failure
 from appliance.gateway.dial import DialFailed, Dialler, Direct
 from appliance.gateway.limits import Limits
 
-from .support import OTHER_PUBLIC, PUBLIC, Wire
+from .support import OTHER_PUBLIC, PUBLIC, Socket, Wire
 
 
 class Dial:
@@ -89,3 +91,19 @@ def test_cancelling_stops_the_attempt() -> None:
     (failure,) = dial.outcome
     assert failure.check(CancelledError)
     assert dial.arrive((str(PUBLIC), 443)).aborted
+
+
+def test_a_peer_that_is_gone_before_it_is_looked_at_is_one_that_does_not_accept(monkeypatch) -> None:
+    """Accepted and reset at once: the kernel does not know the peer any more (ENOTCONN)."""
+    dial = Dial(PUBLIC, OTHER_PUBLIC)
+
+    def gone(_socket) -> None:
+        raise OSError(ENOTCONN, "Transport endpoint is not connected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Socket, "getpeername", gone)
+        wire = dial.arrive((str(PUBLIC), 443))
+    assert wire.aborted
+    assert dial.tried[-1] == (str(OTHER_PUBLIC), 443)
+    dial.fail(error.ConnectionRefusedError())
+    assert dial.refusal().reason == "upstream-unreachable"

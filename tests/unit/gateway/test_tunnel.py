@@ -166,3 +166,22 @@ def test_a_hang_up_with_nothing_left_counts_as_its_end(ends) -> None:
     ends.turns.removeReader(left)
     left.connectionLost(None)
     assert ends.finished == [False]
+
+
+def test_a_tunnel_for_which_there_are_not_enough_descriptors_keeps_none(monkeypatch) -> None:
+    made: list[tuple[int, int]] = []
+
+    def once(flags: int) -> tuple[int, int]:
+        if made:
+            raise OSError(24, "Too many open files")
+        made.append(opened(flags))
+        return made[0]
+
+    opened = os.pipe2
+    monkeypatch.setattr(os, "pipe2", once)
+    left, right = socket.socketpair()
+    with left, right, pytest.raises(OSError, match="Too many"):
+        Tunnel(Turns(), left, right, lambda _: None, lambda: None)
+    for number in made[0]:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
