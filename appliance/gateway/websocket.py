@@ -1,7 +1,7 @@
 """A WebSocket that a rule allowed, from the server's 101 to its end: frames both ways, read and written anew.
 
 Each side is read only as fast as the other takes it. What passes is charged against limits and caps as the
-body of any exchange is; idle time and age are those of tunnels; a policy that changes judges again. Two
+body of any exchange is, and its frames against a limit of their own; idle time and age are those of tunnels; a policy that changes judges again. Two
 records: when it is open and when it has ended, with the same `request_id`.
 
 Where it is ended here, the container is told in a Close frame whose reason is that of the record, if a frame
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from appliance.gateway.connection import Connection
     from appliance.gateway.exchange import Exchange
     from appliance.gateway.worker import Worker
+    from appliance.limits.budget import Exceeded
 
 # RFC 6455 section 7.4.1; 1014 is in IANA's registry: a gateway's server failed.
 GOING_AWAY, PROTOCOL_ERROR, POLICY, TOO_BIG, BAD_GATEWAY = 1001, 1002, 1008, 1009, 1014
@@ -97,7 +98,7 @@ class WebSocket(TwistedProtocol):
         """Frames of the container."""
         if self._ended:
             return
-        exchange, relay = self._exchange, self._relay
+        exchange, relay, before = self._exchange, self._relay, self._from_client.count
         try:
             wire = self._from_client.feed(data)
         except Refused as fault:
@@ -106,7 +107,7 @@ class WebSocket(TwistedProtocol):
         if self._from_client.payload > relay.max_request:
             self._refuse(refusals.body_too_large(relay.max_request, exchange.rule), TOO_BIG)
             return
-        exceeded = exchange.charge_upstream(len(wire))
+        exceeded = exchange.charge_upstream(len(wire)) or self._charge(self._from_client.count - before)
         if exceeded is not None:
             self._refuse(refusals.exceeded(exceeded), POLICY)
             return
@@ -162,7 +163,7 @@ class WebSocket(TwistedProtocol):
         if done:
             self.response_missing()
             return
-        exchange, relay = self._exchange, self._relay
+        exchange, relay, before = self._exchange, self._relay, self._from_server.count
         try:
             wire = self._from_server.feed(b"".join(pieces))
         except UpstreamInvalid as fault:
@@ -171,7 +172,7 @@ class WebSocket(TwistedProtocol):
         if self._from_server.payload > relay.max_response:
             self._refuse(refusals.RESPONSE_TOO_LARGE, TOO_BIG)
             return
-        exceeded = exchange.charge_client(len(wire))
+        exceeded = exchange.charge_client(len(wire)) or self._charge(self._from_server.count - before)
         if exceeded is not None:
             self._refuse(refusals.exceeded(exceeded), POLICY)
             return
@@ -192,6 +193,10 @@ class WebSocket(TwistedProtocol):
             self._finish()
         else:
             self._refuse(refusals.TUNNEL_BROKEN, BAD_GATEWAY)
+
+    def _charge(self, frames: int) -> Exceeded | None:
+        """Frames that go on: each costs the same however small it is."""
+        return self._worker.budget.frames(self._worker.charged(self._channel.caller.endpoint), frames)
 
     # Endings.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance.limits.ledger import ROW, Account, Counter, Ledger, Row, length_of
-from appliance.limits.window import CELLS, SECOND, add, used
+from appliance.limits.window import CELLS, SECOND, add, used, wait
 from appliance.policy.limits import ScopeLimits, TenantLimits
 
 
@@ -31,6 +31,7 @@ class Measure(StrEnum):
     REQUESTS = "requests_per_second"
     BYTES_OUT = "bytes_out"
     BYTES_IN = "bytes_in"
+    FRAMES = "frames_per_second"
 
 
 _COUNTERS = {
@@ -61,6 +62,8 @@ class Exceeded:
     @property
     def path(self) -> str:
         """Where a policy sets the limit."""
+        if self.measure is Measure.FRAMES:
+            return f"limits.{self.measure}"
         return f"limits.{self.scope}.{self.measure}"
 
 
@@ -77,13 +80,13 @@ class Tally:
     """What one endpoint has had since this worker knows it."""
 
     __slots__ = (
-        "account", "bytes_in", "bytes_out", "denied", "requests", "signals", "tenant", "throttled",
+        "account", "bytes_in", "bytes_out", "denied", "frames", "requests", "signals", "tenant", "throttled",
         "turned_away", "untold",
     )  # fmt: skip
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
-        self.turned_away = [0] * CELLS
+        self.turned_away, self.frames = [0] * CELLS, [0] * CELLS
         self.account = Account(Row([0] * ROW, 0))
         self.requests = self.denied = self.throttled = self.bytes_out = self.bytes_in = self.signals = 0
         self.untold = 0
@@ -200,6 +203,16 @@ class Budget:
             return self._throttled(caller, passed)
         account.add(Counter.NEW_CONNECTIONS, now, SECOND)
         return None
+
+    def frames(self, caller: Caller, count: int) -> Exceeded | None:
+        """`count` frames of the caller's WebSockets are about to go on; the limit that they pass, if any."""
+        now, limit = self._clock(), caller.limits.frames_per_second
+        cells = self.tally(caller.endpoint, caller.tenant).frames
+        add(cells, 0, now, SECOND, count)
+        if used([(cells, 0)], 0, now, SECOND) <= limit:
+            return None
+        late = wait([(cells, 0)], 0, now, SECOND, limit)
+        return self._throttled(caller, _exceeded(Scope.CONTAINER, Measure.FRAMES, limit, late))
 
     def denied(self, endpoint: str) -> None:
         """A request or connection of the endpoint was refused."""

@@ -183,6 +183,9 @@ class LimitsDocument(_Document):
     tenant: ScopeLimitsDocument | None = Field(None, description="all containers of the tenant together")
     destination: ScopeLimitsDocument | None = Field(None, description="the tenant at one host and port")
     queries_per_second: Count | None = Field(None, description="DNS questions of the whole tenant")
+    frames_per_second: Count | None = Field(
+        None, description="WebSocket frames of each container, both ways together"
+    )
     tunnel_seconds: Count | None = Field(None, description="greatest age of a passthrough or WebSocket")
 
 

@@ -25,12 +25,17 @@ class ScopeLimits:
 
 @dataclass(frozen=True, slots=True)
 class TenantLimits:
-    """All bounds of one tenant. `destination`: one host and port; its connections are exchanges under way."""
+    """All bounds of one tenant. `destination`: one host and port; its connections are exchanges under way.
+
+    `frames_per_second` are those of one container's WebSockets together, both ways: bytes alone would not
+    bound what the smallest frames cost.
+    """
 
     container: ScopeLimits = ScopeLimits(512, 100, 200, 1 * GIB, 50 * GIB)
     tenant: ScopeLimits = ScopeLimits(2048, 400, 1000, 10 * GIB, 200 * GIB)
     destination: ScopeLimits = ScopeLimits(512, 100, 500, 2 * GIB, 100 * GIB)
     queries_per_second: int = 500
+    frames_per_second: int = 5000
     tunnel_seconds: int = 6 * 3600
     window_seconds: int = 3600
 
@@ -42,6 +47,7 @@ _SCOPES = ("container", "tenant", "destination")
 PATHS: tuple[Path, ...] = (
     *((scope, field.name) for scope in _SCOPES for field in fields(ScopeLimits)),
     ("queries_per_second",),
+    ("frames_per_second",),
     ("tunnel_seconds",),
 )
 
@@ -54,6 +60,7 @@ DEFAULT_CEILINGS = TenantLimits(
     tenant=ScopeLimits(8192, 4000, 20000, 1 * TIB, 100 * TIB),
     destination=ScopeLimits(8192, 4000, 20000, 1 * TIB, 100 * TIB),
     queries_per_second=5000,
+    frames_per_second=50000,
     tunnel_seconds=24 * 3600,
 )
 
@@ -76,6 +83,7 @@ def from_values(values: dict[Path, int], window_seconds: int) -> TenantLimits:
     return TenantLimits(
         **scopes,
         queries_per_second=values["queries_per_second",],
+        frames_per_second=values["frames_per_second",],
         tunnel_seconds=values["tunnel_seconds",],
         window_seconds=window_seconds,
     )

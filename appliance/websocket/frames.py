@@ -28,7 +28,7 @@ _CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 
 class Frames:
     """Reads frames as they arrive and gives the octets that go on.
 
-    `payload` counts the octets of payload so far. `ended` once a Close frame has come; what follows it is
+    `payload` counts the octets of payload so far, `count` the frames that have begun. `ended` once a Close frame has come; what follows it is
     thrown away (section 1.4). `close_code` is the one that it gave.
     """
 
@@ -42,7 +42,7 @@ class Frames:
         self._left = 0
         self._mask = b""
         self._in_message = False
-        self.payload = 0
+        self.payload = self.count = 0
         self.ended = False
         self.close_code: int | None = None
 
@@ -97,6 +97,7 @@ class Frames:
             mask, at = data[at : at + 4], at + 4
         if len(data) < at + (length if opcode >= _CLOSE else 0):
             return -1
+        self.count += 1
         if opcode >= _CLOSE:
             return self._take_control(first, mask, data[at : at + length], parts) + at
         self._in_message = not first & _FINAL

@@ -277,6 +277,20 @@ def test_bytes_are_charged_against_limits_f4(bound: str, says) -> None:
     assert talk.worker.audit.open_claims == 0
 
 
+@pytest.mark.parametrize(("says", "mask"), [(Open.says, b"abcd"), (Open.server_says, None)])
+def test_so_are_frames_however_small_they_are_f4(says, mask) -> None:
+    talk = Open(limits=lambda limits: replace(limits, frames_per_second=10)).switch()
+    says(talk, frame(9, mask=mask) * 4 + frame(2, b"", mask=mask) * 6)
+    assert len(talk.sent + talk.received) == 10
+    says(talk, frame(9, mask=mask)[:1])  # no frame yet
+    assert len(talk.records) == 1
+    says(talk, frame(9, mask=mask)[1:])
+    assert talk.told == (1008, "frames-per-second-exceeded")
+    assert talk.records[-1] == ("denied", "frames-per-second-exceeded")
+    assert talk.upstream.aborted
+    assert talk.worker.audit.open_claims == 0
+
+
 def test_what_is_open_to_a_destination_counts_until_its_end() -> None:
     limits = lambda limits: replace(limits, destination=replace(limits.destination, connections=1))  # noqa: E731
     talk = Open(limits=limits).switch()

@@ -159,6 +159,18 @@ def test_a_tenants_bytes_are_counted_over_workers() -> None:
     assert refused.path == "limits.tenant.bytes_out"
 
 
+def test_frames_of_a_container_are_bounded_by_a_limit_of_their_own_f4() -> None:
+    bench = Bench(replace(LIMITS, frames_per_second=10))
+    assert bench.budget.frames(bench.caller(), 10) is None
+    exceeded = bench.budget.frames(bench.caller(), 1)
+    assert exceeded is not None
+    assert (exceeded.reason, exceeded.path) == ("frames-per-second-exceeded", "limits.frames_per_second")
+    assert bench.budget.tally("e1", "acme").throttled == 1
+    assert bench.budget.frames(bench.caller("e2"), 10) is None
+    bench.now += 2 * SECOND
+    assert bench.budget.frames(bench.caller(), 10) is None
+
+
 def test_the_tally_of_a_container_that_left_stays_with_its_tenant() -> None:
     bench = Bench(narrowed("container", requests_per_second=2))
     for _ in range(3):

@@ -16,7 +16,7 @@ from netns.ruleset import CONNECTION_RATE
 
 
 def test_every_bound_has_a_default_a_ceiling_above_it_and_none_is_0() -> None:
-    assert len(PATHS) == 17
+    assert len(PATHS) == 18
     for path in PATHS:
         assert 1 <= value_at(DEFAULT_LIMITS, path) <= value_at(DEFAULT_CEILINGS, path)
 
