@@ -28,8 +28,8 @@ _CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 
 class Frames:
     """Reads frames as they arrive and gives the octets that go on.
 
-    `payload` counts the octets of payload so far, `count` the frames that have begun. `ended` once a Close frame has come; what follows it is
-    thrown away (section 1.4). `close_code` is the one that it gave.
+    `payload` counts the octets of payload so far, `count` the frames that have begun. `ended` once a Close
+    frame has come; what follows it is thrown away (section 1.4). `close_code` is the one that it gave.
     """
 
     def __init__(
