@@ -1,8 +1,8 @@
 """A WebSocket that a rule allowed, from the server's 101 to its end: frames both ways, read and written anew.
 
 Each side is read only as fast as the other takes it. What passes is charged against limits and caps as the
-body of any exchange is, and its frames against a limit of their own; idle time and age are those of tunnels; a
-policy that changes judges again. Two records: when it is open and when it has ended, with the same
+body of any exchange is, and its frames against a limit of their own; idle time and age are those of tunnels;
+a policy that changes judges again. Two records: when it is open and when it has ended, with the same
 `request_id`.
 
 Where it is ended here, the container is told in a Close frame whose reason is that of the record, if a frame
