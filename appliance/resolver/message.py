@@ -35,7 +35,7 @@ MAX_TCP = 65535
 _HEADER = struct.Struct(">6H")
 _QR = 0x8000
 _OPCODE = 0x7800
-_MAX_EDE_TEXT = 160
+_MAX_EDE_TEXT = 160  # octets: with the longest name all of it fits into 512
 _LONGEST_LABEL = 63
 _QUESTION_TAIL = 5  # the root label, type and class
 
@@ -142,7 +142,8 @@ def write_answer(
     reply = _reply_to(question.message, rcode)
     if question.has_edns and error is not None:
         # RFC 8914 §2: EXTRA-TEXT is for people; a resolver must not act on it.
-        reply.use_edns(0, 0, EDNS_UDP, options=[dns.edns.EDEOption(error.code, error.text[:_MAX_EDE_TEXT])])
+        text = error.text.encode()[:_MAX_EDE_TEXT].decode(errors="ignore")
+        reply.use_edns(0, 0, EDNS_UDP, options=[dns.edns.EDEOption(error.code, text)])
     if addresses:
         reply.answer.append(
             dns.rrset.from_text_list(

@@ -128,6 +128,15 @@ def test_an_answer_too_large_is_truncated_and_says_so():
     assert len(whole.answer[0]) == 64
 
 
+def test_the_longest_name_and_the_longest_error_fit_together():
+    name = ".".join(("x" * 63,) * 3 + ("y" * 59, "z"))
+    found = read(question(name))
+    error = ExtendedError(dns.edns.EDECode.BLOCKED, "ü" * 500)
+    answer = write_answer(found, dns.rcode.REFUSED, max_size=512, error=error)
+    assert len(answer) <= 512
+    assert dns.message.from_wire(answer).options
+
+
 def test_an_extended_error_goes_only_to_those_who_understand_it():
     error = ExtendedError(dns.edns.EDECode.BLOCKED, "host-denied-by-operator: " + "x" * 500)
     answer = dns.message.from_wire(
