@@ -112,7 +112,7 @@ def unresolved(answer: Unresolved) -> Refusal:
     return failed(502, answer.reason, answer.detail, "Check the host name.")
 
 
-_UNAVAILABLE = frozenset({"resolver-unavailable", "audit-unavailable"})
+_UNAVAILABLE = frozenset({"resolver-unavailable", "resolver-busy", "audit-unavailable"})
 
 IPV6 = Refusal(
     403,

@@ -2,23 +2,31 @@
 
 One resolution serves a name until its TTL ends (the resolver bounds it); what is kept is bound to the very
 policy object that judged it, so a policy that changed judges again.
+
+The resolver is asked once for all requests that wait for the same, and for few names of a tenant at a time:
+it reads no more of us when too much is unanswered, and who has names that nobody answers has many.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from appliance.gateway import refusals
 from appliance.gateway.refusals import Refusal
 from appliance.names import Host, HostName
 from appliance.policy.tenant import TenantPolicy
 from appliance.resolver.client import Resolved, Unresolved
+from appliance.resolver.flights import Flights
 
 CAPACITY = 4096
+ASKED_PER_TENANT = 32
+"""Questions to the resolver that a tenant may have under way from one worker."""
+
+T = TypeVar("T")
 
 
 class Resolver(Protocol):
@@ -53,6 +61,7 @@ class Routes:
         self._resolver = resolver
         self._seconds = seconds
         self._kept: OrderedDict[tuple[str, Host, int], _Route] = OrderedDict()
+        self._asked: Flights[Any] = Flights()
 
     def kept(self, policy: TenantPolicy, host: Host, port: int) -> tuple[IPv4Address, ...]:
         """Addresses already resolved and judged under this policy, or nothing."""
@@ -82,8 +91,11 @@ class Routes:
         """Whether a container may be connecting to `address` because it resolved `host`. Raises `NoRoute`."""
         if address in self.kept(policy, host, port):
             return True
+        tenant = policy.tenant
         try:
-            return await self._resolver.pinned(policy.tenant, host, address)
+            return await self._ask(
+                tenant, (host, address), lambda: self._resolver.pinned(tenant, host, address)
+            )
         except Unresolved as answer:
             raise NoRoute(refusals.unresolved(answer)) from answer
 
@@ -93,9 +105,18 @@ class Routes:
         if not isinstance(host, HostName):
             raise NoRoute(refusals.IPV6)
         try:
-            resolved = await self._resolver.resolve(tenant, host)
+            resolved = await self._ask(tenant, host, lambda: self._resolver.resolve(tenant, host))
         except Unresolved as answer:
             raise NoRoute(refusals.unresolved(answer)) from answer
         if not resolved.addresses:
             raise NoRoute(refusals.unresolved(Unresolved("no-address", f"{host} has no IPv4 address")))
         return resolved.addresses, float(resolved.ttl)
+
+    async def _ask(self, tenant: str, subject: object, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Raises `Unresolved`."""
+        key = (tenant, subject)
+        if key not in self._asked and self._asked.under_way(tenant) >= ASKED_PER_TENANT:
+            raise Unresolved("resolver-busy", "too many names of the tenant are being resolved at once")
+        answer: T
+        answer, _ = await self._asked.join(key, ask)
+        return answer

@@ -6,7 +6,10 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from appliance.gateway.routes import NoRoute, Routes
+from appliance.gateway.routes import ASKED_PER_TENANT, NoRoute, Routes
+from appliance.names import HostName
+from appliance.policy.tenant import Profile, TenantPolicy
+from appliance.resolver.client import Resolved
 
 from .support import OTHER_PUBLIC, PUBLIC, SITE, Names, web_policy
 
@@ -81,3 +84,50 @@ def test_what_is_kept_is_bounded(monkeypatch) -> None:
     for port in range(1, 6):
         now(found.find(policy, SITE, port))
     assert [bool(found.kept(policy, SITE, port)) for port in range(1, 6)] == [False, False, True, True, True]
+
+
+class Slow:
+    """A resolver whose answers take their time."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.answer: Deferred = Deferred()
+
+    async def resolve(self, tenant, name):
+        self.asked.append((tenant, name.text))
+        return await self.answer
+
+    async def pinned(self, tenant, name, address):
+        self.asked.append((tenant, f"{name} {address}"))
+        return await self.answer
+
+
+def waiting(coroutine) -> list:
+    results: list = []
+    Deferred.fromCoroutine(coroutine).addBoth(results.append)
+    return results
+
+
+def test_the_resolver_is_asked_once_for_all_who_wait_for_a_name() -> None:
+    slow = Slow()
+    found = Routes(slow, Clock().seconds)
+    policy = web_policy()
+    results = [waiting(found.find(policy, SITE, 80)) for _ in range(1000)]
+    assert slow.asked == [("acme", "site.net")]
+    slow.answer.callback(Resolved((PUBLIC,), 60))
+    assert results == [[(PUBLIC,)]] * 1000
+
+
+def test_names_that_nobody_answers_take_few_places_and_none_of_another_tenant() -> None:
+    slow = Slow()
+    found = Routes(slow, Clock().seconds)
+    mine, theirs = web_policy(), TenantPolicy("beta", "one", profile=Profile.READ_ONLY_WEB)
+    for number in range(ASKED_PER_TENANT - 1):
+        assert waiting(found.find(mine, HostName(f"n{number}.slow.net"), 80)) == []
+    assert waiting(found.is_pinned(mine, SITE, 80, PUBLIC)) == []
+    for refused in (found.find(mine, SITE, 80), found.is_pinned(mine, SITE, 80, OTHER_PUBLIC)):
+        ((failure,),) = (waiting(refused),)
+        assert (failure.value.refusal.status, failure.value.refusal.reason) == (503, "resolver-busy")
+    assert waiting(found.find(mine, HostName("n0.slow.net"), 443)) == []  # somebody asks already
+    assert waiting(found.find(theirs, SITE, 80)) == []
+    assert len(slow.asked) == ASKED_PER_TENANT + 1
