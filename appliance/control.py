@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 MAX_PENDING = 256
 """Unanswered requests of one peer above which we stop reading from it."""
 
+MAX_REQUEST = 64 * 1024
+"""Octets of a request; answers may be longer."""
+
+MAX_PEERS = 256
+"""Connections of one uid but root: a process that was taken over may not fill the memory of another."""
+
 _log = Logger()
 
 
@@ -63,6 +69,9 @@ class Operation:
 class Peer(JsonLines):
     """One connected process. Operations may keep it, `send` to it later, and learn of its end."""
 
+    MAX_LENGTH = MAX_REQUEST
+
+    factory: ControlFactory
     credentials: Credentials
 
     def __init__(self, operations: Mapping[str, Operation], identify: Callable[[Any], Credentials]) -> None:
@@ -76,6 +85,9 @@ class Peer(JsonLines):
     def connectionMade(self) -> None:
         """Learn the peer's uid from the kernel; close when nothing is open to it."""
         self.credentials = self._identify(self.transport)
+        if not self.factory.admitted(self):
+            self.abort()
+            return
         self._stream.registerProducer(self, True)
         if not any(self._permitted(operation) for operation in self._operations.values()):
             self._refuse(None, ControlError("not-permitted", self._stranger("any operation")))
@@ -85,6 +97,7 @@ class Peer(JsonLines):
         """Cancel what the peer can no longer hear, then tell the watchers."""
         del reason
         self.connected = 0
+        self.factory.gone(self)
         for deferred in tuple(self._pending):
             deferred.cancel()
         watchers, self._watchers = self._watchers, []
@@ -204,6 +217,19 @@ class ControlFactory(ServerFactory["Peer"]):
     ) -> None:
         self._operations = dict(operations)
         self._identify = identify
+        self._peers: dict[int, set[Peer]] = {}
+
+    def admitted(self, peer: Peer) -> bool:
+        """Whether there is room for one more of its uid."""
+        peers = self._peers.setdefault(peer.credentials.uid, set())
+        if peer.credentials.uid and len(peers) >= MAX_PEERS:
+            return False
+        peers.add(peer)
+        return True
+
+    def gone(self, peer: Peer) -> None:
+        """It is."""
+        self._peers[peer.credentials.uid].discard(peer)
 
     def buildProtocol(self, addr: IAddress | None) -> Peer:
         """One peer, one protocol."""

@@ -11,7 +11,15 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from appliance.control import MAX_PENDING, ControlError, ControlFactory, Operation, Peer
+from appliance.control import (
+    MAX_PEERS,
+    MAX_PENDING,
+    MAX_REQUEST,
+    ControlError,
+    ControlFactory,
+    Operation,
+    Peer,
+)
 from appliance.ipc import Credentials, Message
 
 GATEWAY = 64101
@@ -193,3 +201,33 @@ def test_a_peer_that_does_not_read_is_not_read_from() -> None:
     assert conversation.transport.producerState == "paused"
     conversation.peer.resumeProducing()
     assert conversation.transport.producerState == "producing"
+
+
+def test_a_uid_has_so_many_connections_and_root_as_many_as_it_likes() -> None:
+    """A worker that was taken over does not fill netd's memory with requests that never end."""
+    asking = [GATEWAY]
+    factory = ControlFactory(
+        {"status": Operation(status, frozenset({GATEWAY}))},
+        identify=lambda _transport: Credentials(pid=1, uid=asking[0], gid=0),
+    )
+
+    def connected() -> tuple[Peer, StringTransport]:
+        peer, transport = factory.buildProtocol(None), StringTransport()
+        peer.makeConnection(transport)
+        return peer, transport
+
+    peers = [connected() for _ in range(MAX_PEERS + 1)]
+    assert [transport.disconnecting for _, transport in peers] == [False] * MAX_PEERS + [True]
+    peers[-1][0].connectionLost(Failure(ConnectionDone()))
+    peers[0][0].connectionLost(Failure(ConnectionDone()))
+    assert [connected()[1].disconnecting for _ in range(2)] == [False, True]
+    asking[0] = 0
+    assert not any(connected()[1].disconnecting for _ in range(MAX_PEERS + 1))
+
+
+def test_a_request_without_an_end_is_not_kept() -> None:
+    conversation = Conversation(GATEWAY, status=Operation(status, frozenset({GATEWAY})))
+    conversation.peer.dataReceived(b"x" * MAX_REQUEST)
+    assert not conversation.transport.disconnecting
+    conversation.peer.dataReceived(b"x")
+    assert conversation.transport.disconnecting
