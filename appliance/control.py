@@ -85,10 +85,10 @@ class Peer(JsonLines):
     def connectionMade(self) -> None:
         """Learn the peer's uid from the kernel; close when nothing is open to it."""
         self.credentials = self._identify(self.transport)
+        self._stream.registerProducer(self, True)
         if not self.factory.admitted(self):
             self.abort()
             return
-        self._stream.registerProducer(self, True)
         if not any(self._permitted(operation) for operation in self._operations.values()):
             self._refuse(None, ControlError("not-permitted", self._stranger("any operation")))
             self._abort()
