@@ -38,7 +38,10 @@ class Pool:
         return self._count
 
     def take(self, key: Key, addresses: Container[IPv4Address]) -> Upstream | None:
-        """The connection that rested last among those to one of the addresses judged for this request."""
+        """The connection that rested last among those to one of the addresses judged for this request.
+
+        One to which something came meanwhile is ended.
+        """
         resting = self._idle.get(key)
         if not resting:
             return None
@@ -47,6 +50,9 @@ class Pool:
             if upstream.address in addresses:
                 del resting[index]
                 self._forget(upstream, resting)
+                if not upstream.quiet:
+                    upstream.abort()
+                    continue
                 upstream.deadline = NEVER
                 return upstream
         return None

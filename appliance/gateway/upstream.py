@@ -6,6 +6,7 @@ answer can ever be taken for the answer to another request (response queue poiso
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,6 +81,22 @@ class Upstream(TwistedProtocol):
         secured = self.secured
         if secured is not None and not secured.called and not self.transport.disconnecting:
             secured.callback(None)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing came that has not been read yet.
+
+        While the connection rests that is the answer to no request, or its end: it must not come to be taken
+        for the answer to the next one.
+        """
+        tcp = self.transport.transport if self.key.secure else self.transport
+        try:
+            tcp.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def send(self, downstream: Downstream, method: str, head: bytes, *, upgrade: bool = False) -> None:
         """Begin an exchange with a serialised request head; a body may follow with `write`.

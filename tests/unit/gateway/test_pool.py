@@ -19,6 +19,7 @@ class Resting:
         self.key, self.address = key, address
         self.deadline = NEVER
         self.aborted = False
+        self.quiet = True
 
     def abort(self) -> None:
         self.aborted = True
@@ -74,3 +75,13 @@ def test_closing_ends_all() -> None:
     idle.put(resting)
     idle.close()
     assert resting.aborted
+
+
+def test_one_to_which_something_came_while_it_rested_is_ended_and_not_used() -> None:
+    idle = pool()
+    good, poisoned = Resting(), Resting()
+    idle.put(good)
+    idle.put(poisoned)
+    poisoned.quiet = False
+    assert idle.take(KEY, (PUBLIC,)) is good
+    assert (good.aborted, poisoned.aborted, len(idle)) == (False, True, 0)

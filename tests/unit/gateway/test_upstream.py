@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
@@ -142,3 +144,29 @@ def test_after_abort_nothing_is_told() -> None:
     upstream.abort()
     upstream.connectionLost(Failure(ConnectionLost()))
     assert asker.ends == []
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_it_is_quiet_while_nothing_has_come_that_was_not_read(*, secure: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        upstream = Upstream(Key("acme", secure=secure, host=SITE, port=443), PUBLIC, lambda _: None)
+        tcp = Wire()
+        tcp.handle = ours
+        upstream.transport = Inside(tcp) if secure else tcp
+        assert upstream.quiet
+        theirs.send(b"HTTP/1.1 200 OK")
+        assert not upstream.quiet
+        assert ours.recv(99) == b"HTTP/1.1 200 OK"
+        assert upstream.quiet
+        theirs.close()
+        assert not upstream.quiet
+        ours.close()
+        assert not upstream.quiet
+
+
+class Inside:
+    """TLS on a connection."""
+
+    def __init__(self, tcp: Wire) -> None:
+        self.transport = tcp
