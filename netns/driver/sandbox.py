@@ -93,7 +93,8 @@ def _has_own_pids(process: Path, ours: Path) -> bool:
 
 def _is_runc(process: Path) -> bool:
     try:
-        if not (process / "comm").read_text().startswith(RUNC_STAGE):
+        # A process calls itself what it likes, also what is no text.
+        if not _read(process / "comm").startswith(RUNC_STAGE):
             return False
         program, root, host = (process / "exe").stat(), (process / "root").stat(), Path("/").stat()
     except OSError:

@@ -109,10 +109,10 @@ class Sandboxes:
             except SealFailed as error:
                 raise DriverRefused(f"egress: {error}") from error
             self._keeper.keep(attachment, sandbox, gateway)
-            self._begin(attachment.endpoint, self._verify(attachment, sandbox))
+            self._begin(attachment, self._verify(attachment, sandbox))
         else:
-            self._begin(attachment.endpoint, self._watch(attachment, sandbox, gateway))
-        self._begin(attachment.endpoint, self._containers.introduce(attachment))
+            self._begin(attachment, self._watch(attachment, sandbox, gateway))
+        self._begin(attachment, self._containers.introduce(attachment))
 
     def left(self, endpoint: str) -> None:
         """See `network_driver.Sandboxes`."""
@@ -127,8 +127,8 @@ class Sandboxes:
 
     def recheck(self, attachment: Attachment, gateway: IPv4Address) -> None:
         """After our own restart: see that the container on this link is sealed, else stop it."""
-        self._begin(attachment.endpoint, self._recheck(attachment, gateway))
-        self._begin(attachment.endpoint, self._containers.introduce(attachment))
+        self._begin(attachment, self._recheck(attachment, gateway))
+        self._begin(attachment, self._containers.introduce(attachment))
 
     async def _watch(self, attachment: Attachment, sandbox: Path, gateway: IPv4Address) -> None:
         began = self._clock.seconds()
@@ -195,8 +195,21 @@ class Sandboxes:
         except TooManyLinks as error:
             raise DriverRefused(f"egress: {error}") from error
 
-    def _begin(self, endpoint: str, work: Coroutine[Any, Any, None]) -> None:
-        task = Deferred.fromCoroutine(work)
+    async def _surely(self, attachment: Attachment, work: Coroutine[Any, Any, None]) -> None:
+        """A container that we fail to judge is not let run: what we stumble over may be its own doing."""
+        try:
+            await work
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - CancelledError is above
+            self._log.failure("judging {endpoint} failed", endpoint=attachment.endpoint)
+            await self._containers.stop(
+                attachment, "not-judged", "egress-netd failed to judge it; see its log"
+            )
+
+    def _begin(self, attachment: Attachment, work: Coroutine[Any, Any, None]) -> None:
+        endpoint = attachment.endpoint
+        task = Deferred.fromCoroutine(self._surely(attachment, work))
         tasks = self._tasks.setdefault(endpoint, [])
         tasks.append(task)
 

@@ -132,3 +132,14 @@ def test_helpers_others_and_what_has_ended_are_left_out(proc: Proc) -> None:
     (proc.top / "13/status").unlink()
     assert first_process(proc.net) is None
     assert first_process(proc.top / "gone") is None
+
+
+def test_a_name_that_is_no_text_hides_nothing(proc: Proc) -> None:
+    """comm(5) is cut at 15 octets, in the middle of a character of the entry point's name too."""
+    proc.add(10, "x", exe=ELSEWHERE, root=ELSEWHERE, uid=0)
+    (proc.top / "10/comm").write_bytes(b"fourteen-octets\xc3\n")
+    assert runs_already(proc.net)
+    found = first_process(proc.net)
+    assert found is not None
+    assert found.runs
+    assert found.problems

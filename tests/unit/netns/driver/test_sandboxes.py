@@ -273,3 +273,32 @@ def test_a_container_that_has_ended_is_not_stopped(world: World) -> None:
     world.clock.pump([GRACE] * 3)
     assert world.engine.killed == []
     assert world.stopped == []
+
+
+@pytest.mark.parametrize("where", ["first", "late", "introduce", "recheck"])
+def test_a_container_that_cannot_be_judged_is_stopped(
+    world: World, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we stumble over may be the container's own doing: a mistake of ours may not let it run on."""
+
+    def stumble(*_: object) -> bool:
+        raise UnicodeDecodeError("utf-8", b"\xc3", 0, 1, "invalid continuation byte")
+
+    if where == "introduce":
+        monkeypatch.setattr(world, "decide_existing", stumble)
+    elif where == "recheck":
+        monkeypatch.setattr(world, "holds", stumble)
+    else:
+        first, late = (stumble, lambda _: False) if where == "first" else (lambda _: world.first, stumble)
+        world.sandboxes._probe = Probe(lambda _path: world.there, late, first)
+    world.there = where != "late"
+    if where == "recheck":
+        world.docker_says_running()
+        world.sandboxes.recheck(LINK, GATEWAY)
+    else:
+        world.join()
+    world.there = True
+    world.clock.advance(LOOK)
+    assert world.plumbing.links == {}
+    assert world.engine.killed == ["c1"]
+    assert world.stopped[0][1] == "not-judged"
