@@ -19,6 +19,8 @@ SQUID_PORT = 15101
 BUNDLE_PORT = 15102
 CHAINED_PORT = 15103
 """Where Squid is asked for addresses by the gateway (mode `chained`), on loopback."""
+HEARTBEAT_PORT = 15104
+"""Where Squid is asked by its own process whether it answers, on loopback."""
 PROXY_PORT = 3128
 """Where a container asks for a proxy by name, at its network's gateway address (`images/entrypoint`)."""
 

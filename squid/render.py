@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from appliance.policy.hosts import HostPattern
-from appliance.processes import CHAINED_PORT
+from appliance.processes import CHAINED_PORT, HEARTBEAT_PORT
 from squid import model
 from squid.model import Denial, Fallback
 
@@ -191,6 +191,7 @@ def render(fallback: Fallback, place: Place) -> str:
         pages=[(page_name(denial), acl) for acl, denial in (*_PAGE_OF, *reasons)],
         stripped=STRIPPED,
         chained_port=CHAINED_PORT,
+        heartbeat_port=HEARTBEAT_PORT,
         address=ADDRESS,
     )
 

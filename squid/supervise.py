@@ -13,19 +13,23 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from appliance.audit.log import AuditLog, AuditUnavailable
+from appliance.audit.record import LifecycleRecord
 from appliance.control import Operation, Peer
 from appliance.endpoints import EndpointFeed
 from appliance.ipc import Message
 from appliance.policy.set import PolicySet
+from appliance.processes import HEARTBEAT_PORT
 from appliance.tls.intermediate import Intermediate
 from squid import accesslog, files
 from squid.child import SquidChild, is_listening
 from squid.files import NotUsable
+from squid.heartbeat import Heartbeat
 from squid.model import fallback_of
 from squid.render import Place, Unrenderable, render
 
@@ -34,6 +38,8 @@ EVERY = 0.25
 
 PAUSE = 1.0
 """Seconds before a Squid that ended, or that could not be given its files, is tried again."""
+
+SILENT = "Squid did not answer and is started anew"
 
 _log = Logger()
 
@@ -59,6 +65,8 @@ class Supervision:
         self._policies, self._audit, self._own = policies, audit, own
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
         self._loop.clock = reactor
+        squid = TCP4ClientEndpoint(reactor, "127.0.0.1", HEARTBEAT_PORT, timeout=30)
+        self._heartbeat = Heartbeat(squid, self._hangs)
         self._intermediate: Intermediate | None = None
         self._signed: Intermediate | None = None
         self._child: SquidChild | None = None
@@ -88,7 +96,8 @@ class Supervision:
         """Whether Squid would serve now, and by the policy that is in force."""
         return (
             self._running and self._feed.ready and self._audit.ready and not self.problem and self._has_begun
-        )
+            and not self._heartbeat.silent
+        )  # fmt: skip
 
     def status(self, _message: Message, _peer: Peer) -> Message:
         """What `egress status` shows."""
@@ -98,7 +107,7 @@ class Supervision:
             "endpoints": len(self._feed.table),
             "certificate": self._signed is not None,
             "audit": self._audit.ready,
-            "problem": self.problem,
+            "problem": self.problem or (SILENT if self._heartbeat.silent else ""),
         }
 
     def root_pem(self) -> bytes:
@@ -152,6 +161,9 @@ class Supervision:
         if not running:
             self._child, self._begun = SquidChild(self._line, self._ended), False
             self._child.start(self._reactor, self._place)
+            self._heartbeat.begin()
+        elif self._has_begun:
+            self._heartbeat.look()
 
     @property
     def _running(self) -> bool:
@@ -169,9 +181,20 @@ class Supervision:
         return is_listening((self._place.port,))
 
     async def _end(self) -> None:
+        self._heartbeat.stop()
         if self._child is not None:
             await self._child.stop()
             self._child = None
+
+    def _hangs(self) -> None:
+        """It answers no more. Who was steered to it gets nothing, and nothing passes, until another runs."""
+        _log.error("{detail}", detail=SILENT)
+        try:
+            self._audit.write(LifecycleRecord(event="fallback-silent", subject="squid", detail=SILENT))
+        except AuditUnavailable as error:
+            _log.error("that Squid hung is not recorded: {error}", error=str(error))
+        if self._child is not None:
+            self._child.stop()
 
     def _ended(self) -> None:
         self._not_before = self._reactor.seconds() + PAUSE

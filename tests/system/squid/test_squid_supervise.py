@@ -26,6 +26,7 @@ from appliance.settings import NameServer, Settings
 from appliance.tls.authority import issue_intermediate
 from squid.child import forget_memory
 from squid.place import place_of
+from squid.supervise import SILENT
 from tests.system.squid.conftest import (
     GATEWAY,
     LIST_POLICY,
@@ -319,6 +320,20 @@ def test_a_killed_squid_comes_back(world):
     world.until(lambda: not world.status()["ready"], 5)
     world.until(lambda: world.status()["ready"] and world.squid_pid() != pid)
     assert world.fetches(WEB_TENANT)
+
+
+def test_a_squid_that_hangs_is_noticed_told_and_started_anew(world):
+    pid = world.squid_pid()
+    os.kill(pid, signal.SIGSTOP)
+    world.until(lambda: not world.status()["ready"], 15)
+    assert world.status()["problem"] == SILENT
+    world.until(lambda: world.status()["ready"] and world.squid_pid() != pid)
+    assert world.status()["problem"] == ""
+    assert is_zombie(pid)
+    assert [r["subject"] for r in world.records() if r.get("event") == "fallback-silent"] == ["squid"]
+    assert world.fetches(WEB_TENANT)
+    # What asks whether it answers is no request of anybody.
+    assert not [r for r in world.records() if r.get("host") == "heartbeat.invalid"]
 
 
 def test_with_its_process_ends_its_squid(world):

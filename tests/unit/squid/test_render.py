@@ -16,6 +16,7 @@ from appliance.addresses import BLOCKED_V4
 from appliance.http1 import fields
 from appliance.policy.hosts import HostPattern
 from appliance.policy.set import PolicySet
+from appliance.processes import HEARTBEAT_PORT
 from squid.model import Denial, Fallback, FallbackTenant, Opening, fallback_of, plain_target
 from squid.render import (
     ADDRESS,
@@ -184,7 +185,8 @@ def test_no_connection_is_intercepted_B3() -> None:
     """Squid resolves the Host of an intercepted request, and dials its address, before any rule is looked at."""
     text = written(ours("profile: read-only-web\n"))
     listening = [line for line in text.splitlines() if re.match(r"https?_port", line)]
-    assert len(listening) == 1
+    assert len(listening) == 2
+    assert listening[1] == f"http_port 127.0.0.1:{HEARTBEAT_PORT} name=heartbeat"
     assert not re.search(r"intercept|tproxy|accel", listening[0])
 
 
