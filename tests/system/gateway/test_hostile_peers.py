@@ -8,9 +8,11 @@ from __future__ import annotations
 import gzip
 import socket
 import socketserver
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -460,3 +462,54 @@ def test_one_that_may_be_gone_is_not_waited_for_as_long(start) -> None:
         all_of(sock)
     assert time.monotonic() - begun < 4
     assert gateway.records(1)[0]["reason"] == "client-closed"
+
+
+def test_connections_of_a_tenant_take_turns_and_all_come_to_their_end(start) -> None:
+    """With a share of a turn that every read uses up: what is read later is not forgotten."""
+    gateway = start(limits={"turn_seconds": 1e-9})
+    body = bytes(2 * MEBIBYTE)
+    serve(
+        gateway,
+        lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body),
+    )
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(gateway.get, sock=gateway.connect(80)) for _ in range(16)]
+        other = gateway.get(sock=gateway.connect(80, gateway.beta))
+        assert {len(each.result(20).body) for each in asked} == {len(other.body)} == {len(body)}
+
+
+def test_octets_that_are_dear_to_read_keep_nobody_else_waiting_f4(start) -> None:
+    """A tenth of a second for each 64 KiB of one-octet TLS records: nobody may have that from all connections."""
+    gateway = start()
+    records = [one_octet_records(gateway, 3_000) for _ in range(90)]
+    steady = gateway.connect(80, gateway.beta)
+    assert gateway.get(sock=steady).status == 200
+    with ThreadPoolExecutor(len(records)) as pool:
+        for sock, data in records:
+            pool.submit(sock.sendall, data)
+        waited = []
+        for _ in range(5):
+            began = time.monotonic()
+            assert gateway.get(sock=steady).status == 200
+            waited.append(time.monotonic() - began)
+    assert max(waited) < 0.8, waited
+
+
+def one_octet_records(gateway: Gateway, count: int) -> tuple[socket.socket, bytes]:
+    """A connection inside TLS, and a head that has no end in records of one octet each."""
+    sock = gateway.connect(443)
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = gateway.trust().wrap_bio(received, sent, server_hostname=NAME)
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            sock.sendall(sent.read())
+            received.write(sock.recv(65536))
+        else:
+            break
+    sock.sendall(sent.read())
+    tls.write(HEAD[:-2] + b"X: ")
+    for _ in range(count):
+        tls.write(b"x")
+    return sock, sent.read()
