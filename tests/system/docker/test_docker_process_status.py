@@ -78,12 +78,15 @@ def test_an_honest_image_runs_on(engine: OwnEngine, crafted: str) -> None:
     assert "Uid:\t1000\t1000\t1000\t1000" in engine.docker("logs", "honest").stdout
 
 
-def test_runcs_name_on_a_volume_hides_nobody(engine: OwnEngine, crafted: str) -> None:
-    """A program called as runc's own stages are, on a file system that is not the container's root."""
+@pytest.mark.parametrize("name", ["runc:[2:INIT]", "fourteen-octeté"])
+def test_a_name_hides_nobody(engine: OwnEngine, crafted: str, name: str) -> None:
+    """A program called as runc's own stages are, on a file system that is not the container's root; and one
+    whose name the kernel cuts in the middle of a character.
+    """
     engine.docker("volume", "create", "acme_disguise")
-    copy = "cp /bin/sleep '/v/runc:[2:INIT]'"
+    copy = f"cp /bin/sleep '/v/{name}'"
     engine.docker("run", "--rm", "--network", "none", "-v", "acme_disguise:/v", IMAGE, "sh", "-c", copy)
-    words = ("-v", "acme_disguise:/v", crafted, "/v/runc:[2:INIT]", "60")
+    words = ("-v", "acme_disguise:/v", crafted, f"/v/{name}", "60")
     engine.docker("run", "-d", "--name", "suspect", "--network", "acme", *HARDENED, *words)
     try:
         wait_for("its end", lambda: status(engine) == "exited", 20)
