@@ -27,13 +27,13 @@ from appliance import ipc
 from appliance.listeners import listening_pid
 from appliance.processes import processes
 from appliance.verify import battery
-from appliance.verify.case import Image, Layer, Output, Result
+from appliance.verify.case import Layer, Result
 from tests.escape.mutations import MUTATIONS, Edit, Kernel, Mutation, Process
 from tests.lab import appliance, policies
 from tests.lab.containers import build_images
 from tests.lab.lab import Lab, exclusive
 from tests.lab.namespaces import LabError
-from tests.lab.world import STAYS, WAIT_SECONDS, LabWorld
+from tests.lab.world import WAIT_SECONDS, LabWorld
 
 ROOT = Path(product.__file__).resolve().parents[1]
 PACKAGES = ("appliance", "netns", "squid")
@@ -101,23 +101,10 @@ class Copy:
             compiled.unlink()
 
 
-class StayingWorld(LabWorld):
-    """Commands run in containers that stay: starting one for each would take most of the time."""
-
-    anew = False
-
-    def run(
-        self, tenant: str, command: Sequence[str], *, image: Image = Image.PYTHON, options: Sequence[str] = ()
-    ) -> Output:
-        if not self.anew and image is Image.PYTHON and not options and tenant in self.tenants:
-            return self._resident(tenant, STAYS).run(command)
-        return super().run(tenant, command, image=image, options=options)
-
-
 class Bench:
     """A lab with an appliance that runs from a copy, on which protections are taken away."""
 
-    def __init__(self, world: StayingWorld, copy: Copy) -> None:
+    def __init__(self, world: LabWorld, copy: Copy) -> None:
         self.world = world
         self._copy = copy
         self._odd: set[Process] = set()  # processes that run a changed text
@@ -180,11 +167,11 @@ class Bench:
 
     @contextmanager
     def _anew(self, wanted: bool) -> Iterator[None]:  # noqa: FBT001 - a mutation's own field
-        self.world.anew = wanted
+        self.world.stays = not wanted
         try:
             yield
         finally:
-            self.world.anew = False
+            self.world.stays = True
 
     def _try(self, identifier: str, layer: Layer) -> Result:
         return battery.run_case(self._cases[identifier], layer, self.world)
@@ -323,7 +310,7 @@ def bench_in(lab: Lab) -> Iterator[Bench]:
         copy = stack.enter_context(Copy())
         stack.enter_context(command(copy.command))
         stack.enter_context(appliance.Appliance(lab, policies.POLICIES, further={"workers": 1}))
-        world = StayingWorld()
+        world = LabWorld(stays=True)
         world.attach(lab)
         stack.callback(world.close)
         yield Bench(world, copy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_the_appliance_starts_before_docker(tmp_path: Path) -> None:
     file.write_text(text)
     docker = {"socket": str(tmp_path / "docker.sock"), "daemon_json": str(file)}
     with exclusive(WAIT_SECONDS), Lab(locked=True) as lab, Appliance(lab, {}, further={"docker": docker}):
-        call = PluginSocket("plugin")
-        call.request("POST", "/Plugin.Activate")
-        assert "authz" in json.loads(call.getresponse().read())["Implements"]
+        with closing(PluginSocket("plugin")) as call:
+            call.request("POST", "/Plugin.Activate")
+            assert "authz" in json.loads(call.getresponse().read())["Implements"]
         assert file.read_text() == text
