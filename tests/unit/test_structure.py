@@ -191,7 +191,10 @@ def test_every_test_file_mirrors_a_module() -> None:
         parts = [*file.relative_to(ROOT / "tests" / "unit").parent.parts, file.stem.removeprefix("test_")]
         if parts[0] in ("lab", "images") or parts[-1] in free:
             continue
-        assert ".".join(parts) in known, f"{file.relative_to(ROOT)} tests no module of that name"
+        # A module with many tests has them in files by topic: `test_tenant_upgrades.py` beside `test_tenant.py`.
+        words = parts[-1].split("_")
+        names = (".".join((*parts[:-1], "_".join(words[:n]))) for n in range(len(words), 0, -1))
+        assert known.intersection(names), f"{file.relative_to(ROOT)} tests no module of that name"
 
 
 def test_images_and_ansible_are_no_packages() -> None:
