@@ -29,6 +29,7 @@ from appliance.policy.documents import (
 from appliance.policy.hosts import is_special_use
 from appliance.policy.limits import TenantLimits
 from appliance.policy.problems import Problem, errors, from_validation
+from appliance.policy.ranges import Ranges
 from appliance.policy.redundancy import Placed, redundant
 from appliance.policy.rules import AllowRule
 from appliance.policy.tenant import PrivateException, Profile
@@ -53,6 +54,7 @@ class OperatorLayer:
     exceptions: tuple[tuple[str, PrivateException], ...] = ()
     passthrough: tuple[tuple[PassthroughDocument, str], ...] = ()
     limits: OperatorLimits = field(default_factory=OperatorLimits)
+    denied_addresses: Ranges = field(default_factory=Ranges)
 
     def exceptions_of(self, tenant: str) -> tuple[PrivateException, ...]:
         """The private ranges that `tenant` may reach."""
@@ -122,7 +124,8 @@ def compile_operator(
         for index, item in enumerate(model.passthrough or ())
     )
     limits = compile_operator_limits(model.limits)
-    layer = OperatorLayer(_entries(placed), ceilings, tuple(exceptions), passthrough, limits)
+    addresses = Ranges(map(IPv4Network, model.deny_addresses or ()))
+    layer = OperatorLayer(_entries(placed), ceilings, tuple(exceptions), passthrough, limits, addresses)
     return (None if errors(problems) else layer), problems
 
 

@@ -123,6 +123,14 @@ def wrong_service(scheme: str | None, host: Host, port: int | None, rule: str) -
     )  # fmt: skip
 
 
+def address_denied(host: Host, address: object, network: object) -> Verdict:
+    """The operator denies the range that the address is in."""
+    return denied(
+        Reason.ADDRESS_DENIED, "operator.yaml deny_addresses",
+        f"{host} leads to {address}, and nobody may reach {network}.", _ASK_OPERATOR,
+    )  # fmt: skip
+
+
 def private_address(host: Host, found: Classification) -> Verdict:
     """The address is not public and nobody excepted it."""
     hidden = f" and hides {found.inner}" if found.inner else ""

@@ -83,11 +83,19 @@ def _path(value: str) -> str:
     return PathPattern.parse(value).text
 
 
-def _network(value: str) -> str:
+def _range(value: str) -> IPv4Network:
     try:
-        network = IPv4Network(value)
+        return IPv4Network(value)
     except ValueError:
         raise ValueError(f"{value!a} is no IPv4 network; write it like 10.20.0.0/24") from None
+
+
+def _any_network(value: str) -> str:
+    return str(_range(value))
+
+
+def _network(value: str) -> str:
+    network = _range(value)
     if block := never_exceptable(network):
         raise ValueError(
             f"{network} reaches {block.network} ({block.source}), which nobody may except; "
@@ -97,6 +105,7 @@ def _network(value: str) -> str:
 
 
 MAX_COUNT = 1_000_000
+MAX_NETWORKS = 5000
 
 
 def _count(value: object) -> int:
@@ -124,6 +133,11 @@ Size = Annotated[
 TenantName = Annotated[Text, _named(TENANT_NAME, "tenant name")]
 Tenants = Annotated[tuple[TenantName, ...], Field(min_length=1), AfterValidator(_distinct)]
 Ports = Annotated[tuple[Port, ...], Field(min_length=1), AfterValidator(_distinct)]
+Networks = Annotated[
+    tuple[Annotated[Text, AfterValidator(_any_network)], ...],
+    Field(min_length=1, max_length=MAX_NETWORKS),
+    AfterValidator(_distinct),
+]
 HostText = Annotated[Text, AfterValidator(_host)]
 ExactHost = Annotated[Text, AfterValidator(_exact_host)]
 Hosts = Annotated[tuple[HostText, ...], Field(min_length=1), AfterValidator(_distinct)]
@@ -295,5 +309,8 @@ class OperatorDocument(_Document):
     limits: OperatorLimitsDocument | None = None
     allow: Annotated[tuple[OperatorRule, ...], Field(min_length=1)] | None = None
     deny: Annotated[tuple[OperatorRule, ...], Field(min_length=1)] | None = None
+    deny_addresses: Networks | None = Field(
+        None, description="IPv4 networks that nobody may reach, whatever the name; above every exception"
+    )
     exceptions: Annotated[tuple[ExceptionDocument, ...], Field(min_length=1)] | None = None
     passthrough: Annotated[tuple[PassthroughDocument, ...], Field(min_length=1)] | None = None

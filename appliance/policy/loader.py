@@ -229,12 +229,14 @@ def _assemble(
             passthrough=layer.passthrough_of(name),
             nat64_prefixes=nat64,
             limits=kept.layer.limits,
+            denied_addresses=layer.denied_addresses,
         )
     parts = [f"{name}={policy.generation}".encode() for name, policy in sorted(compiled.items())]
     return PolicySet(
         MappingProxyType(compiled),
         _generation(operator_digest, *parts),
         tuple((tenant, e.network, e.port) for tenant, e in layer.exceptions if tenant in compiled),
+        layer.denied_addresses.networks,
     )
 
 

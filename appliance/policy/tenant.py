@@ -16,6 +16,7 @@ from appliance.names import Host, HostName, format_host
 from appliance.policy.caps import Caps
 from appliance.policy.denials import (
     WEB,
+    address_denied,
     host_is_address,
     host_is_resolver,
     host_not_listed,
@@ -29,6 +30,7 @@ from appliance.policy.denials import (
 from appliance.policy.hosts import is_public_resolver, is_special_use
 from appliance.policy.limits import DEFAULT_LIMITS, TenantLimits
 from appliance.policy.methods import READING
+from appliance.policy.ranges import Ranges
 from appliance.policy.rules import ENCODED_SLASH, ORDER, AllowRule, Bucket, DenyRule, RuleIndex, allowed
 from appliance.policy.verdict import Reason, RequestFacts, Verdict
 
@@ -65,7 +67,7 @@ class TenantPolicy:
     """Immutable. Without `profile` no policy is loaded and everything is denied."""
 
     __slots__ = (
-        "_exceptions", "_nat64", "_operator", "_own", "_passthrough",
+        "_denied", "_exceptions", "_nat64", "_operator", "_own", "_passthrough",
         "caps", "generation", "limits", "profile", "tenant",
     )  # fmt: skip
 
@@ -82,6 +84,7 @@ class TenantPolicy:
         passthrough: dict[tuple[str, int], str] | None = None,
         nat64_prefixes: tuple[IPv6Network, ...] = (),
         limits: TenantLimits = DEFAULT_LIMITS,
+        denied_addresses: Ranges | None = None,
     ) -> None:
         self.tenant = tenant
         self.generation = generation
@@ -93,6 +96,7 @@ class TenantPolicy:
         self._exceptions = exceptions
         self._passthrough = passthrough or {}
         self._nat64 = nat64_prefixes
+        self._denied = denied_addresses or Ranges()
 
     @property
     def layers(self) -> tuple[RuleIndex, RuleIndex]:
@@ -240,6 +244,8 @@ class TenantPolicy:
         """
         if self.profile is None:
             return no_policy(self.tenant)
+        if isinstance(address, IPv4Address) and (network := self._denied.covering(address)) is not None:
+            return address_denied(host, address, network)  # above every exception
         kind = classify(address, self._nat64)
         literal = not isinstance(host, HostName)
         if kind.is_public and not literal:

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     HOST_IS_RESOLVER = "host-is-resolver"
     NAME_NOT_PUBLIC = "name-not-public"
     PRIVATE_ADDRESS = "private-address"
+    ADDRESS_DENIED = "address-denied"
     # denied for how the host is spoken to
     SCHEME_NOT_ALLOWED = "scheme-not-allowed"
     PORT_NOT_ALLOWED = "port-not-allowed"

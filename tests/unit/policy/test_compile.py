@@ -110,3 +110,16 @@ def test_an_exception_listed_twice() -> None:
                                   "passthrough: [{hosts: ['*.example.com']}]", "passthrough: [{hosts: []}]"])  # fmt: skip
 def test_the_operator_too_is_held_to_safe_hosts(text: str) -> None:
     assert error_lines(operator_problems(text))
+
+
+@pytest.mark.parametrize("wrong", ["10.0.0.1/8", "evil.example", "::/0", "1.2.3", "''", "1.2.3.4/33"])
+def test_a_range_that_is_none_is_told_with_its_place(wrong: str) -> None:
+    (line,) = error_lines(operator_problems(f"deny_addresses:\n  - 198.51.100.0/24\n  - {wrong}\n"))
+    assert line.startswith("operator.yaml:3:5:")
+    assert "write it like 10.20.0.0/24" in line
+
+
+def test_a_list_of_denied_addresses_is_neither_empty_nor_double() -> None:
+    for text in ("deny_addresses: []", "deny_addresses: [1.2.3.0/24, 1.2.3.0/24]"):
+        assert error_lines(operator_problems(text))
+    assert operator_layer("deny_addresses: [1.2.3.4]").denied_addresses.networks == (IPv4Network("1.2.3.4"),)

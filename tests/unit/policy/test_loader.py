@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -118,6 +118,21 @@ def test_the_operators_exceptions_are_read_without_any_tenants_word(settings: Se
         load_operator_exceptions(settings)
     settings.operator_file.unlink()
     assert load_operator_exceptions(settings) == ()
+
+
+def test_addresses_that_the_operator_denies_bind_every_tenant_at_once(settings: Settings) -> None:
+    address = IPv4Address("93.184.216.34")
+    write(settings, "tenants/acme.yaml", "profile: read-only-web\n")
+    store = PolicyStore(settings)
+    store.reload()
+    before = store.current.for_tenant("acme")
+    assert before.judge_address(A, 443, address).allowed
+    write(settings, "operator.yaml", "deny_addresses: [93.184.216.0/25, 93.184.216.128/25]\n")
+    store.reload()
+    assert store.current.denied == (IPv4Network("93.184.216.0/24"),)
+    after = store.current.for_tenant("acme")
+    assert after is not before, "what is under way is judged again"
+    assert not after.judge_address(A, 443, address).allowed
 
 
 def test_a_document_is_judged_before_it_has_a_place(settings: Settings) -> None:

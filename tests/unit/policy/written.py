@@ -44,6 +44,7 @@ def compiled(text: str, operator: str | None = None, named: Mapping[str, str] | 
         exceptions=above.exceptions_of("acme"),
         passthrough=above.passthrough_of("acme"),
         limits=layer.limits,
+        denied_addresses=above.denied_addresses,
     )
 
 
