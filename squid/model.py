@@ -158,8 +158,11 @@ def fallback_of(
     pools: Mapping[str, tuple[IPv4Network, ...]],
     own: tuple[IPv4Network, ...] = (),
 ) -> Fallback:
-    """The fallback for tenants with networks; `own` are the appliance's links, which nobody may reach."""
-    v4 = collapse_addresses((*blocked_networks_v4(), *own))
+    """The fallback for tenants with networks; `own` are the appliance's links, which nobody may reach.
+
+    What the operator denies by address is blocked like what is not public, and by the same word.
+    """
+    v4 = collapse_addresses((*blocked_networks_v4(), *own, *policies.denied))
     v6 = collapse_addresses(b.network for b in BLOCKED_V6 if isinstance(b.network, IPv6Network))
     tenants = (_tenant(policies.for_tenant(name), pools[name]) for name in sorted(pools))
     return Fallback(tuple(t for t in tenants if t is not None), (*v4, *v6), policies.generation)

@@ -256,6 +256,18 @@ def test_fallback_allows_a_part_of_what_the_gateway_allows_G8(policy: TenantPoli
         assert gateway_allows(policy, asked)
 
 
+def test_an_address_that_the_operator_denies_is_denied_here_too_G8() -> None:
+    denied = IPv4Network("93.184.216.0/24")
+    blocking = fallback_of(PolicySet({"acme": READ}, "1", denied=(denied,)), {"acme": (POOL,)}, (LINK,))
+    asked = sight("https://www.example.com/")
+    assert fallback(READ).judge(asked) is None
+    assert blocking.judge(asked) is Denial.PRIVATE_ADDRESS
+    elsewhere = IPv4Address("93.184.217.1")
+    assert blocking.judge(sight("https://www.example.com/", addresses=(elsewhere,))) is None
+    mixed = sight("https://www.example.com/", addresses=(elsewhere, PUBLIC))
+    assert blocking.judge(mixed) is Denial.PRIVATE_ADDRESS
+
+
 def test_the_whole_grid_under_chosen_policies_G8() -> None:
     """Not chance: every host, target, query and service under policies with every kind of rule."""
     allowed = 0
