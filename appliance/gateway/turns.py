@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-LEAST_READ, FIRST_READ, MOST_READ = 2 * 1024, 8 * 1024, 32 * 1024
+LEAST_READ, FIRST_READ, MOST_READ = 2 * 1024, 8 * 1024, 64 * 1024
 """Octets of one read: smaller at once where it costs much, larger by a `STEP` where it costs little."""
 STEP = 4 * 1024
 
