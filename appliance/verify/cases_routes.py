@@ -140,7 +140,9 @@ def _ports(world: World) -> list[Case]:
     t = world.targets
 
     def every_host_address(inner: World) -> Output:
-        return inner.run("reader", probe(*(("tcp", a, "8080", HTTP) for a in inner.host_addresses())))
+        return inner.run(
+            "reader", probe(*(("tcp", a, str(inner.targets.host_port), HTTP) for a in inner.host_addresses()))
+        )
 
     def host(inner: World) -> Output:
         server = inner.host_server()
@@ -189,7 +191,8 @@ class _Sum:
         self._world = world
 
     def hits(self, origin: Origin) -> int:
-        found = (self._world.packets(a, "tcp", 8080) for a in self._world.host_addresses())
+        port = self._world.targets.host_port
+        found = (self._world.packets(a, "tcp", port) for a in self._world.host_addresses())
         return sum(evidence.hits(origin) for evidence in found)
 
 
@@ -203,8 +206,8 @@ class _Host:
 
 def _host_addresses(world: World) -> Canary:
     def touch() -> bool:
-        found = world.host_addresses()
-        return bool(found) and all(world.probe("tcp", address, "8080", HTTP) for address in found)
+        found, port = world.host_addresses(), str(world.targets.host_port)
+        return bool(found) and all(world.probe("tcp", address, port, HTTP) for address in found)
 
     return Canary("each of them", _Sum(world), touch)
 

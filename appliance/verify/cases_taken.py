@@ -16,7 +16,6 @@ REFUSED, REACHES = Outcome.REFUSED, Outcome.REACHES
 KERNEL = frozenset({Layer.KERNEL})
 REACHED = ("REACHED",)
 SEATS = (Seat.GATEWAY, Seat.RESOLVER, Seat.SQUID)
-SPECIAL = ("192.168.1.1", "169.254.170.2", "168.63.129.16", "100.100.100.200")  # C13: metadata, a home router
 
 
 def rows(world: World) -> list[Case]:
@@ -26,7 +25,7 @@ def rows(world: World) -> list[Case]:
 
 def _seat(world: World, seat: Seat) -> list[Case]:
     t, who = world.targets, f"the process {seat.value}, taken over"
-    special = (t.private, t.metadata, *SPECIAL)
+    special = (t.private, t.metadata, *(a for a in t.special if ":" not in a))
 
     def refused(identifier: str, title: str, stimulus: tuple[str, ...], *canaries: Canary) -> Case:
         return Case(f"{identifier}-taken-{seat.value}", f"{who}: {title}", REFUSED, stimulus, canaries, forbid=REACHED,

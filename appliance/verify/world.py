@@ -56,7 +56,8 @@ class Targets:
     Every name below `leaks` answers with `decoy`: a query that arrives is a leak that would work. `pki` there
     is what every certificate of the sites names for its revocation. `www` serves 8 MiB at `/big.bin`.
     `issuer` is in the name of who signed the sites' own certificates.
-    `special` are more addresses of ranges that are not public, of either version. `liar` answers below
+    `special` are more addresses of ranges that are not public, of either version. At `host_port` (TCP) of each
+    of the host's own addresses there is a canary. `liar` answers below
     `/canary/` as the last segment of the path says: as no server may (see `cases_framing.py`), or, for `raw`,
     with the bytes that it was asked with; what a lie would smuggle in is the word `smuggled`.
     On port 443 `old_tls` speaks TLS 1.1 at best, and `asks_who` wants a client's certificate.
@@ -81,6 +82,7 @@ class Targets:
     issuer: str = ""
     packages: Packages | None = None
     special: tuple[str, ...] = ()
+    host_port: int = 8080
 
 
 class World(Protocol):
