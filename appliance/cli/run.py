@@ -119,8 +119,8 @@ def _run(
 ) -> None:  # fmt: skip
     settings = cli.settings
     existing(settings, tenant)
-    network = _network(settings, tenant)
-    _require_image(settings, image)
+    network = network_of(settings, tenant)
+    require_image(settings, image)
     number = f"run-{secrets.token_hex(8)}"
     mount = f"type=bind,src={workspace(settings, tenant)},dst=/workspace" + (
         ",readonly" if read_only_workspace else ""
@@ -142,7 +142,8 @@ def _run(
     raise SystemExit(code)
 
 
-def _network(settings: Settings, tenant: str) -> str:
+def network_of(settings: Settings, tenant: str) -> str:
+    """The tenant's Docker network. Raises `Failure`."""
     mine = [n.name for n in docker_host.networks(settings) if n.tenant == tenant]
     if not mine:
         raise Failure(
@@ -152,7 +153,7 @@ def _network(settings: Settings, tenant: str) -> str:
     return mine[0]
 
 
-def _require_image(settings: Settings, image: str) -> None:
+def require_image(settings: Settings, image: str) -> None:
     """Ours are built here and pulled from nowhere, so Docker's own advice would lead astray."""
     if image.startswith(OWN_IMAGES) and not docker_host.has_image(settings, image):
         raise Failure(f"image {image} is not here; build it: make images")

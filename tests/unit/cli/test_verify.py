@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from appliance.cli import verify
 from appliance.cli.failures import Failure
 from appliance.cli.main import cli
 from appliance.verify import battery
-from appliance.verify.case import Layer, Output
+from appliance.verify.case import Case, Layer, Output
 from appliance.verify.case import Result as CaseResult
 from tests.unit.verify.fake_world import FakeWorld, case
 
@@ -21,6 +21,7 @@ class FakePlace:
     def __init__(self, said: Output) -> None:
         self.world = FakeWorld(lambda: said)
         self.stood = 0
+        self.hidden: set[str] = set()
 
     def plan(self) -> FakeWorld:
         return self.world
@@ -29,6 +30,9 @@ class FakePlace:
     def stand(self) -> Iterator[FakeWorld]:
         self.stood += 1
         yield self.world
+
+    def choose(self, cases: Sequence[Case]) -> list[Case]:
+        return [case for case in cases if case.id not in self.hidden]
 
     def logs(self) -> str:
         return "the last words of gateway-0"
@@ -111,6 +115,47 @@ def test_an_instance_that_does_not_come_up_is_said(place: FakePlace) -> None:
     done = run("verify")
     assert done.exit_code == 1
     assert "no bridge" in done.stderr
+
+
+def live(place: FakePlace, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """`--tenant` leads to the same place, which has only two of the three cases."""
+    asked: list[tuple[Any, ...]] = []
+    place.hidden = {"B3-label"}
+    monkeypatch.setattr(verify, "LivePlace", lambda *words: asked.append(words) or place)
+    return asked
+
+
+def test_the_instance_that_serves_is_tried_by_what_it_takes(
+    place: FakePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = live(place, monkeypatch)
+    done = run(
+        "verify", "--tenant", "acme", "--canary", "10.9.9.9", "--canary", "198.18.9.9", "--layer", "gateway"
+    )
+    assert done.exit_code == 0
+    assert asked[0][1:3] == ("acme", ("10.9.9.9", "198.18.9.9"))
+    *_, share, closing = done.stdout.splitlines()
+    assert share.startswith("tried on the instance that serves: 2 of the table's 4; the other 2 ")
+    assert closing == "verify: 2 of 2 cases hold, 0 skipped"
+
+
+def test_for_machines_it_says_whose_and_how_much(place: FakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    live(place, monkeypatch)
+    document = json.loads(run("--json", "verify", "--tenant", "acme").stdout)
+    assert (document["tenant"], document["cases"], document["table"]) == ("acme", 3, 4)
+
+
+def test_what_only_a_trial_can_try_is_refused(place: FakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    live(place, monkeypatch)
+    for words in (("--case", "B3"), ("--layer", "kernel")):
+        done = run("verify", "--tenant", "acme", *words)
+        assert done.exit_code == 2
+        assert "from a checkout: egress verify" in done.stderr
+    assert place.stood == 0
+
+
+def test_canaries_are_for_the_instance_that_serves(place: FakePlace) -> None:
+    assert run("verify", "--canary", "10.9.9.9").exit_code == 2
 
 
 def test_a_line_has_all_of_the_matrix() -> None:
