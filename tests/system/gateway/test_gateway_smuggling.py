@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 from loopback import NAME, POSTING, Gateway, read_answer
-from test_hostile_peers import serve
+from scripted import serve
 
 from appliance.verify.smuggling import REFUSALS, TAKEN, Refusal, Taken
 

@@ -93,7 +93,7 @@ def test_a_client_that_leaves_while_we_dial_is_recorded_once(start) -> None:
     sock = gateway.connect(80)
     sock.sendall(f"GET /slow?s=3 HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
     time.sleep(0.2)
-    # A reset: an end in good order may be the end of what the client has to say, see test_hostile_peers.
+    # A reset: an end in good order may be the end of what the client has to say, see test_hostile_clients.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
     assert gateway.records(1)[0]["reason"] == "client-closed"
