@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from appliance.tls.intermediate import Intermediate
 from squid.child import PROGRAM
-from squid.render import Place, pages, target_script
+from squid.render import Place, form_script, pages, target_script
 
 GENERATOR = "/usr/lib/squid/security_file_certgen"
 LEAVES_SIZE = "4MB"
@@ -40,6 +40,7 @@ def prepare(place: Place) -> None:
         for name, text in pages().items():
             _write(Path(place.pages, name), text.encode())
         _write(Path(place.target_script), target_script().encode())
+        _write(Path(place.form_script), form_script().encode())
     except OSError as error:
         raise NotUsable(f"{directory}: {error.strerror}; start it with the launcher (`egress up`)") from error
 

@@ -3,6 +3,10 @@
 Whatever Squid's rules cannot express is denied, so what this allows is a part of what the gateway allows;
 `squid.render` writes each step of `Fallback.judge` down as one line of squid.conf, in the same order. Reading
 only, by the two web ports, by name, to public addresses; no exceptions, no opaque tunnels, no secrets.
+
+That is about what a request says. Of its form Squid refuses what its rules can see: another version than 1.0
+and 1.1, no Host field, a userinfo, any Content-Length or Transfer-Encoding, framing fields in disguise, a
+Connection that names what is not its to remove, expectations. What they cannot see stands in SECURITY.md.
 """
 
 from __future__ import annotations
@@ -56,6 +60,7 @@ class Denial(StrEnum):
     METHOD = "method-not-allowed"
     BODY = "body-not-allowed"
     UPGRADE = "upgrade-not-allowed"
+    FORM = "request-malformed"
     SERVICE = "port-not-allowed"
     NAME = "host-invalid"
     NAME_NOT_PUBLIC = "name-not-public"

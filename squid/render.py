@@ -49,12 +49,21 @@ STRIPPED = tuple(
 )
 """Fields by which a request could speak to a proxy or front end, or past one, as the gateway knows them."""
 
+NEVER_NOMINATED = (
+    "authorization", "cache-control", "content-encoding", "content-length", "content-range", "content-type",
+    "cookie", "date", "expect", "host", "location", "origin", "range", "referer", "set-cookie", "transfer-encoding",
+    "www-authenticate",
+)  # fmt: skip
+"""What a Connection field may not name, as the gateway knows them."""
+
 # Squid takes the page of the last acl that it looked at, inside a group too.
 _PAGE_OF = (
     ("manager", Denial.TARGET), ("internal", Denial.TARGET), ("tenants", Denial.SOURCE_UNKNOWN),
     ("tunnel", Denial.METHOD), ("has_length", Denial.BODY), ("has_coding", Denial.BODY),
-    ("upgrades", Denial.UPGRADE), ("port80", Denial.SERVICE), ("is_http", Denial.SERVICE),
-    ("is_https", Denial.SERVICE),
+    ("upgrades", Denial.UPGRADE), ("upgrades_h2", Denial.UPGRADE), ("userinfo", Denial.FORM),
+    ("disguised_length", Denial.FORM), ("disguised_coding", Denial.FORM), ("nominates", Denial.FORM),
+    ("expects_continue", Denial.FORM), ("plain_form", Denial.FORM),
+    ("port80", Denial.SERVICE), ("is_http", Denial.SERVICE), ("is_https", Denial.SERVICE),
     ("port443", Denial.SERVICE), ("host_name", Denial.NAME),
     ("odd_name", Denial.NAME), ("special_use", Denial.NAME_NOT_PUBLIC),
     ("resolvers", Denial.HOST_IS_RESOLVER),
@@ -143,6 +152,11 @@ class Place:
         return self.directory / "target.sed"
 
     @property
+    def form_script(self) -> PurePosixPath:
+        """The program that judges versions and Host fields."""
+        return self.directory / "form.sed"
+
+    @property
     def pid_file(self) -> PurePosixPath:
         """For `squid -k`."""
         return self.directory / "squid.pid"
@@ -192,6 +206,7 @@ def render(fallback: Fallback, place: Place) -> str:
         stripped=STRIPPED,
         chained_port=CHAINED_PORT,
         heartbeat_port=HEARTBEAT_PORT,
+        never_nominated="|".join(NEVER_NOMINATED),
         address=ADDRESS,
     )
 
@@ -269,6 +284,23 @@ def target_script() -> str:
             ":judge",
             *(f"s#^.*{text}.*$#ERR#p;t" for text in odd),
             f"s#^http - {host} {model.PATH}([?]{model.QUERY})? -$#OK#p;t",
+            "s#.*#ERR#p",
+            "",
+        ]
+    )
+
+
+def form_script() -> str:
+    """The sed(1) program that says OK of HTTP/1.0 and 1.1 whose Host field is the target's authority.
+
+    A line is method, version, host and port of the target, Host field or `-`, and a last `-`. As the gateway
+    does, it lets a CONNECT of HTTP/1.0 be without Host: what it asks for stands in its target alone.
+    """
+    host, port = "([a-z0-9.-]+)", "([0-9]+)"
+    return "\n".join(
+        [
+            rf"s#^CONNECT 1[.]0 {host} {port} - -$#OK#Ip;t",
+            rf"s#^[A-Z]+ 1[.][01] {host} {port} \1(:\2)? -$#OK#Ip;t",
             "s#.*#ERR#p",
             "",
         ]

@@ -28,7 +28,7 @@ from appliance.tls.authority import issue_intermediate, issue_leaf, issue_root, 
 from netns import namespaces
 from squid.child import forget_memory, is_listening
 from squid.model import fallback_of
-from squid.render import Place, pages, render, target_script
+from squid.render import Place, form_script, pages, render, target_script
 from tests.unit.policy.written import compiled
 
 UID = 64104
@@ -233,6 +233,7 @@ class World:
         pools = {"web": (IPv4Network("10.9.0.0/28"),), "listed": (IPv4Network("10.9.0.16/28"),)}
         Path(place.configuration).write_text(render(fallback_of(policies, pools), place))
         Path(place.target_script).write_text(target_script())
+        Path(place.form_script).write_text(form_script())
         Path(place.upstream_ca).write_bytes(self.lab_root.public_bytes(Encoding.PEM))
         Path(place.pages).mkdir()
         for name, text in pages().items():

@@ -20,11 +20,13 @@ from appliance.processes import HEARTBEAT_PORT
 from squid.model import Denial, Fallback, FallbackTenant, Opening, fallback_of, plain_target
 from squid.render import (
     ADDRESS,
+    NEVER_NOMINATED,
     SQUID_ERRORS,
     STRIPPED,
     Place,
     Unrenderable,
     below,
+    form_script,
     literal,
     page_name,
     pages,
@@ -225,3 +227,57 @@ def test_every_field_that_the_gateway_drops_by_name_is_dropped_e9() -> None:
         "X_Forwarded_For",
     ):
         assert f"request_header_access {name} deny all\n" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("GET 1.1 www.example.com 80 www.example.com -", "OK"),
+        ("HEAD 1.0 www.example.com 80 WWW.example.com:80 -", "OK"),
+        ("CONNECT 1.1 www.example.com 443 www.example.com:443 -", "OK"),
+        ("CONNECT 1.0 www.example.com 443 - -", "OK"),
+        ("CONNECT 1.1 www.example.com 443 - -", "ERR"),
+        ("GET 1.0 www.example.com 80 - -", "ERR"),
+        ("GET 0.9 www.example.com 80 www.example.com -", "ERR"),
+        ("GET 1.2 www.example.com 80 www.example.com -", "ERR"),
+        ("GET 1.10 www.example.com 80 www.example.com -", "ERR"),
+        ("GET 1x1 www.example.com 80 www.example.com -", "ERR"),
+        ("GET 1.1 www.example.com 80 other.example.com -", "ERR"),
+        ("GET 1.1 www.example.com 80 www.example.com:81 -", "ERR"),
+        ("GET 1.1 www.example.com 80 www.example.com:8 -", "ERR"),
+        ("GET 1.1 www.example.com 80 wwwxexample.com -", "ERR"),
+        ("GET 1.1 www.example.com 80 www.example.com,%20x -", "ERR"),
+        ("GET 1.1 www.example.com 80 www.example.com x -", "ERR"),
+        ("", "ERR"),
+    ],
+)
+def test_sed_judges_version_and_host_field(line: str, answer: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    script = tmp_path / "form.sed"
+    script.write_text(form_script())
+    done = subprocess.run(
+        ("sed", "-u", "-n", "-E", "-f", str(script)), input=f"{line}\n", text=True, check=True, capture_output=True,
+        timeout=10,
+    )  # fmt: skip
+    assert done.stdout == f"{answer}\n"
+
+
+def test_forms_are_judged_before_anything_is_allowed_and_every_field_that_the_gateway_guards_is_named() -> (
+    None
+):
+    text = written(ours("profile: read-only-web\n"))
+    access = lines(text)
+    first = next(index for index, line in enumerate(access) if line.startswith("http_access allow"))
+    for denied in (
+        "has_body", "upgrades", "upgrades_h2", "userinfo", "disguised_length", "disguised_coding", "nominates",
+        "expects !expects_continue", "!plain_form",
+    ):  # fmt: skip
+        assert access.index(f"http_access deny {denied}") < first
+    (nominates,) = re.findall(r"^acl nominates req_header Connection -i (.*)$", text, re.MULTILINE)
+    assert {name.encode() for name in NEVER_NOMINATED} == fields.NEVER_NOMINATED
+    for name in fields.NEVER_NOMINATED:
+        assert re.search(nominates.replace("[:space:]", r"\s"), f"close, {name.decode()}")
+    disguised = {
+        found.lower().encode()
+        for found in re.findall(r"^acl disguised_\w+ req_header (\w+)", text, re.MULTILINE)
+    }
+    assert disguised == fields.DISGUISED
