@@ -51,8 +51,8 @@ STRIPPED = tuple(
 
 NEVER_NOMINATED = (
     "authorization", "cache-control", "content-encoding", "content-length", "content-range", "content-type",
-    "cookie", "date", "expect", "host", "location", "origin", "range", "referer", "set-cookie", "transfer-encoding",
-    "www-authenticate",
+    "cookie", "date", "expect", "host", "location", "origin", "range", "referer", "set-cookie",
+    "transfer-encoding", "www-authenticate",
 )  # fmt: skip
 """What a Connection field may not name, as the gateway knows them."""
 
