@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from appliance import docker_host
 from appliance.policy.loader import load_policy_set
 from appliance.policy.problems import PolicyError
+from appliance.privilege import CAPABILITIES
+from appliance.processes import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +40,7 @@ class Check:
 
 def before_up(settings: Settings) -> Iterator[Check]:
     """Everything that must hold before anything is changed."""
+    yield capabilities(settings)
     yield from programs()
     yield fallback(settings)
     yield from kernel()
@@ -48,6 +51,20 @@ def before_up(settings: Settings) -> Iterator[Check]:
     yield trust_store(settings)
     yield policies(settings)
     yield engine(settings)
+
+
+def capabilities(settings: Settings) -> Check:
+    """What whoever starts the processes must have to hand on: without it no rule could be put in force."""
+    needed = sorted({name for process in processes(settings) for name in process.capabilities})
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    held = int(status.partition("CapEff:")[2].split()[0], 16)
+    missing = [name for name in needed if not held >> CAPABILITIES[name] & 1]
+    return Check(
+        "capabilities",
+        not missing,
+        f"without {', '.join(missing)}" if missing else ", ".join(needed),
+        "run as root, and let no CapabilityBoundingSet= or --cap-drop take them away",
+    )
 
 
 def programs() -> Iterator[Check]:

@@ -33,6 +33,21 @@ def test_nft_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "kernel nftables" in failed
 
 
+def test_whoever_lacks_a_capability_starts_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mask, ok in ((0x1FFFFFFFFFF, True), (0x1FFFFFFEFFF, False), (0, False)):
+        monkeypatch.setattr(
+            Path,
+            "read_text",
+            lambda *_args, mask=mask, **_kw: f"CapPrm:\t1\nCapEff:\t{mask:016x}\nCapBnd:\t1\n",
+        )
+        check = preflight.capabilities(settings)
+        assert check.ok is ok
+        assert ("without" in check.detail) is not ok
+        assert ok or "CAP_NET_ADMIN" in check.detail
+
+
 def test_kernel_without_tproxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_PROBE", "table inet x { chain y { no such statement } }")
     (check, *_) = [c for c in preflight.kernel() if "TPROXY" in c.name]
