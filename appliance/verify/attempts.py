@@ -58,7 +58,8 @@ class Attempt:
     `to` is where it leads (None: the explicit proxy), `connect` the authority of a CONNECT before anything
     else, `server_name` the SNI of TLS around `send` (None: no TLS; "": TLS without SNI). `methods` are those
     of the requests in `send`, one for each answer awaited. `expect` is what the line must say, "" for
-    anything. `show` adds the bodies of answers to the output; `wait` bounds each wait, in seconds.
+    anything. `frames` are sent once a WebSocket is open. `show` adds the bodies of answers to the output;
+    `wait` bounds each wait, in seconds.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Attempt:
     alpn: tuple[str, ...] = ()
     trust: Trust = Trust.CONTAINER
     methods: tuple[str, ...] = ("GET",)
+    frames: tuple[bytes, ...] = ()
     show: bool = False
     wait: float = 4.0
 
@@ -84,7 +86,8 @@ class Attempt:
         return {
             "name": self.name,
             "way": self.way,
-            "send": [base64.b64encode(piece).decode("ascii") for piece in self.send],
+            "send": _in_text(self.send),
+            "frames": _in_text(self.frames),
             "to": self.to,
             "connect": self.connect,
             "server_name": self.server_name,
@@ -94,6 +97,10 @@ class Attempt:
             "show": self.show,
             "wait": self.wait,
         }
+
+
+def _in_text(pieces: Iterable[bytes]) -> list[str]:
+    return [base64.b64encode(piece).decode("ascii") for piece in pieces]
 
 
 def command(attempts: Sequence[Attempt], *, in_turn: bool = False) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ each line must be). A line is `NAME WAY: ANSWER…`, an answer one of
     tls WRONG_VERSION_NUMBER       a handshake that failed on this side
     closed, silent, reset          no byte came, and the connection ended, or stayed, or broke off
     no-connection                  TCP itself led nowhere
+
+and behind a 101, after the frames of the attempt were sent, each frame that came: `text a`, `close 1000`.
 """
 
 import base64
@@ -175,7 +177,33 @@ def answer(sock: socket.socket, attempt: Data, shown: list[str]) -> str:
         return "hello"
     if not b"HTTP/".startswith(first[:5]) and first[:5] != b"HTTP/":
         return f"bytes {first.hex()}"
-    return http_answers(stream, attempt["methods"], shown)
+    told = http_answers(stream, attempt["methods"], shown)
+    if told.startswith("101 "):
+        send(sock, attempt["frames"])
+        told = ", ".join([told, *frames(stream)])
+    return told
+
+
+OPCODES = {0: "more", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+
+
+def frames(stream: Answers) -> list[str]:
+    """What a WebSocket brings (RFC 6455 section 5.2), up to its Close or the end of the connection."""
+    told: list[str] = []
+    try:
+        while len(head := stream.read(2)) == 2:
+            kind, length = OPCODES.get(head[0] & 15, "reserved"), head[1] & 127
+            if length > 125:
+                length = int.from_bytes(stream.read(2 if length == 126 else 8), "big")
+            payload = stream.read(length)
+            if kind == "close":
+                code = int.from_bytes(payload[:2], "big")
+                return [*told, f"close {code} {payload[2:].decode('ascii', 'backslashreplace')}".rstrip()]
+            text = payload.decode("ascii", "backslashreplace")
+            told.append(f"{kind} {text if length < 126 else f'of {length} octets'}")
+    except OSError:
+        return [*told, "silent"]
+    return [*told, "closed"]
 
 
 def send(sock: socket.socket, pieces: list[str]) -> None:

@@ -47,6 +47,41 @@ class Packages:
 
 
 @dataclass(frozen=True, slots=True)
+class UplinkProxy:
+    """A company's proxy at a private address, which opens by CONNECT whatever it is asked for.
+
+    `asked` is how often for an authority (ending in `*`: a beginning); with `touch` the control asks for one,
+    and is told whether the canary there answered.
+    """
+
+    address: str
+    port: int
+    asked: Callable[[str], Evidence]
+    touch: Callable[[str], bool]
+
+
+class Setup(Protocol):
+    """The appliance put up in another way for a while, where nobody else depends on it."""
+
+    @property
+    def proxy(self) -> UplinkProxy:
+        """What stands on its uplink when it is `behind_proxy`."""
+        ...
+
+    def behind_proxy(self) -> AbstractContextManager[None]:
+        """Killed, and started with a proxy on its uplink; as it was afterwards."""
+        ...
+
+    def powerless(self, capability: str) -> AbstractContextManager[Callable[[], str]]:
+        """Every process killed, and started by somebody who has any capability but this one (CAP_…).
+
+        Gives what they have said since. Meanwhile containers that were there before are used. As it was
+        afterwards.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Targets:
     """Names and addresses of the canary Internet. Every address answers whoever reaches it.
 
@@ -56,10 +91,13 @@ class Targets:
     Every name below `leaks` answers with `decoy`: a query that arrives is a leak that would work. `pki` there
     is what every certificate of the sites names for its revocation. `www` serves 8 MiB at `/big.bin`.
     `issuer` is in the name of who signed the sites' own certificates.
-    `special` are more addresses of ranges that are not public, of either version. At `host_port` (TCP) of each
-    of the host's own addresses there is a canary. `liar` answers below
-    `/canary/` as the last segment of the path says: as no server may (see `cases_framing.py`), or, for `raw`,
-    with the bytes that it was asked with; what a lie would smuggle in is the word `smuggled`.
+    `special` are more addresses of ranges that are not public, of either version. At `host_port` (TCP) of
+    each of the host's own addresses there is a canary. `liar` answers below `/canary/` as the last segment of
+    the path says: as no server may (see `cases_framing.py`), or, for `raw`, with the bytes that it was asked
+    with; what a lie would smuggle in is the word `smuggled`. Below
+    `/canary/ws/` it opens WebSockets, as the next segment says (see `cases_websockets.py`); every frame of
+    data that it is sent there is a request of the method FRAME, for the path, `/` and the payload.
+    `setup` is there where the appliance is the battery's own.
     On port 443 `old_tls` speaks TLS 1.1 at best, and `asks_who` wants a client's certificate.
     """
 
@@ -83,13 +121,16 @@ class Targets:
     packages: Packages | None = None
     special: tuple[str, ...] = ()
     host_port: int = 8080
+    setup: Setup | None = None
 
 
 class World(Protocol):
     """Where the battery runs. `tenants` maps a case's tenant to the real one; another is called as it is.
 
     `reader` has the default profile (read-only-web) and may POST text/plain of at most 4 KiB to
-    `/canary/submit/*` of `www` and `liar`; `lister` an allowlist with the one host `www`.
+    `/canary/submit/*` of `www` and `liar`, and open WebSockets at `/canary/ws/**` of `liar`, plain and in
+    TLS, with no subprotocol but `chat` and at most 4 KiB sent; `lister` has an allowlist with the one host
+    `www`.
     """
 
     targets: Targets

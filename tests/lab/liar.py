@@ -1,6 +1,7 @@
 """A server of the lab that answers as no server may, and one that says byte for byte what it was asked.
 
-Below `/canary/` the last segment of a path says how: one of `ANSWERS`, or `raw`. On ports 80 and 443, a thread a
+Below `/canary/` the last segment of a path says how: one of `ANSWERS`, or `raw`; WebSockets are in
+`tests.lab.switching`. On ports 80 and 443, a thread a
 connection; after a lie the connection stays open, so that whatever the other side takes for its end is its own doing.
 """
 
@@ -14,7 +15,7 @@ import threading
 import warnings
 from contextlib import suppress
 
-from tests.lab import internet
+from tests.lab import internet, switching
 from tests.lab.certificates import AUTHORITY, certificate_path
 
 PATIENCE = 0.3  # seconds without a byte: then a request is complete, whatever it says of itself
@@ -61,7 +62,11 @@ class Lies(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         with suppress(OSError):
             while request := self._request():
-                name = request.split(b" ", 2)[1].rpartition(b"/")[2] if request.count(b" ") > 1 else b""
+                path = request.split(b" ", 2)[1] if request.count(b" ") > 1 else b""
+                if path.startswith(switching.PLACE):
+                    switching.serve(self.request, request, str(self.client_address[0]))
+                    break
+                name = path.rpartition(b"/")[2]
                 self.request.sendall(_said(request) if name == b"raw" else ANSWERS.get(name, HONEST))
 
     def _request(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The lab's tenants. `lab-acme` reads the web (default profile), clones from one git server, and may submit text."""
+"""The lab's tenants. `lab-acme` reads the web (default profile), clones from one git server, may submit text and open WebSockets."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ rules:
     ports: [80, 443]
     paths: ["/canary/submit/*"]
     content_types: [text/plain]
+    max_body: 4KiB
+  - name: live
+    hosts: [{LIAR.name}]
+    schemes: [http, https]
+    ports: [80, 443]
+    paths: ["/canary/ws/**"]
+    upgrade: websocket
+    subprotocols: [chat]
     max_body: 4KiB
 """,
     LISTER: f"""

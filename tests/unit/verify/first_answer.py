@@ -24,6 +24,7 @@ from appliance.names import Authority, HostName
 from appliance.policy.tenant import TenantPolicy
 from appliance.tls.clienthello import InvalidHello, NotTLS, peek
 from appliance.verify.case import Case
+from appliance.websocket.handshake import asked
 from tests.lab.policies import LISTER, POLICIES, READER
 from tests.unit.policy.written import compiled
 
@@ -96,7 +97,10 @@ def _plain(data: bytes, channel: Channel, policy: TenantPolicy) -> str:
     origin = origin_of(channel, head)
     if isinstance(origin, Refusal):
         return _tail(origin)
-    told = _verdict(policy.judge(facts_of(head, origin)))
+    verdict = policy.judge(facts_of(head, origin))
+    told = _verdict(verdict)
+    if verdict.allowed and verdict.upgrade:
+        return _handshake(head, data[head.consumed :])
     if told is not ALLOWED and (head.chunked or head.content_length):
         return f"{told} close"
     if head.chunked and told is ALLOWED:
@@ -105,6 +109,14 @@ def _plain(data: bytes, channel: Channel, policy: TenantPolicy) -> str:
         except Refused as fault:
             return _tail(refusals.malformed(fault))
     return told
+
+
+def _handshake(head: RequestHead, behind: bytes) -> str:
+    try:
+        asked(head)
+    except Refused as fault:
+        return _tail(refusals.malformed(fault))
+    return _tail(refusals.WEBSOCKET_EARLY) if behind else ALLOWED
 
 
 def _verdict(verdict) -> str:
