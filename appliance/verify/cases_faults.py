@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from appliance.verify.case import Case, Outcome, Output, Seat
 from appliance.verify.commands import curl, probe, python
 from appliance.verify.parts import HTTP, opened
+from appliance.verify.tenants import eventually
 from appliance.verify.world import World
 
 REFUSED = Outcome.REFUSED
 TRESPASS_SECONDS = 2.0
+POWERLESS_SECONDS = 5.0
 MENDED_WITHIN = 3.0  # what is promised is one second; a busy machine may take longer to be asked
 FLUSHES = 2
 
@@ -55,6 +57,10 @@ def rows(world: World) -> list[Case]:
         return Case(identifier, title, REFUSED, stimulus, canaries, expect=expect, forbid=("TOO FEW", "NOT MENDED", "REACHED"),
                     disruptive=True)  # fmt: skip
 
+    powerless = [
+        case("A21-powerless", "killed, and started without the capability that enforces, under fire: nobody is served, nothing gets out",
+             _powerless, "said why: True", "listening: nobody", "packets", "serves"),
+    ] if t.setup else []  # fmt: skip
     return [
         *(case(f"A20-{name}", f"{title}, under fire: mended, on record, and nothing got out",
                _flushed(commands, shown), "mended", "on record", "serves")
@@ -63,6 +69,7 @@ def rows(world: World) -> list[Case]:
         *(case(f"A21-without-{name or 'all'}", f"without {title}, under fire, and while it starts again",
                _without(name), "packets", "serves") for name, title in ABSENT),
         case("A21-nobody-admits", "while netd is gone, no container is started", _nobody_admits, "refused", "serves"),
+        *powerless,
         Case("A21-first-packet", "a container whose first instruction sends, before any entry point", REFUSED, _at_once(world),
              canaries, forbid=("REACHED",)),
     ]  # fmt: skip
@@ -104,13 +111,11 @@ def _serves(world: World) -> str:
     return f"DOES NOT SERVE: {last.text[-300:]}"
 
 
-def _under_fire(world: World, act: Callable[[], list[str]]) -> Output:
+def _under_fire(world: World, act: Callable[[], list[str]], seconds: float = TRESPASS_SECONDS) -> Output:
     """`act` while a workload with every capability trespasses without a pause."""
     t = world.targets
     said: list[str] = []
-    command = python(
-        TRESPASS, str(TRESPASS_SECONDS), f"{t.private}:80", f"{t.metadata}:80", f"{t.literal}:8080"
-    )
+    command = python(TRESPASS, str(seconds), f"{t.private}:80", f"{t.metadata}:80", f"{t.literal}:8080")
     world.run_as(Seat.SANDBOX, ("true",))  # so that its container is there
     fire = threading.Thread(target=lambda: said.append(world.run_as(Seat.SANDBOX, command).text))
     fire.start()
@@ -174,12 +179,31 @@ def _without(name: str) -> Callable[[World], Output]:
     return stimulus
 
 
+def _powerless(world: World) -> Output:
+    """What is there stays closed, and what is started serves nobody, without the capability to enforce anything."""
+    setup = world.targets.setup
+    assert setup is not None
+
+    def act() -> list[str]:
+        with setup.powerless("CAP_NET_ADMIN") as said:
+            refused = eventually(lambda: "cannot" in said(), POWERLESS_SECONDS)
+            asked = world.run("reader", curl(f"http://{world.targets.www.name}/canary/A21"))
+            listening = world.in_gateway("ss", "-Hltun").text.strip()
+        return [f"why: {said()[-1500:]}", f"said why: {refused}", f"asked: {asked.text}",
+                f"listening: {listening or 'nobody'}"]  # fmt: skip
+
+    return _under_fire(world, act, POWERLESS_SECONDS)
+
+
+def _container(world: World) -> str:
+    done = world.docker("run", "--rm", "--network", world.tenants["reader"], "egress/runner-python", "true")
+    return f"{'refused' if done.status else 'ADMITTED'}: {done.text}"
+
+
 def _nobody_admits(world: World) -> Output:
     with world.without("netd"):
-        done = world.docker(
-            "run", "--rm", "--network", world.tenants["reader"], "egress/runner-python", "true"
-        )
-    return Output(0, f"{'refused' if done.status else 'ADMITTED'}: {done.text}\n{_serves(world)}")
+        said = _container(world)
+    return Output(0, f"{said}\n{_serves(world)}")
 
 
 def _at_once(world: World) -> Callable[[World], Output]:

@@ -6,6 +6,7 @@ in a CONNECT to the explicit proxy. (Server names of TLS are in `cases_tls.py`.)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
@@ -25,9 +26,10 @@ from appliance.verify.attempts import (
     refused,
     refused_twice,
 )
-from appliance.verify.case import Case, Outcome
+from appliance.verify.case import Case, Outcome, Output
 from appliance.verify.parts import asked, opened, requested
-from appliance.verify.world import World
+from appliance.verify.tenants import tenant
+from appliance.verify.world import Site, World
 
 IS_ADDRESS = "403 host-is-address keep"
 NOT_LISTED = "403 host-not-listed keep"
@@ -52,6 +54,7 @@ def rows(world: World) -> list[Case]:
         *_userinfo(world),
         *_brackets(world),
         *_suffixes(world),
+        *_wildcards(world),
         *_wrapped_addresses(world),
         *_every_range(world),
         *_metadata(world),
@@ -159,12 +162,13 @@ def _control_octets(world: World) -> list[Case]:
         (b"xn--99999999." + www, INVALID),
         (b".".join([b"a" * 63] * 4), INVALID),
     ]
-    attempts += _all("C3", texts, world)
     canaries = (opened(world, t.literal, 80), anything(world, t.other))
-    return refused_twice(
-        "C2-control-octets", "NUL, line ends, blanks, backslash, escapes in a host (C2 and C3)", attempts,
-        (*canaries, anything(world, t.www)), hides=canaries,
-    )  # fmt: skip
+    every = (*canaries, anything(world, t.www))
+    return [
+        *refused_twice("C2-nul", "NUL in a host, also in a name for SOCKS 5", attempts, every, hides=canaries),
+        *refused_twice("C3-octets", "line ends, blanks, backslash, escapes and other octets in a host",
+                       _all("C3", texts, world), every, hides=canaries),
+    ]  # fmt: skip
 
 
 def _dots_and_case(world: World) -> list[Case]:
@@ -276,6 +280,68 @@ def _suffixes(world: World) -> list[Case]:
         (asked(world, f"{www}.{t.leaks}"), opened(world, t.decoy, 443), anything(world, t.www)),
         tenant="lister",
     )  # fmt: skip
+
+
+# Patterns that no document may have: they cover what others register, or are none.
+TOO_WIDE = ("*.com", "*.co.uk", "*.github.io")
+NO_PATTERNS = ("*", "*.*.net", "a.*.net", "*a.example.net", "a*.example.net", "**.example.net", ".example.net", "*.",
+               "*.10.0.0.1")  # fmt: skip
+
+
+def _wildcards(world: World) -> list[Case]:
+    """A tenant whose one rule is for all names below the zone."""
+    t = world.targets
+    zone, leak = t.zone, f"{t.zone}.{t.leaks}"
+    names = [
+        zone,
+        f"evil-{zone}",
+        f"evil{zone}",
+        leak,
+        f"evil.{leak}",
+        f"{zone}x",
+        t.www.name,
+    ]
+    attempts = _all("C9", ((name.encode(), (NOT_LISTED,) * 3) for name in names), world, first=200)
+    attempts += _all(
+        "C9", ((f"{text}{zone}".encode(), INVALID) for text in ("*.", ".", "..", "a..")), world, first=230
+    )
+    private = Site(f"private.{zone}", t.private)
+    attempts += [
+        by(way, private, "C9.240-private", get(private.name, "/canary/C9"), "403 private-address keep")
+        for way in (Way.PROXY, Way.TUNNEL)
+    ]
+    liar = t.liar
+    below = [
+        by(way, liar, "C9.250-below", get(liar.name, "/canary/honest"), "200 served keep") for way in Way
+    ]
+
+    every = (*TOO_WIDE, *NO_PATTERNS)
+
+    def stimulus(world: World) -> Output:
+        with tenant(world, _listing(f"*.{zone}")) as one:
+            done = world.run(one.name, command([*attempts, *below]))
+            told = ""
+            for patterns in (TOO_WIDE, NO_PATTERNS):
+                one.write(_listing(*patterns))
+                told += world.egress("policy", "check", str(one.file)).text
+        refused = [pattern for pattern in every if f": '{pattern}' " in told]
+        return Output(done.status, f"{done.text}{told}refused {len(refused)} of {len(every)} patterns\n")
+
+    return [
+        Case("C9-wildcard", "a rule for all names below one: its apex, names that only look so, patterns that cover more",
+             Outcome.REFUSED, stimulus,
+             (asked(world, leak), asked(world, f"evil.{leak}"), opened(world, t.private, 80), anything(world, t.www)),
+             expect=(*lines([*attempts, *below]), f"refused {len(every)} of {len(every)} patterns")),
+    ]  # fmt: skip
+
+
+def _listing(*hosts: str) -> str:
+    """A rule for each, plain and in TLS."""
+    rules = [
+        {"name": f"below-{number}", "hosts": [host], "schemes": ["http", "https"], "ports": [80, 443]}
+        for number, host in enumerate(hosts)
+    ]
+    return json.dumps({"profile": "allowlist", "rules": rules})
 
 
 def wrappings(address: IPv4Address) -> tuple[IPv6Address, ...]:

@@ -1,8 +1,4 @@
-"""G: what the policy says is what holds: absent, broken, changed under way, explained, in the fallback.
-
-G9 (the uplink has a proxy, ours or the company's) has no row, because it takes an appliance that is set up in
-another way: `tests/system/test_uplink_proxy.py` starts one.
-"""
+"""G: what the policy says is what holds: absent, broken, changed under way, explained, in the fallback, uplinked."""
 
 from __future__ import annotations
 
@@ -11,12 +7,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from appliance.verify import client
-from appliance.verify.case import Case, Layer, Origin, Outcome, Output
-from appliance.verify.parts import any_question, errand, opened, requested
-from appliance.verify.tenants import Tenant, eventually, reload, tenant, told
+from appliance.verify.case import Canary, Case, Layer, Origin, Outcome, Output
+from appliance.verify.parts import any_question, at_address, errand, opened, past_the_proxy, requested
+from appliance.verify.tenants import eventually, operator, reload, tenant, told
 from appliance.verify.world import World
 
 REFUSED, REACHES = Outcome.REFUSED, Outcome.REACHES
@@ -39,12 +36,9 @@ NEVER = (
 )  # fmt: skip
 
 
-UNROWED = {"G9": "it takes an appliance in another mode; tests/system/test_uplink_proxy.py starts one"}
-
-
 def rows(world: World) -> list[Case]:
     """Every case of section G."""
-    return [*_absent(world), *_invalid(world), *_changed(world), *_told(world)]
+    return [*_absent(world), *_invalid(world), *_changed(world), *_told(world), *_uplinked(world)]
 
 
 def _listing(*hosts: str) -> str:
@@ -183,27 +177,11 @@ def _ranges_live(world: World) -> Output:
     with tenant(world, "profile: read-only-web\n") as trying:
         ranges = ("0.0.0.0/0", f"{t.private}/32", f"{t.metadata}/32")
         exceptions = [{"tenant": trying.name, "cidr": cidr, "port": 80} for cidr in ranges]
-        with _operator(trying, json.dumps({"exceptions": exceptions})):
+        with operator(trying, json.dumps({"exceptions": exceptions})):
             answer = reload(world)
             done = world.run(trying.name, errand(client.fetch, attempts))
     reload(world)
     return Output(done.status, f"reload: {'refused' if answer.status else 'taken'}\n{answer.text}{done.text}")
-
-
-@contextmanager
-def _operator(beside: Tenant, text: str) -> Iterator[None]:
-    """Another operator.yaml for a while; what was there before comes back, or its absence."""
-    file = beside.file.parent.parent / "operator.yaml"
-    before = file.read_bytes() if file.exists() else None
-    try:
-        file.write_text(text, encoding="utf-8")
-        file.chmod(0o644)
-        yield
-    finally:
-        if before is None:
-            file.unlink()
-        else:
-            file.write_bytes(before)
 
 
 def _changed(world: World) -> list[Case]:
@@ -327,4 +305,64 @@ def _told(world: World) -> list[Case]:
         Case("G8-subset", "the fallback allows nothing that `egress policy explain` denies", REFUSED,
              compared, (requested(world, world.targets.www, "/dns-query", None, "--no-fail"),),
              layers=frozenset({Layer.SQUID}), forbid=("WIDER",)),
+    ]  # fmt: skip
+
+
+def _uplinked(world: World) -> list[Case]:
+    """G9: with a company's proxy on the uplink, where no rule of the kernel knows what is asked of it."""
+    t = world.targets
+    if t.setup is None:
+        return []
+    proxy, www = t.setup.proxy, t.www
+    inward = {
+        f"{word}-{scheme}:": [f"{scheme}://{word}.{t.zone}/canary"]
+        for word in ("private", "mixed", "alias-private", "metadata")
+        for scheme in ("http", "https")
+    }
+    addresses = {
+        "literal:": [f"http://{t.literal}/canary"],
+        "metadata:": [f"http://{t.metadata}/latest/meta-data/"],
+        "proxy:": [f"http://{proxy.address}:{proxy.port}/"],
+        "proxy-direct:": past_the_proxy(f"http://{proxy.address}:{proxy.port}/"),
+    }
+    pinned = {
+        "pinned:": [*at_address(www.name, 80, t.literal), f"http://{www.name}/canary"],
+        "pinned-tls:": [*at_address(www.name, 443, t.literal), f"https://{www.name}/canary"],
+    }
+    turning = {f"rebind-{number}:": [f"http://rebind.{t.zone}/canary"] for number in range(4)}
+    served = {"read:": [f"http://{www.name}/"], "read-tls:": [f"https://{www.name}/"],
+              "read-direct:": past_the_proxy(f"https://{www.name}/")}  # fmt: skip
+    attempts = {**inward, **addresses, **pinned, **turning, **served}
+
+    def stimulus(world: World) -> Output:
+        assert t.setup is not None
+        asked = [proxy.asked(f"{www.address}:{port}") for port in (80, 443)]
+        counted = [*asked, proxy.asked(f"{www.name}*"), world.packets(www.address, "tcp")]
+        with t.setup.behind_proxy():
+            before = [evidence.hits(Origin.WORKLOAD) for evidence in counted]
+            done = world.run("reader", errand(client.fetch, attempts))
+            world.settle()
+            plain, tls, named, direct = (
+                evidence.hits(Origin.WORKLOAD) - count
+                for evidence, count in zip(counted, before, strict=True)
+            )
+        return Output(
+            done.status,
+            f"{done.text}asked by address: {plain > 0} {tls > 0}, by name: {named}\npast it: {direct}\n",
+        )
+
+    canaries = tuple(
+        Canary(f"the proxy asked for {address}:{port}", proxy.asked(f"{address}:{port}"),
+               partial(proxy.touch, f"{address}:{port}"))
+        for address in (t.private, t.metadata, t.literal)
+        for port in (80, 443)
+    )  # fmt: skip
+    return [
+        Case("G9-proxy", "a company's proxy on the uplink: asked for judged and pinned addresses, and nothing passes it by",
+             REFUSED, stimulus, canaries,
+             expect=(*(f"{label} 403 private-address" for label in inward),
+                     *(f"{label} 403 host-is-address" for label in addresses),
+                     *(f"{label} 403 destination-not-pinned" for label in pinned),
+                     *(f"{label} 200" for label in served), "asked by address: True True, by name: 0", "past it: 0"),
+             disruptive=True),
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from appliance.verify.attempts import (
@@ -20,9 +21,10 @@ from appliance.verify.attempts import (
     refused,
     refused_twice,
 )
-from appliance.verify.case import Canary, Case, Outcome
+from appliance.verify.case import Canary, Case, Outcome, Output
 from appliance.verify.hello import SSL_3, TLS_1_0, client_hello, encrypted_hello, protocols, server_names
 from appliance.verify.parts import opened, requested
+from appliance.verify.tenants import operator, reload, tenant
 from appliance.verify.world import Site, World
 
 IS_ADDRESS = "403 host-is-address keep"
@@ -67,6 +69,7 @@ def rows(world: World) -> list[Case]:
         *_encrypted_hello(world),
         *_no_tls(world),
         *_pinning(world),
+        _unread(world),
         *_bad_servers(world),
         *_forged_names(world),
         *_socks(world),
@@ -319,6 +322,63 @@ def _pinning(world: World) -> list[Case]:
         Case("D10-alpn", "a client that offers HTTP/2 as well gets HTTP/1.1", Outcome.REACHES, command(both),
              (requested(world, www, "/canary/D10"),), expect=(*lines(both), "protocol=http/1.1"), forbid=("protocol=h2",)),
     ]  # fmt: skip
+
+
+def _unread(world: World) -> Case:
+    """D10: a host whose TLS the operator lets through unread is that host alone, at its own addresses, and TLS."""
+    t = world.targets
+    other, name = t.other, t.other.name.encode()
+    tunnel = f"{other.name}:443"
+    hello = client_hello(server_names(name))
+    spoken = {
+        "other-name": (client_hello(server_names(t.www.name.encode())), UNRECOGNISED),
+        "no-name": (client_hello(), UNRECOGNISED),
+        "name-is-address": (client_hello(server_names(t.private.encode())), UNRECOGNISED),
+        "ssh": (b"SSH-2.0-OpenSSH_9.2\r\n", "closed"),
+        "plain": (get(other.name, "/canary/D10-plain"), "closed"),
+    }
+    attempts = [
+        Attempt(label("D10", 30 + number, word), Way.TUNNEL, (data,), expect, connect=tunnel)
+        for number, (word, (data, expect)) in enumerate(spoken.items())
+    ]
+    attempts += [
+        Attempt("D10.40-elsewhere", f"{address}:443", (hello,), "hello", to=(address, 443))
+        for address in (t.www.address, t.literal)
+    ]
+    attempts += [
+        raw("D10.41-port", _connect(f"{other.name}:22"), NOT_LISTED),
+        raw(
+            "D10.42-plain",
+            get(other.name, f"http://{other.name}/canary/D10-plain"),
+            NOT_LISTED,
+        ),
+    ]
+    through = [
+        replace(by(way, other, "D10.45-unread", get(other.name, "/canary/D10-unread"), f"200 {SERVED} keep"),
+                trust=Trust.ANYTHING)
+        for way in (Way.TUNNEL, Way.PORT_443)
+    ]  # fmt: skip
+
+    def stimulus(world: World) -> Output:
+        listed = {"profile": "allowlist", "rules": [{"name": "site", "hosts": [t.www.name]}]}
+        own = {**listed, "rules": [{"name": "site", "hosts": [other.name], "tls": "passthrough"}]}
+        with tenant(world, json.dumps(listed)) as one:
+            exempt = {"passthrough": [{"hosts": [other.name], "tenants": [one.name]}]}
+            with operator(one, json.dumps(exempt)):
+                answer = reload(world)
+                done = world.run(one.name, command([*attempts, *through]))
+            reload(world)
+            one.write(json.dumps(own))
+            asked = world.egress("policy", "check", str(one.file))
+        said = f"of its own accord: {'refused' if asked.status else 'TAKEN'} {asked.text}"
+        return Output(done.status, f"{answer.text}{done.text}{said}\n")
+
+    return Case(
+        "D10-unread", "a host whose TLS the operator lets through unread: other names, addresses, ports and protocols",
+        Outcome.REFUSED, stimulus,
+        (requested(world, other, "/canary/D10-plain"), opened(world, t.literal, 443)),
+        expect=(*lines([*attempts, *through]), "of its own accord: refused"), disruptive=True,
+    )  # fmt: skip
 
 
 def _bad_servers(world: World) -> list[Case]:

@@ -55,6 +55,22 @@ def tenant(world: World, policy: str) -> Iterator[Tenant]:
         world.egress("tenant", "rm", name, "--purge")
 
 
+@contextmanager
+def operator(beside: Tenant, text: str) -> Iterator[None]:
+    """Another operator.yaml for a while; what was there before comes back, or its absence."""
+    file = beside.file.parent.parent / "operator.yaml"
+    before = file.read_bytes() if file.exists() else None
+    try:
+        file.write_text(text, encoding="utf-8")
+        file.chmod(0o644)
+        yield
+    finally:
+        if before is None:
+            file.unlink()
+        else:
+            file.write_bytes(before)
+
+
 def reload(world: World) -> Output:
     """Have every process read the policies now; the output says what it cannot read."""
     return world.egress("policy", "reload")

@@ -329,6 +329,42 @@ DEPARTURE = (
           ("netns/ruleset.py", '"counter name worker-absent drop"', '"accept"'), reached=True),
 )  # fmt: skip
 
+WEBSOCKETS = (
+    _gateway("mask-of-a-frame", "which octets stand on the wire is not the client's to choose", "E13-allowed",
+             ("appliance/websocket/frames.py", "        new = self._new_mask()\n", "        new = mask\n")),
+    _gateway("reserved-bits", "a frame's meaning depends on no extension", "E13-frames",
+             ("appliance/websocket/frames.py", "if first & _RESERVED:", "if False:"), reached=True),
+    _gateway("masked-or-not", "a client's frames are masked, a server's are not", "E13-servers",
+             ("appliance/websocket/frames.py", "if bool(second & _MASKED) != (self._new_mask is not None):", "if False:")),
+    _gateway("answer-to-the-key", "a server that answers another key is no WebSocket's", "E13-servers",
+             ("appliance/websocket/handshake.py",
+              'if list(_values(head.headers, b"sec-websocket-accept")) != [handshake.accept]:', "if False:")),
+    _gateway("key-of-a-handshake", "a handshake is one", "E13-handshake",
+             ("appliance/websocket/handshake.py", "if len(keys) != 1 or not _KEY(keys[0]):", "if len(keys) != 1:"),
+             reached=True),
+    _gateway("subprotocols", "a WebSocket speaks what its rule lists", "E13-handshake",
+             ("appliance/policy/rules.py",
+              "if facts.subprotocols and not self.subprotocols.issuperset(facts.subprotocols):", "if False:"), reached=True),
+    _gateway("early-frames", "no frame comes before the answer to a handshake", "E13-early",
+             ("appliance/gateway/forwarding.py", "elif session.intake.waiting or session.half_closed:", "elif False:")),
+    _gateway("websocket-and-its-rule", "a WebSocket ends with its rule", "G5-websocket",
+             ("appliance/gateway/websocket.py",
+              "if not self._ended and not self._exchange.still_allowed(policy):", "if False:")),
+)  # fmt: skip
+
+SETUP = (
+    _source("private-addresses-uplinked", "a company's proxy is asked for no private address", "G9-proxy",
+            (*JUDGES, Process.NETD), JUDGED_ANSWER, JUDGED_ROUTE, reached=True),
+    _source("edge-of-a-label", "a rule for names below one is for no name that only ends so", "C9-wildcard", JUDGES,
+            ("appliance/policy/rules.py", "for suffix in parents(host) if",
+             "for suffix in (host[at:] for at in range(len(host))) if")),
+    _source("capabilities", "without its capabilities the appliance does not begin to start", "A21-powerless", (),
+            ("appliance/preflight.py", "if not held >> CAPABILITIES[name] & 1", "if False")),
+    _source("repetition", "a refused request stays refused", "F8-flood", JUDGES,
+            ("appliance/policy/tenant.py", "if near else host_not_listed(facts.host, rule, self.tenant)",
+             "if near else allowed(Reason.ALLOWED_BY_RULE, rule, '')"), reached=True),
+)  # fmt: skip
+
 KERNEL = (
     Mutation("special-ranges", "a process that was taken over reaches no special range", "C12-taken-gateway", (), (),
              Kernel((("ip daddr @special goto leave-to-special\n", "\n"),),
@@ -357,5 +393,5 @@ FALLBACK = (
 )  # fmt: skip
 
 MUTATIONS: tuple[Mutation, ...] = (
-    *HOSTS, *TLS, *WIRE, *POLICY, *NAMES, *TOGETHER, *OPERATOR, *ADMISSION, *SEAL, *DEPARTURE, *KERNEL, *FALLBACK,
+    *HOSTS, *TLS, *WIRE, *POLICY, *NAMES, *TOGETHER, *OPERATOR, *ADMISSION, *SEAL, *DEPARTURE, *KERNEL, *FALLBACK, *WEBSOCKETS, *SETUP,
 )  # fmt: skip

@@ -10,11 +10,12 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from appliance.verify.case import Origin
-from tests.lab import canary, internet, nameserver, web, witness
+from tests.lab import canary, company, internet, nameserver, web, witness
 
 CONTROLS = frozenset({internet.CONTROL_ADDRESS, internet.CONTROL_ADDRESS_6})
 
@@ -134,6 +135,19 @@ class Requests:
         if self.path is None or self.path == path:
             return True
         return self.path.endswith("*") and path.startswith(self.path[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnels:
+    """CONNECT requests for an authority that the company's proxy was sent; it ends in `*`: a beginning."""
+
+    authority: str
+
+    def hits(self, origin: Origin) -> int:
+        return sum(
+            fnmatchcase(line["authority"], self.authority) and _is(origin, control=line["from"] in CONTROLS)
+            for line in lines(company.LOG)
+        )
 
 
 @dataclass(frozen=True, slots=True)

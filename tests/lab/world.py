@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+from appliance import ipc
 from appliance import settings as settings_module
 from appliance.listeners import listening_pid
 from appliance.processes import processes
@@ -37,6 +39,7 @@ from tests.lab.evidence import HostConnections, NeighbourConnections, Packets, Q
 from tests.lab.lab import BRIDGE, HTTP_TEXT, PROBE, Lab, exclusive, host_addresses
 from tests.lab.namespaces import LabError, run
 from tests.lab.neighbour import PORT as NEIGHBOUR_PORT
+from tests.lab.setup import LabSetup
 
 SECONDS = 60.0
 BACK_WITHIN = 60.0
@@ -166,7 +169,7 @@ class LabWorld:
 
     def __init__(self, *, stays: bool = False) -> None:
         self.stays = stays
-        self.targets = TARGETS
+        self.targets = replace(TARGETS, setup=LabSetup(self, _until))
         self.tenants = {"reader": policies.READER, "lister": policies.LISTER}
         self._lab: Lab | None = None
         self._residents: dict[str, Resident] = {}
@@ -319,25 +322,45 @@ class LabWorld:
             if not names or process.name.startswith(tuple(names))
         ]
         os.kill(supervisor, signal.SIGSTOP)
-        self._away = True
         try:
-            for name in victims:
-                pid = listening_pid(str(settings.control_socket(name)))
-                if pid is not None:
-                    os.kill(pid, signal.SIGKILL)
-            yield
+            with self.as_if_away():
+                for name in victims:
+                    pid = listening_pid(str(settings.control_socket(name)))
+                    if pid is not None:
+                        os.kill(pid, signal.SIGKILL)
+                yield
         finally:
             os.kill(supervisor, signal.SIGCONT)
-            self._away = False
-            self._wait_ready()
+            self.wait_ready()
 
-    def _wait_ready(self) -> None:
+    @contextmanager
+    def as_if_away(self) -> Iterator[None]:
+        """Containers can not be started: those that are there are used."""
+        self._away = True
+        try:
+            yield
+        finally:
+            self._away = False
+
+    def wait_ready(self) -> None:
+        """Wait until the appliance serves and the engine is answered. Raises `LabError`.
+
+        The engine is asked last: one that finds no plugin waits longer each time before it looks again.
+        """
+        _until(self._serves, "the appliance did not come back")
         _until(
             lambda: (
                 self.egress("status").status == 0 and run("docker", "ps", "-q", check=False, timeout=5) != ""
             ),
             "the appliance did not come back",
         )
+
+    def _serves(self) -> bool:
+        try:
+            socket = self.settings.control_socket(SUPERVISOR)
+            return bool(ipc.ask(str(socket), {"op": "status"}, timeout=2).get("ready"))
+        except (OSError, ValueError):
+            return False
 
     def at(self, layer: Layer) -> AbstractContextManager[None]:
         if layer is Layer.KERNEL:

@@ -7,7 +7,30 @@ from contextlib import contextmanager
 from typing import Any
 
 from appliance.verify.case import Canary, Case, Image, Layer, Origin, Outcome, Output, Seat
-from appliance.verify.world import Site, Targets
+from appliance.verify.world import Site, Targets, UplinkProxy
+
+
+class Counts:
+    """Evidence that a test moves."""
+
+    def __init__(self) -> None:
+        self.of = {Origin.CONTROL: 0, Origin.WORKLOAD: 0}
+
+    def hits(self, origin: Origin) -> int:
+        return self.of[origin]
+
+
+class FakeSetup:
+    """Another appliance that nobody puts up."""
+
+    proxy = UplinkProxy("10.8.0.6", 3128, lambda _authority: Counts(), lambda _authority: True)
+
+    def behind_proxy(self) -> Any:
+        raise NotImplementedError
+
+    def powerless(self, capability: str) -> Any:
+        raise NotImplementedError
+
 
 TARGETS = Targets(
     www=Site("www.example.com", "93.184.215.10"),
@@ -26,17 +49,8 @@ TARGETS = Targets(
     public_6="2606:2800:220:1:248:1893:25c8:1946",
     zone="example.net",
     leaks="exfil.example.com",
+    setup=FakeSetup(),
 )
-
-
-class Counts:
-    """Evidence that a test moves."""
-
-    def __init__(self) -> None:
-        self.of = {Origin.CONTROL: 0, Origin.WORKLOAD: 0}
-
-    def hits(self, origin: Origin) -> int:
-        return self.of[origin]
 
 
 class FakeWorld:

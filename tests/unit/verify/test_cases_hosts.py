@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import json
 import socket
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from appliance.addresses import BLOCKED_V4, BLOCKED_V6, classify
+from appliance.policy.loader import check_tenant_file
+from appliance.settings import Settings
 from appliance.verify import cases_hosts
 from tests.unit.verify.first_answer import attempts
 from tests.unit.verify.sanity import assert_attempts_are_sane, assert_sane, rows_of
 
 
 def test_every_attack_has_a_row_that_can_fail() -> None:
-    assert_sane("cases_hosts", "C1", "C2", "C4", "C5", "C7", "C8", "C9", "C11", "C12", "C13")
+    assert_sane("cases_hosts", "C1", "C2", "C3", "C4", "C5", "C7", "C8", "C9", "C11", "C12", "C13")
 
 
 def test_what_is_expected_is_what_the_gateway_says() -> None:
@@ -45,3 +49,14 @@ def test_a_wrapping_hides_the_address_and_is_never_public(address: str) -> None:
 def test_both_ends_of_every_range_are_tried() -> None:
     (case,) = [case for case in rows_of("cases_hosts") if case.id == "C12-explicit"]
     assert len(attempts(case)) == len(BLOCKED_V4) + len(BLOCKED_V6)
+
+
+@pytest.mark.parametrize("pattern", [*cases_hosts.TOO_WIDE, *cases_hosts.NO_PATTERNS])
+def test_a_pattern_that_no_document_may_have_is_refused(pattern: str, tmp_path: Path) -> None:
+    file = tmp_path / "tenants" / "acme.yaml"
+    file.parent.mkdir()
+    rule = {"name": "site", "hosts": [pattern]}
+    file.write_text(json.dumps({"profile": "allowlist", "rules": [rule]}))
+    assert check_tenant_file(Settings(config_dir=tmp_path), file)
+    file.write_text(json.dumps({"profile": "allowlist", "rules": [rule | {"hosts": ["*.example.net"]}]}))
+    assert not check_tenant_file(Settings(config_dir=tmp_path), file)
