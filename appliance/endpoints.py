@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
 _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_MAX_FIELD = 256
+MAX_FIELD = 256
+"""Characters of a text of the feed; one that is longer makes the message one that nobody takes."""
 
 
 class FeedError(ValueError):
@@ -85,7 +86,7 @@ class Endpoint:
 
 def _text(data: Message, key: str, *, empty: bool) -> str:
     value = data.get(key, "" if empty else None)
-    if not isinstance(value, str) or len(value) > _MAX_FIELD or (not value and not empty):
+    if not isinstance(value, str) or len(value) > MAX_FIELD or (not value and not empty):
         raise FeedError(f"an endpoint's {key} is no text of the right size")
     return value
 

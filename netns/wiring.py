@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from appliance.endpoints import MAX_FIELD
 from netns.feed import Feed, FeedSilent
 from netns.kernel import Converged, Kernel, Live
 from netns.naming import container_interface
@@ -143,7 +144,10 @@ class KernelPlumbing:
 
 
 def entry(live: Live) -> Message:
-    """A link as the feed tells it (see `appliance.endpoints.Endpoint`)."""
+    """A link as the feed tells it (see `appliance.endpoints.Endpoint`).
+
+    Labels and names are whatever an image or a caller wrote: cut, or one of them would end everybody's feed.
+    """
     attachment = live.attachment
     return {
         "id": attachment.endpoint,
@@ -152,7 +156,7 @@ def entry(live: Live) -> Message:
         "address": str(attachment.address),
         "interface": live.interface,
         "ifindex": live.index,
-        "container": attachment.container,
-        "name": attachment.name,
-        "run": attachment.run,
+        "container": attachment.container[:MAX_FIELD],
+        "name": attachment.name[:MAX_FIELD],
+        "run": attachment.run[:MAX_FIELD],
     }

@@ -1,5 +1,6 @@
 """A container's way on and off the network, with a recorded kernel."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -145,3 +146,13 @@ def test_networks_and_steering_go_through(kernel, feed):
     outcome(target.steer("steering"))
     assert kernel.done == ["steering"]
     assert feed._networks == [{"tenant": "acme", "pool": "172.31.0.0/24"}]
+
+
+def test_a_label_of_any_length_leaves_the_feed_readable():
+    """An image's own label `egress.run`, or a container's name: nobody may end the feed of all with it."""
+    from appliance.endpoints import MAX_FIELD, Endpoint
+
+    long = "x" * 5000
+    told = replace(LIVE, attachment=replace(ATTACHMENT, container=long, name=long, run=long))
+    parsed = Endpoint.parse(entry(told))
+    assert (parsed.container, parsed.name, parsed.run) == (long[:MAX_FIELD],) * 3
