@@ -12,7 +12,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from netns import namespaces, nft
 from netns.observe import iptables, links
 from netns.plumbing import PlumbingError
-from netns.rtnetlink import Sockets, delete_link
+from netns.rtnetlink import HOST_SCOPE, LINK_SCOPE, NUD_PERMANENT, Sockets, delete_link
 from netns.state import Route, RouteKind, Side
 from netns.steps import (
     AcceptInDockerUser,
@@ -31,9 +31,6 @@ from netns.steps import (
     Step,
 )
 
-_HOST_SCOPE = 254  # RT_SCOPE_HOST, the scope of a local route
-_LINK_SCOPE = 253
-_NUD_PERMANENT = 0x80
 _OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 
@@ -98,7 +95,7 @@ def _perform(step: Step, sockets: Sockets) -> None:
                 ifindex=_index(sockets, Side.GATEWAY, neighbour.interface),
                 dst=str(neighbour.address),
                 lladdr=neighbour.mac,
-                state=_NUD_PERMANENT,
+                state=NUD_PERMANENT,
                 family=socket.AF_INET,
             )
         case ReplaceTable(side, table):
@@ -151,5 +148,5 @@ def _route(route: Route, sockets: Sockets) -> dict[str, object]:
     if route.via is not None:
         request["gateway"] = str(route.via)
     else:
-        request["scope"] = _HOST_SCOPE if local else _LINK_SCOPE
+        request["scope"] = HOST_SCOPE if local else LINK_SCOPE
     return request

@@ -26,7 +26,7 @@ from netns.naming import alias, comment, container_interface, is_mac, tenant_int
 from netns.observe import ipv6_discards, links, observe, remembered
 from netns.plan import Wanted, gateway_ruleset, plan
 from netns.plumbing import Attachment, Network, PlumbingError
-from netns.rtnetlink import Sockets, delete_link
+from netns.rtnetlink import LINK_SCOPE, NUD_PERMANENT, Sockets, delete_link
 from netns.ruleset import elements, steer
 from netns.shares import UNSTEERED, Steering
 from netns.sockets import close_answers
@@ -34,8 +34,6 @@ from netns.state import Side
 from netns.steps import Step
 
 _FAILURES = (NetlinkError, OSError, nft.NftError)
-_LINK_SCOPE = 253
-_NUD_PERMANENT = 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +276,10 @@ class Kernel:
             ifindex=index,
             dst=address,
             lladdr=attachment.mac,
-            state=_NUD_PERMANENT,
+            state=NUD_PERMANENT,
             family=socket.AF_INET,
         )
-        gateway.route("replace", dst=f"{address}/32", oif=index, scope=_LINK_SCOPE, family=socket.AF_INET)
+        gateway.route("replace", dst=f"{address}/32", oif=index, scope=LINK_SCOPE, family=socket.AF_INET)
         return index
 
     def _undo(self, attachment: Attachment, interface: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from netns import namespaces, nft
 from netns.naming import TENANT_PREFIX, attachment_of, network_of
 from netns.plumbing import Network
-from netns.rtnetlink import Sockets
+from netns.rtnetlink import NUD_PERMANENT, Sockets
 from netns.state import (
     Desired,
     Link,
@@ -27,7 +27,6 @@ from netns.state import (
 )
 
 _IFF_UP = 1
-_NUD_PERMANENT = 0x80
 _BY_KERNEL = 2  # RTPROT_KERNEL: follows from an address, is not ours to keep
 _PROC_SYS = Path("/proc/sys")
 
@@ -88,7 +87,7 @@ def _space(
         neighbours=frozenset(
             Neighbour(names.get(n["ifindex"], ""), IPv4Address(n.get("dst")), n.get("lladdr"))
             for n in rtnetlink.get_neighbours(family=socket.AF_INET)
-            if n["state"] & _NUD_PERMANENT and n.get("lladdr")
+            if n["state"] & NUD_PERMANENT and n.get("lladdr")
         ),
         sysctls=values,
         table=listing,
@@ -172,7 +171,7 @@ def remembered(namespace: str, table: str, sockets: Sockets) -> Remembered:
     macs = {
         (n["ifindex"], n.get("dst")): n.get("lladdr")
         for n in rtnetlink.get_neighbours(family=socket.AF_INET)
-        if n["state"] & _NUD_PERMANENT
+        if n["state"] & NUD_PERMANENT
     }
     found = []
     for link in links(rtnetlink).values():

@@ -15,6 +15,11 @@ from pyroute2.netlink.exceptions import NetlinkError
 from netns import namespaces
 from netns.state import Side
 
+# The kernel's own numbers, from <linux/rtnetlink.h> and <linux/neighbour.h>.
+HOST_SCOPE = 254  # RT_SCOPE_HOST, the scope of a local route
+LINK_SCOPE = 253  # RT_SCOPE_LINK, of a route to what is on the link itself
+NUD_PERMANENT = 0x80  # a neighbour that was written and is never asked for
+
 
 def delete_link(rtnetlink: Any, index: int) -> None:
     """Delete a link; one that went by itself meanwhile, with its container, is no error."""
