@@ -26,12 +26,17 @@ LIMITED_FIRST = frozenset({Admission.LIMITED_FIRST, Admission.TENANT_LIMITED_FIR
 
 @dataclass(slots=True)
 class _Bucket:
-    tokens: float
+    rate: float
     filled: float
+    tokens: float = 0
     limited: bool = False
+
+    def __post_init__(self) -> None:
+        self.tokens = self.rate
 
     def fill(self, rate: int, now: float) -> bool:
         """Put in what has flowed since the last time; whether there is a token to take."""
+        self.rate = rate
         self.tokens = min(rate, self.tokens + (now - self.filled) * rate)
         self.filled = now
         return self.tokens >= 1
@@ -72,6 +77,15 @@ class QuestionRate:
         bucket.take()
         whole.take()
         return Admission.ADMITTED
+
+    def used(self, now: float) -> dict[str, tuple[int, int]]:
+        """By tenant: how much of its rate is used up at monotonic time `now`, and the rate; none at rest."""
+        found = {}
+        for tenant, bucket in self._tenants.items():
+            gone = bucket.rate - min(bucket.rate, bucket.tokens + (now - bucket.filled) * bucket.rate)
+            if gone >= 1:
+                found[tenant] = int(gone), int(bucket.rate)
+        return found
 
     def tells(self, endpoint: str, now: float) -> bool:
         """Whether the endpoint with that id, which is over a rate at monotonic time `now`, is told so."""

@@ -101,6 +101,7 @@ class Resolver:
             "endpoints": len(self._feed.table),
             "cached": len(self._lookup.cache),
             "pinned": len(self._lookup.pins),
+            "asking": self._answering.rate.used(self._reactor.seconds()),
             "upstream_queries": self._upstream.queries,
             "upstream_foreign": self._upstream.foreign,
             **{name: self._answering.counts[name] for name in sorted(self._answering.counts)},

@@ -63,3 +63,13 @@ def test_who_is_over_a_rate_is_told_so_as_often_as_he_may_ask_and_no_oftener():
     assert rate.tells("e", 0.4)
     assert not rate.tells("e", 0.4)
     assert rate.admit("e", 0.4, "acme", 1000) is Admission.ADMITTED  # what was told took nothing from it
+
+
+def test_what_a_tenant_has_used_of_its_rate_is_told_until_it_has_flowed_back():
+    rate = QuestionRate(10)
+    for _ in range(3):
+        rate.admit("e", 0.0, "acme", 6)
+    rate.admit("o", 0.0, "other", 100)
+    assert rate.used(0.0) == {"acme": (3, 6), "other": (1, 100)}
+    assert rate.used(0.25) == {"acme": (1, 6)}
+    assert rate.used(0.0) == {"acme": (3, 6), "other": (1, 100)}, "to look changes nothing"
