@@ -14,6 +14,7 @@ import click
 from appliance import ipc
 from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure
+from appliance.cli.filling import Filled, filled
 from appliance.cli.output import Cli, pass_cli, printable
 from appliance.cli.status import DOWN, NOT_RUNNING, ask_process
 from appliance.cli.tenants import existing
@@ -22,7 +23,10 @@ from appliance.settings import Settings
 
 COLUMNS = (
     "TENANT", "CONTAINER", "REQ/S", "CONN", "REQUESTS", "DENIED", "THROTTLED", "OUT", "IN", "SIGNALS",
+    "NEAREST LIMIT",
 )  # fmt: skip
+LIMIT_COLUMNS = ("TENANT", "SCOPE", "OF", "LIMIT", "USED", "BOUND", "%")
+_NEAR = 80  # percent from which a limit is shown in colour
 _MEBIBYTE = 2**20
 
 
@@ -51,6 +55,7 @@ class TenantUse:
 
     whole: Use = field(default_factory=Use)
     containers: dict[str, Use] = field(default_factory=dict)
+    limits: list[Filled] = field(default_factory=list)
 
 
 def merged(answers: Iterable[ipc.Message]) -> dict[str, TenantUse]:
@@ -83,10 +88,14 @@ def _busy(use: Use) -> tuple[int, ...]:
     help="Seconds between views.",
 )
 @click.option("--tenant", metavar="NAME", shell_complete=tenant_names, help="Only this tenant's.")
+@click.option(
+    "--limits", is_flag=True, help="Also every limit of which something is used, the fullest first."
+)
 @pass_cli
-def top(cli: Cli, once: bool, interval: float, tenant: str | None) -> None:
+def top(cli: Cli, once: bool, interval: float, tenant: str | None, limits: bool) -> None:
     """Show requests, connections and bytes of each tenant and container, the busiest first.
 
+    With a tenant stands the limit that it is nearest to: its own, one of its containers' or one at a host.
     With --json one JSON object a view, on one line unless --once.
     """
     if tenant is not None:
@@ -95,7 +104,7 @@ def top(cli: Cli, once: bool, interval: float, tenant: str | None) -> None:
         seen, silent = look(cli.settings)
         if tenant is not None:
             seen = {name: use for name, use in seen.items() if name == tenant}
-        _show(cli, seen, silent, live=not once)
+        _show(cli, seen, silent, live=not once, limits=limits)
         if once:
             break
         time.sleep(interval)
@@ -113,14 +122,24 @@ def look(settings: Settings) -> tuple[dict[str, TenantUse], list[str]]:
     if len(silent) == len(names):
         down = all(answer.get("error") == NOT_RUNNING for answer in answers.values())
         raise Failure(f"instance {settings.instance!r}: {DOWN}" if down else "\n".join(silent))
-    return merged(answer for answer in answers.values() if answer.get("ok")), silent
+    heard = [answer for answer in answers.values() if answer.get("ok")]
+    names_of = ask_process(settings, "resolver", {"op": "status"})
+    if not names_of.get("ok"):
+        silent.append(f"resolver: {names_of.get('detail') or names_of.get('error')}")
+    seen = merged(heard)
+    for tenant, found in filled(heard, names_of.get("asking", {})).items():
+        seen.setdefault(tenant, TenantUse()).limits = found
+    return seen, silent
 
 
-def _show(cli: Cli, seen: dict[str, TenantUse], silent: list[str], *, live: bool) -> None:
+def _show(cli: Cli, seen: dict[str, TenantUse], silent: list[str], *, live: bool, limits: bool) -> None:
     if cli.as_json:
         document = {
             "time": time.time(),
-            "tenants": {name: {**asdict(t.whole), "containers": _plain(t)} for name, t in seen.items()},
+            "tenants": {
+                name: {**asdict(t.whole), "containers": _plain(t), "limits": [asdict(x) for x in t.limits]}
+                for name, t in seen.items()
+            },
             "silent": silent,
         }
         if live:
@@ -132,6 +151,9 @@ def _show(cli: Cli, seen: dict[str, TenantUse], silent: list[str], *, live: bool
     if live:
         click.clear()
     cli.table(COLUMNS, list(rows(seen)))
+    if limits:
+        click.echo()
+        cli.table(LIMIT_COLUMNS, list(limit_rows(seen)))
     for line in silent:
         cli.say(f"incomplete: {line}")
 
@@ -143,9 +165,32 @@ def _plain(tenant: TenantUse) -> dict[str, Any]:
 def rows(seen: dict[str, TenantUse]) -> Iterable[tuple[str, ...]]:
     """A line for each tenant, and below it one for each of its containers."""
     for name, tenant in seen.items():
-        yield (click.style(printable(name), bold=True), "", *_cells(tenant.whole))
+        yield (click.style(printable(name), bold=True), "", *_cells(tenant.whole), _nearest(tenant.limits))
         for container, use in tenant.containers.items():
-            yield ("", printable(container), *_cells(use))
+            yield ("", printable(container), *_cells(use), "")
+
+
+def limit_rows(seen: dict[str, TenantUse]) -> Iterable[tuple[str, ...]]:
+    """A line for each limit of which something is used."""
+    for name, tenant in seen.items():
+        for limit in tenant.limits:
+            if limit.used:
+                shown = _size if limit.measure.startswith("bytes") else str
+                amounts = (shown(limit.used), shown(limit.limit))
+                of = printable(limit.name)
+                yield (printable(name), limit.scope, of, limit.measure, *amounts, _coloured(limit.percent))
+
+
+def _nearest(limits: list[Filled]) -> str:
+    """The fullest limit in a few words, nothing where none is used to a percent."""
+    if not limits or not limits[0].percent:
+        return ""
+    words = printable(str(limits[0]))
+    return click.style(words, fg="yellow") if limits[0].percent >= _NEAR else words
+
+
+def _coloured(percent: int) -> str:
+    return click.style(str(percent), fg="yellow") if percent >= _NEAR else str(percent)
 
 
 def _cells(use: Use) -> tuple[str, ...]:

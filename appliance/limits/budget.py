@@ -6,7 +6,8 @@ pass: a flow is cut at the piece that goes over, so a limit is passed by at most
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,6 +41,8 @@ _COUNTERS = {
     Measure.BYTES_OUT: Counter.BYTES_OUT,
     Measure.BYTES_IN: Counter.BYTES_IN,
 }
+LATELY = 32
+"""Destinations of one tenant that are remembered by name, to be shown; counted are all."""
 _FOR_A_CONNECTION = (Measure.CONNECTIONS, Measure.NEW_CONNECTIONS)
 _FOR_A_REQUEST = (Measure.REQUESTS, Measure.BYTES_OUT, Measure.BYTES_IN)
 _FOR_A_FLOW = (Measure.CONNECTIONS, *_FOR_A_REQUEST)
@@ -65,6 +68,17 @@ class Exceeded:
         if self.measure is Measure.FRAMES:
             return f"limits.{self.measure}"
         return f"limits.{self.scope}.{self.measure}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """How full one limit is. `of` is the container's endpoint or the destination, empty for a tenant."""
+
+    scope: Scope
+    of: str
+    measure: Measure
+    used: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +159,7 @@ class Budget:
         self._ledgers: dict[str, Ledger] = {}
         self._tallies: dict[str, Tally] = {}
         self._departed: dict[str, Tally] = {}
+        self._lately: dict[str, OrderedDict[str, None]] = {}
 
     def connect(self, caller: Caller) -> Exceeded | None:
         """One more connection of the caller, or the limit against it. Raises what `ledger` raises."""
@@ -189,6 +204,7 @@ class Budget:
             return self._throttled(caller, passed)
         account.own.opened()
         account.add(Counter.REQUESTS, now, SECOND)
+        self._remember(caller.tenant, destination)
         tally = self.tally(caller.endpoint, caller.tenant)
         return Flow((*self._scopes(caller), here), tally, self._clock, length)
 
@@ -264,6 +280,40 @@ class Budget:
     def rate(self, tally: Tally) -> int:
         """Requests of an endpoint in the last second."""
         return tally.account.used(Counter.REQUESTS, self._clock(), SECOND)
+
+    def fills_of_container(self, endpoint: str, limits: TenantLimits) -> Iterator[Fill]:
+        """How full the limits of one container are; nothing is charged."""
+        tally = self._tallies.get(endpoint)
+        if tally is None:
+            return
+        yield from self._fills(Scope.CONTAINER, endpoint, tally.account, limits.container, limits)
+        frames = used([(tally.frames, 0)], 0, self._clock(), SECOND)
+        yield Fill(Scope.CONTAINER, endpoint, Measure.FRAMES, frames, limits.frames_per_second)
+
+    def fills_of_tenant(self, tenant: str, limits: TenantLimits) -> Iterator[Fill]:
+        """The same of a tenant, in all workers, and of it at the destinations where it was lately."""
+        ledger = self._ledger(tenant)
+        yield from self._fills(Scope.TENANT, "", ledger.tenant, limits.tenant, limits)
+        for destination in reversed(self._lately.get(tenant, ())):
+            account = ledger.known(destination)
+            if account is not None:
+                yield from self._fills(Scope.DESTINATION, destination, account, limits.destination, limits)
+
+    def _fills(
+        self, scope: Scope, of: str, account: Account, bounds: ScopeLimits, limits: TenantLimits
+    ) -> Iterator[Fill]:
+        now, window = self._clock(), limits.window_seconds * SECOND
+        yield Fill(scope, of, Measure.CONNECTIONS, account.open, bounds.connections)
+        for measure, counter in _COUNTERS.items():
+            count = account.used(counter, now, length_of(counter, window))
+            yield Fill(scope, of, measure, count, getattr(bounds, measure))
+
+    def _remember(self, tenant: str, destination: str) -> None:
+        lately = self._lately.setdefault(tenant, OrderedDict())
+        lately[destination] = None
+        lately.move_to_end(destination)
+        if len(lately) > LATELY:
+            lately.popitem(last=False)
 
     def _scopes(self, caller: Caller) -> tuple[_Charged, ...]:
         limits = caller.limits

@@ -180,6 +180,12 @@ class Ledger:
         key = key_of(name)
         return Account(self._own.claim(key, now, length), self._others, key)
 
+    def known(self, name: str) -> Account | None:
+        """The account of a destination that has a row of its own; to look at, nothing is claimed."""
+        key = key_of(name)
+        row = self._own.find(key)
+        return None if row is None else Account(row, self._others, key)
+
 
 def length_of(counter: Counter, length: int) -> int:
     """The window of a counter: bytes are counted over `length`, everything else over a second."""

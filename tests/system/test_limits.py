@@ -146,6 +146,10 @@ def test_top_showed_who_it_was(outcome: dict[str, Any]) -> None:
     flooder = outcome["top"]["tenants"][FLOODING]
     assert flooder["throttled"] > 0
     assert flooder["containers"]
+    sent = {
+        limit["scope"] for limit in flooder["limits"] if limit["measure"] == "bytes_out" and limit["used"]
+    }
+    assert sent == {"container", "tenant", "destination"}
     earlier = outcome["before"]["tenants"].get(WORKING, {}).get("throttled", 0)
     assert outcome["top"]["tenants"][WORKING]["throttled"] == earlier
     assert outcome["top"]["silent"] == []

@@ -9,7 +9,8 @@ import click
 import pytest
 
 from appliance import ipc
-from appliance.cli.top import TenantUse, Use, merged, rows
+from appliance.cli.filling import Filled
+from appliance.cli.top import TenantUse, Use, limit_rows, merged, rows
 from appliance.settings import Settings
 from tests.unit.cli.typed import Egress, refused
 
@@ -20,7 +21,12 @@ def endpoint(tenant: str, name: str, **counts: int) -> dict[str, Any]:
 
 ANSWERS = [
     {"ok": True, "endpoints": [endpoint("acme", "job", requests=5, rate=1, connections=2, bytes_out=100)],
-     "departed": [{"tenant": "acme", "requests": 40, "denied": 3}]},
+     "departed": [{"tenant": "acme", "requests": 40, "denied": 3}],
+     "limits": [
+         {"tenant": "acme", "scope": "destination", "of": "a.net:443", "name": "a.net:443",
+          "measure": "bytes_out", "used": 2048, "limit": 4096},
+         {"tenant": "acme", "scope": "tenant", "of": "", "name": "", "measure": "bytes_in", "used": 0, "limit": 9},
+     ]},
     {"ok": True, "endpoints": [endpoint("acme", "other", requests=7, throttled=2, rate=2),
                                endpoint("beta", "flood", requests=900, rate=90)], "departed": []},
 ]  # fmt: skip
@@ -32,6 +38,9 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     said: list[Any] = [ANSWERS[0]]
 
     def ask(path: str, message: ipc.Message, timeout: float) -> ipc.Message:
+        if path.endswith("resolver.sock"):
+            assert message == {"op": "status"}
+            return {"ok": True, "asking": {"acme": [450, 500]}}
         assert message == {"op": "usage"}
         if isinstance(said[0], Exception):
             raise said[0]
@@ -68,14 +77,43 @@ def test_once(egress: Egress, answering: list[Any]) -> None:
     assert result.exit_code == 0
     head, tenant, container = click.unstyle(result.output).splitlines()
     assert head.split()[:4] == ["TENANT", "CONTAINER", "REQ/S", "CONN"]
-    assert tenant.split() == ["acme", "1", "2", "45", "3", "0", "100B", "0B", "0"]
+    assert tenant.split()[:9] == ["acme", "1", "2", "45", "3", "0", "100B", "0B", "0"]
+    assert tenant.endswith("90% tenant queries_per_second")
     assert container.split() == ["job", "1", "2", "5", "0", "0", "100B", "0B", "0"]
+
+
+def test_every_limit_of_which_something_is_used_the_fullest_first(
+    egress: Egress, answering: list[Any]
+) -> None:
+    lines = click.unstyle(egress("top", "--once", "--limits").output).splitlines()
+    at = lines.index("")
+    head, *limits = lines[at + 1 :]
+    assert head.split() == ["TENANT", "SCOPE", "OF", "LIMIT", "USED", "BOUND", "%"]
+    assert [line.split() for line in limits] == [
+        ["acme", "tenant", "queries_per_second", "450", "500", "90"],
+        ["acme", "destination", "a.net:443", "bytes_out", "2KiB", "4KiB", "50"],
+    ]
+    assert "SCOPE" not in egress("top", "--once").output
+
+
+def test_no_name_of_a_limit_steers_the_terminal() -> None:
+    limit = Filled("container", "a\x1b[2J", "connections", 9, 10)
+    seen = {"acme": TenantUse(limits=[limit])}
+    (row,) = limit_rows(seen)
+    assert row[2] == "a\\x1b[2J"
+    (line,) = rows(seen)
+    assert "\x1b[2J" not in line[-1]
 
 
 def test_for_a_machine(egress: Egress, answering: list[Any]) -> None:
     document = json.loads(egress("--json", "top", "--once").stdout)
     assert document["tenants"]["acme"]["requests"] == 45
     assert document["tenants"]["acme"]["containers"]["job"]["connections"] == 2
+    limits = document["tenants"]["acme"]["limits"]
+    assert limits[0] == {
+        "scope": "tenant", "name": "", "measure": "queries_per_second", "used": 450, "limit": 500,
+    }  # fmt: skip
+    assert len(limits) == 3
     assert document["silent"] == []
 
 

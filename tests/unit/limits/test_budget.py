@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.limits.budget import Budget, Caller, Exceeded, Flow, Measure, Scope
+from appliance.limits.budget import LATELY, Budget, Caller, Exceeded, Flow, Measure, Scope
 from appliance.limits.ledger import Ledger, Sheet
 from appliance.limits.window import SECOND
 from appliance.policy.limits import ScopeLimits, TenantLimits
@@ -197,3 +197,36 @@ def test_a_ledger_that_cannot_be_opened_admits_nothing() -> None:
     for ask in (budget.connect, budget.request, lambda caller: budget.flow(caller, "a.net:443")):
         with pytest.raises(OSError, match="no space"):
             ask(Caller("e1", "acme", LIMITS))
+
+
+def test_how_full_the_limits_are_is_looked_up_without_charging() -> None:
+    bench = Bench(narrowed("destination", requests_per_second=4))
+    bench.budget.connect(bench.caller())
+    flow = bench.flow()
+    flow.received(7)
+
+    def seen() -> dict[tuple[str, str, str], tuple[int, int]]:
+        found = (
+            *bench.budget.fills_of_container("e1", bench.limits),
+            *bench.budget.fills_of_tenant("acme", bench.limits),
+        )
+        return {(fill.scope, fill.of, fill.measure): (fill.used, fill.limit) for fill in found}
+
+    first = seen()
+    assert first == seen()
+    assert len(first) == 6 + 5 + 5
+    assert first["destination", "a.net:443", "requests_per_second"] == (1, 4)
+    assert first["destination", "a.net:443", "connections"] == (1, 10**6)
+    assert first["container", "e1", "bytes_in"] == first["tenant", "", "bytes_in"] == (7, 10**12)
+    assert list(bench.budget.fills_of_container("nobody", bench.limits)) == []
+
+
+def test_destinations_are_remembered_by_name_within_bounds_the_latest_first() -> None:
+    bench = Bench()
+    for number in range(LATELY + 5):
+        bench.flow(f"n{number}.net:443").close()
+    bench.flow("n10.net:443").close()
+    named = [fill.of for fill in bench.budget.fills_of_tenant("acme", bench.limits) if fill.of]
+    once = list(dict.fromkeys(named))
+    assert once[:2] == ["n10.net:443", f"n{LATELY + 4}.net:443"]
+    assert len(once) == LATELY

@@ -121,3 +121,15 @@ def test_open_never_falls_below_none() -> None:
     row.opened()
     row.clear_open()
     assert row.open == 0
+
+
+def test_a_destination_is_looked_at_without_claiming_a_row() -> None:
+    sheets = Sheet(), Sheet()
+    one, other = Ledger(sheets[0], [sheets[1]]), Ledger(sheets[1], [sheets[0]])
+    assert one.known("a.net:443") is None
+    assert sheets[0].find(key_of("a.net:443")) is None
+    one.destination("a.net:443", NOW, HOUR).own.opened()
+    other.destination("a.net:443", NOW, HOUR).own.opened()
+    account = one.known("a.net:443")
+    assert account is not None
+    assert account.open == 2
