@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -124,6 +124,13 @@ class Daemon:
             if str(error) != self._problem:
                 _log.error("{error}", error=str(error))
             self._problem = str(error)
+            self._repairs.unanswered(causes)
+            return True
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - raised out of here it would end the regular comparison, for good
+            _log.failure("the comparison failed")
+            self._problem = "the comparison of the kernel with the plan failed; see the log of egress-netd"
             self._repairs.unanswered(causes)
             return True
         self._problem = ""

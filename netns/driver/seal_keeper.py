@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -95,8 +95,14 @@ class SealKeeper:
 
     async def _look_at_all(self) -> None:
         for kept in tuple(self._kept.values()):
-            if self._kept.get(kept.attachment.endpoint) is kept:
+            if self._kept.get(kept.attachment.endpoint) is not kept:
+                continue
+            try:
                 await self._look(kept)
+            except CancelledError:
+                raise
+            except Exception:  # noqa: BLE001 - raised out of here it would end the looks at all seals, for good
+                _log.failure("looking after endpoint {endpoint} failed", endpoint=kept.attachment.endpoint)
 
     async def _look(self, kept: _Kept) -> None:
         try:

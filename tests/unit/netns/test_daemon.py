@@ -262,3 +262,16 @@ def test_teardown_stops_comparing_first(rig):
 
 def test_only_root_may_ask(rig):
     assert all(not operation.uids for operation in rig.daemon.operations(rig._counters).values())
+
+
+def test_a_mistake_of_ours_does_not_end_the_comparison(rig, monkeypatch):
+    monkeypatch.setattr("netns.daemon._log.failure", lambda *_, **__: None)
+    started(rig)
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.plumbing, "_outcome", lambda: 1 / 0)
+        rig.clock.advance(EVERY)
+        assert rig.ask("status")["ready"] is False
+    compared = rig.plumbing.done.count("reconcile")
+    rig.clock.pump([EVERY, EVERY])
+    assert rig.plumbing.done.count("reconcile") > compared
+    assert rig.ask("status")["ready"] is True

@@ -130,3 +130,15 @@ def test_stopped_it_looks_no_more(world: World) -> None:
     world.clock.pump([EVERY] * 5)
     assert world.looks == 0
     assert world.clock.getDelayedCalls() == []
+
+
+def test_a_mistake_of_ours_ends_no_looks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netns.driver.seal_keeper._log.failure", lambda *_, **__: None)
+    world.clock.pump([EVERY] * 3)
+    with monkeypatch.context() as broken:
+        broken.setattr(world, "number", "no number")
+        broken.setattr(world, "holds", lambda *_: 1 / 0)
+        world.clock.pump([EVERY] * 2)
+    world.undo()
+    world.clock.pump([EVERY] * 2)
+    assert world.sealed
