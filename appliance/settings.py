@@ -151,7 +151,6 @@ class DockerSettings(_Model):
 
     socket: AbsolutePath = Path("/var/run/docker.sock")
     plugin_dir: AbsolutePath = Path("/run/docker/plugins")
-    netns_dir: AbsolutePath = Path("/var/run/docker/netns")
     root: AbsolutePath = Path("/")
     daemon_json: AbsolutePath = Path("/etc/docker/daemon.json")
 

@@ -80,7 +80,6 @@ class EngineAppliance:
                         "socket": str(self.engine.socket),
                         "plugin_dir": str(self.engine.root / "run/docker/plugins"),
                         "root": str(self.engine.inside),
-                        "netns_dir": "/run/docker/netns",
                         "daemon_json": "/etc/docker/daemon.json",
                     },
                 }
