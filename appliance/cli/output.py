@@ -68,4 +68,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def harmless(value: Any) -> Any:
+    """A document with every text in it `printable`: a process that was taken over says what it likes."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(str(key)): harmless(entry) for key, entry in value.items()}
+    return [harmless(entry) for entry in value] if isinstance(value, list) else value
+
+
 pass_cli = click.make_pass_decorator(Cli)

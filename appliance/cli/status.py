@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from appliance import ipc
-from appliance.cli.output import Cli, pass_cli
+from appliance.cli.output import Cli, harmless, pass_cli
 from appliance.processes import processes
 from appliance.settings import Settings
 from appliance.supervise import NAME as SUPERVISOR
@@ -24,7 +24,7 @@ def ask_process(settings: Settings, name: str, message: ipc.Message) -> ipc.Mess
     """
     path = settings.control_socket(name)
     try:
-        return ipc.ask(str(path), message, timeout=ASK_WITHIN)
+        answer: ipc.Message = harmless(ipc.ask(str(path), message, timeout=ASK_WITHIN))
     except PermissionError as error:
         raise PermissionError(error.errno, error.strerror, str(path)) from error
     except (FileNotFoundError, ConnectionRefusedError):
@@ -33,6 +33,7 @@ def ask_process(settings: Settings, name: str, message: ipc.Message) -> ipc.Mess
         return {"ok": False, "error": "no-answer", "detail": f"{name} is silent for {ASK_WITHIN:.0f} s"}
     except (OSError, ValueError) as error:
         return {"ok": False, "error": "no-answer", "detail": str(error)}
+    return answer
 
 
 def state(settings: Settings) -> dict[str, Any]:

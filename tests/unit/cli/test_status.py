@@ -92,3 +92,12 @@ def test_a_run_directory_that_is_a_file(egress: Egress, settings: Settings) -> N
     result = egress("status")
     assert result.exit_code == 3
     assert "Traceback" not in result.output
+
+
+def test_no_process_steers_the_terminal(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was taken over answers to root."""
+    told = {"ok": True, "problem": "\x1b]0;owned\x07", "endpoints": [{"name": "a\x1b[2J", "rate": 1}]}
+    monkeypatch.setattr(ipc, "ask", lambda *_, **__: told)
+    answer = ask_process(settings, "gateway-0", {"op": "status"})
+    assert answer["problem"] == r"\x1b]0;owned\x07"
+    assert answer["endpoints"] == [{"name": r"a\x1b[2J", "rate": 1}]
