@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PYTHON = cd $(TREE) && .venv/bin/python
 ROOT_PYTHON = cd $(TREE) && $(SUDO) .venv/bin/python
 
-.PHONY: help setup demo test verify-lab unit lint format fuzz bench images lab-down lock clean
+.PHONY: help setup demo test verify-lab unit lint format mutations fuzz bench images lab-down lock clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 16
