@@ -70,14 +70,14 @@ class Acceptor:
         for _ in range(ACCEPTS_A_TURN):
             try:
                 connection, _address = self._listening.accept()
+                with connection:  # The reactor works on its own duplicate of the descriptor.
+                    connection.setblocking(False)
+                    self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, self._factory)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
                 self._accept_failed(error)
                 return
-            with connection:  # The reactor works on its own duplicate of the descriptor.
-                connection.setblocking(False)
-                self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, self._factory)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor gave the descriptor up (at its shutdown)."""

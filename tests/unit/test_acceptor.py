@@ -75,3 +75,28 @@ class Exhausted(SynchronousTestCase):
         memory.advance(acceptor.PAUSE)
         assert it in memory.getReaders()
         self.flushLoggedErrors()
+
+    def test_the_last_descriptor_is_not_the_end_of_the_socket(self) -> None:
+        """Accepting takes one, and the reactor's duplicate another: an error out of here would close it."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+
+        class One:
+            def setblocking(self, *_: object) -> None: ...
+            def fileno(self) -> int:
+                return 9
+
+            def accept(self) -> tuple[socket.socket, str]:
+                return ours, ""
+
+        def full(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        memory = MemoryReactorClock()
+        memory.adoptStreamConnection = full
+        it = acceptor.Acceptor(memory, One(), factory())  # type: ignore[arg-type]  # as above
+        it.doRead()
+        assert ours.fileno() == -1
+        memory.advance(acceptor.PAUSE)
+        assert it in memory.getReaders()
+        self.flushLoggedErrors()
