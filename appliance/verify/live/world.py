@@ -10,19 +10,20 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import NoReturn
 
 from appliance.settings import Settings
 from appliance.verify import probe
-from appliance.verify.case import Evidence, Image, Layer, Origin, Output, Seat
+from appliance.verify.case import Evidence, Image, Layer, Output, Seat
 from appliance.verify.live import canaries, containers, ground, packets
-from appliance.verify.live.canaries import Visit, Witness
+from appliance.verify.live.canaries import Witness
 from appliance.verify.live.containers import Engine, Resident
+from appliance.verify.live.evidence import HostVisits, Names, Packets, Requests, ResidentVisits
 from appliance.verify.live.ground import GroundError, Namespace
 from appliance.verify.live.packets import Packet
 from appliance.verify.world import Packages, Server, Site, Targets
@@ -52,94 +53,6 @@ def targets(addresses: Sequence[str], run: str) -> Targets:
         public_6=CANARY_6, zone=zone, leaks=f"leaks.{zone}", special=(),
         packages=Packages("package", site("pypi"), site("npm"), site("git")),
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Packets:
-    """Packets that left by the uplink or came to a canary. The control must be seen at both ends."""
-
-    world: LiveWorld
-    matches: Callable[[Packet], bool]
-
-    def hits(self, origin: Origin) -> int:
-        """Packets that were seen twice count twice: any one is too many."""
-        found = [p for p in self.world.witness.packets if self.matches(p)]
-        if origin is Origin.WORKLOAD:
-            return sum(not p.control for p in found)
-        left = sum(p.control and p.link == canaries.UPLINK for p in found)
-        return min(left, sum(p.control and p.link != canaries.UPLINK for p in found))
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Packets on the uplink in which a name is."""
-
-    world: LiveWorld
-    name: str
-
-    def hits(self, origin: Origin) -> int:
-        """See `Evidence`."""
-        wanted = origin is Origin.CONTROL
-        found = (p for p in self.world.witness.packets if p.control is wanted)
-        return sum(packets.mentions(p, self.name) for p in found)
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """Requests that came to a site; as a workload's, also whatever left for its name or its address."""
-
-    world: LiveWorld
-    site: Site
-    method: str | None
-    path: str | None
-
-    def hits(self, origin: Origin) -> int:
-        """See `Evidence`."""
-        wanted = origin is Origin.CONTROL
-        came = sum(self._is(v) for v in self.world.witness.visits if v.control is wanted and v.method)
-        left = Names(self.world, self.site.name).hits(origin)
-        if wanted:
-            return min(came, left)
-        address = Packets(
-            self.world, lambda p: p.destination == self.site.address and p.link == canaries.UPLINK
-        )
-        return came + left + address.hits(origin)
-
-    def _is(self, visit: Visit) -> bool:
-        path = visit.path.partition("?")[0]
-        begins = self.path is not None and self.path.endswith("*") and path.startswith(self.path[:-1])
-        return (
-            visit.host.partition(":")[0] == self.site.name
-            and self.method in {None, visit.method}
-            and (self.path in {None, path} or begins)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class HostVisits:
-    """Connections to a server on the host; as a workload's, also packets for it on the uplink."""
-
-    world: LiveWorld
-    address: str
-
-    def hits(self, origin: Origin) -> int:
-        """See `Evidence`."""
-        witness, wanted = self.world.witness, origin is Origin.CONTROL
-        place = (self.address, witness.host_port)
-        came = sum((v.address, v.port) == place and v.control is wanted for v in witness.visits)
-        left = (p for p in witness.packets if (p.destination, p.port) == place and p.protocol == "tcp")
-        return came + sum(not p.control for p in left if not wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class ResidentVisits:
-    """Connections to a server in a container of ours; the control asks from inside it."""
-
-    resident: Resident
-
-    def hits(self, origin: Origin) -> int:
-        """See `Evidence`."""
-        return sum((peer == address) is (origin is Origin.CONTROL) for peer, address in self.resident.visits)
 
 
 class LiveWorld:
@@ -245,8 +158,8 @@ class LiveWorld:
             )
 
         if address in self._host:
-            return HostVisits(self, address)
-        return Packets(self, matches)
+            return HostVisits(self.witness, address)
+        return Packets(self.witness, matches)
 
     def requests(self, host: str, method: str | None = None, path: str | None = None) -> Evidence:
         """See `World`."""
@@ -254,11 +167,11 @@ class LiveWorld:
         shelf = t.packages
         sites = (t.www, t.other, t.expired, t.self_signed, t.wrong_host, t.liar, t.old_tls, t.asks_who,
                  *((shelf.pypi, shelf.npm, shelf.git) if shelf else ()))  # fmt: skip
-        return Requests(self, next(site for site in sites if site.name == host), method, path)
+        return Requests(self.witness, next(site for site in sites if site.name == host), method, path)
 
     def queries(self, name: str) -> Evidence:
         """See `World`."""
-        return Names(self, name)
+        return Names(self.witness, name)
 
     def settle(self) -> None:
         """See `World`."""
@@ -341,7 +254,9 @@ class LiveWorld:
         found = self._resident(f"server of {tenant}")
         words = ("python3", "-c", Path(probe.__file__).read_text(encoding="utf-8"), "tcp", found.address,
                  str(found.port), "GET / HTTP/1.0\\r\\n\\r\\n")  # fmt: skip
-        return Server(found.address, found.port, ResidentVisits(found), lambda: found.run(words).status == 0)
+        return Server(
+            found.address, found.port, ResidentVisits(found.visits), lambda: found.run(words).status == 0
+        )
 
     def _resident(self, role: str) -> Resident:
         found = self._residents.get(role)
@@ -365,7 +280,7 @@ class LiveWorld:
     def server_at(self, address: str) -> Server:
         """The server at an address of the host's own."""
         port = self.witness.host_port
-        return Server(address, port, HostVisits(self, address), lambda: _answers(address, port))
+        return Server(address, port, HostVisits(self.witness, address), lambda: _answers(address, port))
 
     # ---- the operator
 
