@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,12 @@ from appliance.resolver.message import MAX_QUESTION
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from appliance.endpoints import EndpointTable
+    from appliance.endpoints import Endpoint, EndpointTable
 
 IP_PKTINFO = 8  # linux/in.h; the socket module has it only from Python 3.14 on
 PACKETS_PER_WAKEUP = 32
 MAX_PENDING = 2048
+MAX_PENDING_PER_TENANT = 512  # names that nobody answers may fill a tenant's part, and not the others'
 MAX_PENDING_PER_ENDPOINT = 256
 _PKTINFO = struct.Struct("=I4s4s")
 _ANCILLARY = socket.CMSG_SPACE(_PKTINFO.size)
@@ -46,7 +48,8 @@ class UdpQuestions:
         self._socket = listening
         self._endpoints = endpoints
         self._answering = answering
-        self._pending: dict[str, int] = {}
+        self._pending: Counter[str] = Counter()
+        self._of_tenant: Counter[str] = Counter()
         self._total = 0
         self._stop: Callable[[], None] = lambda: None
 
@@ -101,17 +104,19 @@ class UdpQuestions:
         if (
             endpoint is None
             or self._total >= MAX_PENDING
-            or self._pending.get(endpoint.id, 0) >= MAX_PENDING_PER_ENDPOINT
+            or self._of_tenant[endpoint.tenant] >= MAX_PENDING_PER_TENANT
+            or self._pending[endpoint.id] >= MAX_PENDING_PER_ENDPOINT
         ):
             self._answering.counts["dropped"] += 1
             return
         asker = Asker(endpoint, f"{sender[0]}:{sender[1]}", IPv4Address(destination), "udp")
-        self._pending[endpoint.id] = self._pending.get(endpoint.id, 0) + 1
+        self._pending[endpoint.id] += 1
+        self._of_tenant[endpoint.tenant] += 1
         self._total += 1
         answered = Deferred.fromCoroutine(self._answering.answer(wire, asker))
         answered.addCallback(self._send, sender, _PKTINFO.pack(ifindex, destination, destination))
         answered.addErrback(self._failed)
-        answered.addBoth(self._done, endpoint.id)
+        answered.addBoth(self._done, endpoint)
 
     def _send(self, wire: bytes | None, to: tuple[str, int], info: bytes) -> None:
         if wire is None or self._socket.fileno() < 0:
@@ -125,9 +130,10 @@ class UdpQuestions:
     def _failed(self, failure: Failure) -> None:
         self.log.failure("a question over UDP failed", failure=failure)
 
-    def _done(self, result: object, endpoint: str) -> None:
+    def _done(self, result: object, endpoint: Endpoint) -> None:
         del result
         self._total -= 1
-        left = self._pending.pop(endpoint) - 1
-        if left:
-            self._pending[endpoint] = left
+        for counts, key in ((self._pending, endpoint.id), (self._of_tenant, endpoint.tenant)):
+            counts[key] -= 1
+            if not counts[key]:
+                del counts[key]

@@ -12,7 +12,13 @@ from twisted.logger import globalLogPublisher
 
 from appliance.endpoints import Endpoint, EndpointTable
 from appliance.resolver.message import MAX_QUESTION
-from appliance.resolver.udp import IP_PKTINFO, MAX_PENDING_PER_ENDPOINT, PACKETS_PER_WAKEUP, UdpQuestions
+from appliance.resolver.udp import (
+    IP_PKTINFO,
+    MAX_PENDING_PER_ENDPOINT,
+    MAX_PENDING_PER_TENANT,
+    PACKETS_PER_WAKEUP,
+    UdpQuestions,
+)
 
 CONTAINER = "127.0.0.2"
 ASKED = "127.0.0.9"
@@ -159,6 +165,30 @@ def test_f4_an_endpoint_has_a_bounded_number_of_questions_pending(questions, con
     ask(questions, container, b"again")
     questions.doRead()
     assert echo.asked[-1][0] == b"again"
+
+
+def test_f4_all_containers_of_a_tenant_leave_room_for_another_tenants(questions, table, echo):
+    lo = socket.if_nametoindex("lo")
+    table.update(
+        [
+            Endpoint(f"e{number}", "n1", tenant, IPv4Address(f"127.0.0.{number}"), "lo", lo)
+            for number, tenant in ((3, "acme"), (4, "acme"), (5, "acme"), (6, "beta"))
+        ],
+        [],
+    )
+    echo.held = []
+    for number in (3, 4, 5, 6):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as container:
+            container.bind((f"127.0.0.{number}", 0))
+            for _ in range(MAX_PENDING_PER_ENDPOINT):
+                ask(questions, container, b"question")
+                questions.doRead()
+    tenants = Counter(asker.endpoint.tenant for _wire, asker in echo.asked)
+    assert tenants == {"acme": MAX_PENDING_PER_TENANT, "beta": MAX_PENDING_PER_ENDPOINT}
+    held, echo.held = echo.held, None
+    for deferred in held:
+        deferred.callback(None)
+    assert not questions._of_tenant
 
 
 def test_our_own_fault_does_not_end_the_service(questions, container, echo):
