@@ -208,3 +208,17 @@ def test_no_postponed_work_and_no_empty_names() -> None:
     for module, file in ALL.items():
         assert not vague.search(module.rsplit(".", 1)[-1]), module
         assert not marker.search(file.read_text(encoding="utf-8")), file
+
+
+def test_the_manual_names_files_that_exist() -> None:
+    """ARCHITECTURE.md sends its reader to files: those that moved must not lead astray."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9_/*]+(?:\.py|\.j2|/))`", text))
+    assert len(named) > 50
+    for path in sorted(named):
+        # A bare name stands beside a path of the same folder.
+        found = list(ROOT.glob(path)) or [f for p in (*PACKAGES, "tests") for f in (ROOT / p).rglob(path)]
+        assert found, f"ARCHITECTURE.md names {path}"
+    for module in ALL:
+        if within(module, ("netns.driver",)) and module != "netns.driver":
+            assert f"`{module.rsplit('.', 1)[1]}.py`" in text, f"ARCHITECTURE.md has no row for {module}"
