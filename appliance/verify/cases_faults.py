@@ -186,7 +186,7 @@ def _powerless(world: World) -> Output:
 
     def act() -> list[str]:
         with setup.powerless("CAP_NET_ADMIN") as said:
-            refused = eventually(lambda: "cannot" in said(), POWERLESS_SECONDS)
+            refused = eventually(lambda: "cannot set capabilities" in said(), POWERLESS_SECONDS)
             asked = world.run("reader", curl(f"http://{world.targets.www.name}/canary/A21"))
             listening = world.in_gateway("ss", "-Hltun").text.strip()
         return [f"why: {said()[-1500:]}", f"said why: {refused}", f"asked: {asked.text}",
