@@ -221,7 +221,10 @@ def _place() -> Place:
     """The closed Internet comes with the source tree, not with the package."""
     root = Path(appliance.__file__).resolve().parents[1]
     if not (root / "tests" / "lab" / "world.py").is_file():
-        raise Failure("the battery's closed Internet comes with the source tree; run it from a checkout")
+        raise Failure(
+            "the trial's closed Internet comes with the source tree: run it from a checkout, "
+            "or try the instance that serves: egress verify --tenant NAME"
+        )
     if str(root) not in sys.path:
         sys.path.append(str(root))
     return Trial(importlib.import_module(PLACE))

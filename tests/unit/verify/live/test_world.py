@@ -9,7 +9,7 @@ import appliance.verify.live as package
 from appliance.addresses import classify
 from appliance.names import parse_host
 from appliance.settings import Settings
-from appliance.verify.case import Image, Layer, Outcome, Seat
+from appliance.verify.case import Image, Layer, Output, Seat
 from appliance.verify.live import world
 from appliance.verify.live.containers import Engine
 from appliance.verify.live.ground import GroundError
@@ -67,4 +67,27 @@ def test_nothing_of_it_comes_from_the_tests() -> None:
     """It works from an installed package."""
     for file in Path(package.__path__[0]).glob("*.py"):
         assert not re.search(r"^\s*(from|import) tests", file.read_text(), re.MULTILINE), file.name
-    assert Outcome.REFUSED
+
+
+class Busy:
+    """A container whose tenant is over a limit for some time."""
+
+    alive = True
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def run(self, _command: tuple[str, ...]) -> Output:
+        self.times -= 1
+        return Output(0, "429 requests-per-second-exceeded" if self.times >= 0 else "403 host-is-address")
+
+
+def test_a_tenant_over_its_own_limits_is_asked_again_and_never_judged(
+    live: LiveWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.time, "sleep", lambda _seconds: None)
+    live._residents["reader"] = Busy(2)  # type: ignore[assignment]
+    assert live.run("reader", ("true",)).text == "403 host-is-address"
+    live._residents["reader"] = Busy(99)  # type: ignore[assignment]
+    with pytest.raises(GroundError, match="own limits"):
+        live.run("lister", ("true",))
