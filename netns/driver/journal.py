@@ -47,6 +47,20 @@ class Journal:
             )
         )
 
+    def admission(self, mend: str, *, on: bool) -> None:
+        """The engine asks the plugin no more, or again."""
+        if on:
+            self._log.warn("dockerd asks the admission plugin again")
+        else:
+            self._log.error("dockerd asks the admission plugin no more; {mend}", mend=mend)
+        self._write(
+            LifecycleRecord(
+                event="admission-on" if on else "admission-off",
+                reason="drift",
+                detail="dockerd asks again" if on else f"no container is admitted or judged; {mend}",
+            )
+        )
+
     def _write(self, record: AdmissionRecord | LifecycleRecord) -> None:
         try:
             self._audit.write(record)

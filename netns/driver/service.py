@@ -27,7 +27,8 @@ from netns.driver.refusal import DriverRefused
 from netns.driver.sandboxes import Probe, Sandboxes
 from netns.driver.seal_keeper import SealKeeper
 from netns.driver.sealer import Sealer
-from netns.driver.switch import AdmissionSwitch
+from netns.driver.switch import AdmissionSwitch, mend
+from netns.driver.switch_watch import SwitchWatch
 from netns.driver.wire import site
 from netns.plumbing import Attachment, Endpoints
 
@@ -115,14 +116,22 @@ def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: Au
     sandboxes = Sandboxes(
         reactor, docker.root, sealer, containers, probe=Probe(), in_thread=look, keeper=keeper
     )
+    watch = SwitchWatch(
+        reactor,
+        switch.asks,
+        lambda: bool(plumbing.networks()),
+        lambda on: journal.admission(mend(settings.instance, daemon_json), on=on),
+    )
     driver = NetworkDriver(plumbing, switching, switch, sandboxes, lambda: surroundings(plumbing, settings))
 
     def stop() -> None:
+        watch.stop()
         keeper.stop()
         sandboxes.stop()
         for part in (judging, following, switching, sealer):
             part.close()
 
+    watch.start()
     reactor.addSystemEventTrigger("during", "shutdown", stop)
     Deferred.fromCoroutine(take_over(driver, plumbing, sandboxes, containers)).addErrback(
         lambda failure: _log.failure("taking over failed", failure=failure)

@@ -73,6 +73,21 @@ class AdmissionSwitch:
             )
         self._good_until = self._clock() + MAX_AGE
 
+    async def asks(self) -> bool | None:
+        """Whether dockerd asks us now, None when it does not answer. An earlier proof ends with a no."""
+        nonce = secrets.token_hex(16)
+        self._expected.add(nonce)
+        try:
+            await self._engine.ping(MARK + nonce)
+            if nonce in self._expected:
+                self._good_until = _NEVER
+                return False
+        except EngineUnavailable:
+            return None
+        finally:
+            self._expected.discard(nonce)
+        return True
+
     def _starting(self) -> bool:
         age = self._age()
         if age is None:

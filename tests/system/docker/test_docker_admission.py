@@ -123,7 +123,7 @@ def test_without_admission_nothing_starts(engine: OwnEngine) -> None:
     engine.admission(on=False)
     try:
         wanted = "the admission plugin 'egress' is not on in dockerd"
-        # A proof that is up to five seconds old is good enough; after that, no.
+        # A proof that is seconds old is good enough; after that, no.
         wait_for("the proof to age", lambda: wanted in engine.run(IMAGE, "true", check=False).stderr, 15)
         done = engine.docker("run", "--rm", "--network", "acme", "--privileged", IMAGE, "true", check=False)
         assert done.returncode != 0
@@ -131,8 +131,14 @@ def test_without_admission_nothing_starts(engine: OwnEngine) -> None:
         assert "authorization-plugins" in done.stderr
         new = engine.docker("network", "create", "-d", "egress", "--opt", "tenant=acme", "more", check=False)
         assert wanted in new.stderr
+        wait_for("the record of it", lambda: _of_switch(engine)[-1:] == ["admission-off"], 10)
     finally:
         engine.admission(on=True)
+    wait_for("the record of its end", lambda: _of_switch(engine)[-1:] == ["admission-on"], 10)
+
+
+def _of_switch(engine: OwnEngine) -> list[str]:
+    return [r["event"] for r in engine.records() if str(r.get("event")).startswith("admission-")]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,15 @@ def test_a_repaired_seal_is_on_record(tmp_path: Path) -> None:
     assert record["subject"] == f"seal of endpoint {ENDPOINT[:12]}"
 
 
+def test_a20_an_engine_that_asks_no_more_is_on_record_with_the_mend(tmp_path: Path) -> None:
+    journal = Journal(Sink(tmp_path, "netd"))
+    journal.admission("add it, then reload", on=False)
+    journal.admission("add it, then reload", on=True)
+    off, on = records(tmp_path)
+    assert (off["event"], on["event"]) == ("admission-off", "admission-on")
+    assert "add it, then reload" in off["detail"]
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     journal = Journal(Sink(tmp_path, "netd", reserve=full))
     assert journal.unrecordable().startswith("audit-unavailable: ")

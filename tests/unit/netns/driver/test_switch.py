@@ -121,3 +121,18 @@ def test_one_that_has_been_silent_for_long_is_not_starting(configured: Path) -> 
     engine.silent = True
     with pytest.raises(DriverRefused):
         run(AdmissionSwitch(engine, "egress", configured, Clock(), lambda: STARTING).require_on())
+
+
+def test_a_no_ends_an_earlier_proof_at_once(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    switch = AdmissionSwitch(engine, "egress", tmp_path / "daemon.json", Clock(), unknown)
+    engine.authorization = [switch.heard]
+    run(switch.require_on())
+    assert run(switch.asks()) is True
+    engine.authorization = []
+    run(switch.require_on())  # the proof is young
+    assert run(switch.asks()) is False
+    with pytest.raises(DriverRefused):
+        run(switch.require_on())
+    engine.silent = True
+    assert run(switch.asks()) is None
