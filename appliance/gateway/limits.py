@@ -33,12 +33,10 @@ class Limits:
     closing_seconds: float = 5.0
     half_closed_seconds: float = 10.0
     drain_seconds: float = 20.0
-    head_bytes: int = 64 * 1024
     buffered_bytes: int = 64 * 1024
     pooled_per_target: int = 32
     pooled: int = 1024
     addresses_tried: int = 3
-    interim_responses: int = 8
 
 
 DEFAULT_LIMITS = Limits()

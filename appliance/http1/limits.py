@@ -10,7 +10,7 @@ class Limits:
     """What a head may measure before it is refused with 414 (request line) or 431 (the rest).
 
     `encoded_slash` lets `%2F` stand in a path (never beside a dot segment): some package registries ask for
-    scoped names that way. Off unless a rule of the operator says otherwise.
+    scoped names that way. The gateway reads it, and the policy refuses it where no rule says otherwise.
     """
 
     request_line: int = 8 * 1024
