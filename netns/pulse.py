@@ -1,12 +1,15 @@
 """Whether a process of ours serves: asked of its control socket again and again, on one connection.
 
-A process that is killed ends the connection, which is heard at once; one that hangs is noticed by its
-silence.
+A process that is killed ends the connection, which is heard at once; one that is stopped is known by its
+state in /proc when it has not answered for a moment; one that hangs otherwise is noticed by its silence.
 """
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -23,7 +26,16 @@ EVERY = 0.25
 """Seconds between an answer and the next question."""
 
 SILENCE = 5.0
-"""Seconds without an answer after which a process counts as away. A worker at its limits answers in less."""
+"""Seconds without an answer after which a process counts as away.
+
+A worker at its limits answers in less. Less than this would take a busy one for one that hangs: reading a
+policy of 1,000 rules, which is done anew at each change, keeps a worker from answering for 2 s.
+"""
+
+GLANCE = 0.25
+"""Seconds between two looks at the state of a process that has not answered."""
+STOPPED_LOOKS = 3
+"""Looks one after the other that find it stopped (SIGSTOP): no load does that to a process."""
 
 AGAIN = 0.1
 """Seconds until a process with which there is no connection is tried again."""
@@ -31,11 +43,27 @@ AGAIN = 0.1
 LONGEST_ANSWER = 64 * 1024
 
 
+def is_stopped(pid: int, proc: Path = Path("/proc")) -> bool:
+    """Whether process `pid` was stopped by a signal (proc(5), state `T`)."""
+    try:
+        _, _, after_name = (proc / str(pid) / "stat").read_bytes().rpartition(b") ")
+    except OSError:
+        return False
+    return after_name[:2] == b"T "
+
+
 class Pulse:
     """One process, behind `control`; `told` is called whenever `condition` has changed."""
 
-    def __init__(self, clock: IReactorTime, control: IStreamClientEndpoint, told: Callable[[], None]) -> None:
-        self._clock, self._control, self._told = clock, control, told
+    def __init__(
+        self,
+        clock: IReactorTime,
+        control: IStreamClientEndpoint,
+        told: Callable[[], None],
+        stopped: Callable[[int], bool] = is_stopped,
+    ) -> None:
+        self._clock, self._control, self._told, self._is_stopped = clock, control, told, stopped
+        self._waited, self._stops = 0.0, 0
         self._due: IDelayedCall | None = None
         self._talk: _Talk | None = None
         self._stopped = True
@@ -90,7 +118,18 @@ class Pulse:
     def _ask(self) -> None:
         if self._talk is not None:
             self._talk.send({"op": "status"})
-            self._due = self._clock.callLater(SILENCE, self._fell_silent)
+            self._waited, self._stops = 0.0, 0
+            self._due = self._clock.callLater(GLANCE, self._glance)
+
+    def _glance(self) -> None:
+        """It has not answered yet: look how long that is by now, and whether it is let run."""
+        self._waited += GLANCE
+        pid = None if self._talk is None else self._talk.pid
+        self._stops = self._stops + 1 if pid is not None and self._is_stopped(pid) else 0
+        if self._waited >= SILENCE or self._stops >= STOPPED_LOOKS:
+            self._fell_silent()
+        else:
+            self._due = self._clock.callLater(GLANCE, self._glance)
 
     def _fell_silent(self) -> None:
         self.silent = True
@@ -108,6 +147,16 @@ class Pulse:
             self._told()
 
 
+def peer_pid(transport: object) -> int | None:
+    """Who listens at the other end (unix(7), SO_PEERCRED); None where the transport is no socket's."""
+    handle = getattr(transport, "getHandle", None)
+    if handle is None:
+        return None
+    size = struct.calcsize("3i")
+    pid: int = struct.unpack("3i", handle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+    return pid
+
+
 class _Talk(JsonLines):
     """One connection."""
 
@@ -115,8 +164,10 @@ class _Talk(JsonLines):
 
     def __init__(self, pulse: Pulse) -> None:
         self._pulse = pulse
+        self.pid: int | None = None
 
     def connectionMade(self) -> None:
+        self.pid = peer_pid(self.transport)
         self._pulse.connected(self)
 
     def message_received(self, message: Message) -> None:
