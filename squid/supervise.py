@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
@@ -130,11 +130,21 @@ class Supervision:
             await self._bring(intermediate, self._wanted())
         except (NotUsable, Unrenderable) as error:
             if str(error) != self.problem:
-                _log.error("the configuration stays as it was: {error}", error=str(error))
-            self.problem = str(error)
-            self._not_before = self._reactor.seconds() + PAUSE
+                _log.error("no configuration for what is in force: {error}", error=str(error))
+            await self._fail(str(error))
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - raised out of here it would end the looks, and rules would grow old
+            _log.failure("a look failed")
+            await self._fail("a look failed; see the log of squid.main")
         else:
             self.problem = ""
+
+    async def _fail(self, problem: str) -> None:
+        """By rules that are not those in force it does not serve: it may allow what a policy now denies."""
+        self.problem = problem
+        self._not_before = self._reactor.seconds() + PAUSE
+        await self._end()
 
     def _wanted(self) -> str:
         """The text for what is in force now. Raises `Unrenderable`."""

@@ -314,6 +314,21 @@ def test_a_broken_policy_keeps_the_last_good_one_G2(world):
     world.policy("web", WEB_POLICY)
 
 
+def test_it_does_not_serve_by_rules_that_are_not_those_in_force(world):
+    assert world.fetches(WEB_TENANT)
+    in_the_way = world.directory / "run/squid/squid.conf.new"
+    in_the_way.mkdir()
+    world.policy("web", WEB_POLICY.replace("bad.example.com", "www.example.com"))
+    world.until(lambda: world.status().get("problem"))
+    assert not world.status()["ready"]
+    world.until(lambda: world.curl(WEB_TENANT, *PROXY, "https://www.example.com/")[1] == 0)
+    in_the_way.rmdir()
+    world.until(lambda: world.status()["ready"])
+    assert not world.fetches(WEB_TENANT)
+    world.policy("web", WEB_POLICY)
+    world.until(lambda: world.fetches(WEB_TENANT))
+
+
 def test_a_killed_squid_comes_back(world):
     pid = world.squid_pid()
     os.kill(pid, signal.SIGKILL)
