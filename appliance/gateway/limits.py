@@ -35,6 +35,7 @@ class Limits:
     drain_seconds: float = 20.0
     buffered_bytes: int = 64 * 1024
     pooled_per_target: int = 32
+    pooled_per_tenant: int = 256
     pooled: int = 1024
     addresses_tried: int = 3
 

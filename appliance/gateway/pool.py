@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -26,16 +27,16 @@ class Key:
 
 
 class Pool:
-    """Bounded in all and for each key; a connection waits at most `pooled_idle_seconds`."""
+    """Bounded in all, for each key and for each tenant; a connection waits at most `pooled_idle_seconds`."""
 
     def __init__(self, limits: Limits, deadlines: Deadlines) -> None:
         self._limits = limits
         self._deadlines = deadlines
         self._idle: dict[Key, list[Upstream]] = {}
-        self._count = 0
+        self._of_tenant: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return self._count
+        return self._of_tenant.total()
 
     def take(self, key: Key, addresses: Container[IPv4Address]) -> Upstream | None:
         """The connection that rested last among those to one of the addresses judged for this request.
@@ -59,12 +60,18 @@ class Pool:
 
     def put(self, upstream: Upstream) -> None:
         """Let a connection rest here, or end it when there is no room."""
-        resting = self._idle.setdefault(upstream.key, [])
-        if len(resting) >= self._limits.pooled_per_target or self._count >= self._limits.pooled:
+        key, limits = upstream.key, self._limits
+        resting = self._idle.get(key, [])
+        if (
+            len(resting) >= limits.pooled_per_target
+            or self._of_tenant[key.tenant] >= limits.pooled_per_tenant
+            or len(self) >= limits.pooled
+        ):
             upstream.abort()
             return
         resting.append(upstream)
-        self._count += 1
+        self._idle[key] = resting
+        self._of_tenant[key.tenant] += 1
         upstream.deadline = self._deadlines.seconds() + self._limits.pooled_idle_seconds
 
     def remove(self, upstream: Upstream) -> None:
@@ -81,6 +88,8 @@ class Pool:
                 upstream.abort()
 
     def _forget(self, upstream: Upstream, resting: list[Upstream]) -> None:
-        self._count -= 1
+        self._of_tenant[upstream.key.tenant] -= 1
+        if not self._of_tenant[upstream.key.tenant]:
+            del self._of_tenant[upstream.key.tenant]
         if not resting:
             del self._idle[upstream.key]

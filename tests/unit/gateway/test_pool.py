@@ -85,3 +85,17 @@ def test_one_to_which_something_came_while_it_rested_is_ended_and_not_used() -> 
     poisoned.quiet = False
     assert idle.take(KEY, (PUBLIC,)) is good
     assert (good.aborted, poisoned.aborted, len(idle)) == (False, True, 0)
+
+
+def test_one_tenant_leaves_room_for_anothers_connections_f4() -> None:
+    idle = pool(pooled=3, pooled_per_tenant=2)
+    mine = [Resting(replace(KEY, port=port)) for port in (81, 82, 83)]
+    theirs = Resting(replace(KEY, tenant="beta"))
+    for resting in (*mine, theirs):
+        idle.put(resting)
+    assert [r.aborted for r in (*mine, theirs)] == [False, False, True, False]
+    assert mine[2].key not in idle._idle  # nor is anything kept of targets for which there is no room
+    assert idle.take(mine[0].key, (PUBLIC,)) is mine[0]
+    idle.put(mine[0])
+    idle.remove(mine[1])
+    assert (len(idle), mine[0].aborted) == (2, False)
