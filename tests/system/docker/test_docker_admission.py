@@ -69,6 +69,32 @@ def test_all_flags_together_run(engine: OwnEngine) -> None:
     assert done.stdout == "uid=1000 gid=1000 groups=1000\n"
 
 
+def test_what_an_admitted_container_finds_itself_to_be(engine: OwnEngine) -> None:
+    """No power and none to be had, a root that cannot be written, and no place of another tenant."""
+    tenants = engine.directory / "state/tenants"
+    secret = tenants / "other/secret"
+    secret.mkdir(parents=True, exist_ok=True)
+    script = (
+        "grep -E '^(Cap...|NoNewPrivs|Seccomp):' /proc/self/status\n"
+        "for place in / /bin /etc /usr /var /lib /proc/sys/kernel /sys; do\n"
+        "  (: > $place/written) 2>/dev/null && echo WROTE $place\n"
+        "done\n"
+        "cat /proc/self/mountinfo"
+    )
+    done = engine.run("--volume", f"{tenants / 'acme'}:/work", IMAGE, "sh", "-c", script)
+    held = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+    assert {held.pop("NoNewPrivs"), held.pop("Seccomp")} == {"1", "2"}
+    assert set(held) == {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}
+    assert set(held.values()) == {"0" * 16}
+    assert "WROTE" not in done.stdout
+    mounts = [line.split() for line in done.stdout.splitlines() if " - " in line]
+    own = [mount for mount in mounts if str(tenants) in mount[3]]
+    assert [mount[4] for mount in own] == ["/work"], "the control: what is mounted can be seen"
+    assert "other" not in " ".join(mount[3] for mount in mounts)
+    (root,) = [mount for mount in mounts if mount[4] == "/"]
+    assert "ro" in root[5].split(",")
+
+
 def test_a_link_out_of_the_tenants_directory(engine: OwnEngine) -> None:
     link = engine.directory / "state/tenants/acme/out"
     link.symlink_to("/etc")
