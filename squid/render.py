@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -96,6 +96,7 @@ _DETAIL = "The gateway is away; until it is back, a stricter proxy answers, and 
 _MEND = "Try again in a moment, by the host's plain name, with GET or HEAD."
 
 
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _STDOUT, _STDERR = PurePosixPath("/dev/stdout"), PurePosixPath("/dev/stderr")
 
 
@@ -206,9 +207,22 @@ def render(fallback: Fallback, place: Place) -> str:
         stripped=STRIPPED,
         chained_port=CHAINED_PORT,
         heartbeat_port=HEARTBEAT_PORT,
+        blocked=tuple(_apart(fallback.blocked)),
         never_nominated="|".join(NEVER_NOMINATED),
         address=ADDRESS,
     )
+
+
+def _apart(networks: tuple[IPv4Network | IPv6Network, ...]) -> Iterator[IPv4Network | IPv6Network]:
+    """The same networks, none within another as Squid sees them: it leaves out one of two that overlap.
+
+    To Squid an IPv4 address is a mapped one (RFC 4291 section 2.5.5.2), for which IPv4 networks speak.
+    """
+    for network in networks:
+        if isinstance(network, IPv6Network) and network.supernet_of(_MAPPED):
+            yield from network.address_exclude(_MAPPED)
+        elif network != _MAPPED:
+            yield network
 
 
 @dataclass(frozen=True, slots=True)

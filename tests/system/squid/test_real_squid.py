@@ -4,6 +4,7 @@ import itertools
 import json
 import socket
 import ssl
+import subprocess
 import time
 from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Network
@@ -133,6 +134,13 @@ def test_odd_targets_E19(world, target):
     received = world.raw(WEB_TENANT, GATEWAY, 3128, head.encode())
     assert received.split(b" ", 2)[1] in (b"403", b"400", b"409", b"501"), received[:300]
     assert world.seen[before:] == []
+
+
+def test_squid_ignores_nothing_of_what_was_rendered(world):
+    """It only warns of what it leaves out, a range within another among it."""
+    command = world._as_squid("squid", "-k", "parse", "-f", str(world.place().configuration))
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    assert "is ignored" not in said.stdout + said.stderr
 
 
 def test_a_source_without_a_policy_gets_nothing(world):

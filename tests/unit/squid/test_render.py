@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses, ip_network
+from itertools import combinations
 from pathlib import PurePosixPath
 
 import pytest
@@ -97,6 +98,21 @@ def test_every_special_range_is_there() -> None:
     ]
     for block in BLOCKED_V4:
         assert any(block.network.subnet_of(network) for network in listed)  # type: ignore[arg-type]
+
+
+def test_no_special_range_lies_within_another_as_squid_sees_them() -> None:
+    """Squid leaves out one of two that overlap, and to it an IPv4 address is a mapped one."""
+    fallback = ours("profile: read-only-web\n")
+    listed = [ip_network(n) for n in re.findall(r"^acl special dst (\S+)$", written(fallback), re.MULTILINE)]
+    mapped = IPv6Network("::ffff:0:0/96")
+    as_squid = [
+        n if isinstance(n, IPv6Network) else IPv6Network((int(mapped[0]) + int(n[0]), 96 + n.prefixlen))
+        for n in listed
+    ]
+    assert all(not a.overlaps(b) for a, b in combinations(as_squid, 2))
+    v6 = [n for n in listed if isinstance(n, IPv6Network)]
+    together = list(collapse_addresses([*v6, mapped]))
+    assert together == list(collapse_addresses(n for n in fallback.blocked if isinstance(n, IPv6Network)))
 
 
 def lines(text: str) -> list[str]:
