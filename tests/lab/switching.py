@@ -37,7 +37,7 @@ HANDSHAKES = {
 
 # What a server may not send, behind a right handshake.
 FRAMES = {
-    b"masked": b"\x81\x88\0\0\0\0" + LIE,
+    b"masked": b"\x81\x84smug\x81\x02le",  # two frames to who takes the mask for payload
     b"reserved-bit": b"\xc1\x08" + LIE,
     b"reserved-opcode": b"\x83\x08" + LIE,
     b"ping-in-pieces": b"\x09\x08" + LIE,
