@@ -112,10 +112,6 @@ class EndpointTable:
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(tuple(self._by_id.values()))
 
-    def by_address(self, address: IPv4Address) -> Endpoint | None:
-        """The endpoint that holds `address` now."""
-        return self._by_address.get(address)
-
     def on_link(self, address: IPv4Address, mark: int) -> Endpoint | None:
         """The endpoint that holds `address`, if a connection from it with `mark` came in by its own link.
 

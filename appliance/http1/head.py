@@ -64,11 +64,6 @@ class RequestHead:
     head_bytes: int
 
     @property
-    def consumed(self) -> int:
-        """How many bytes of the buffer the head took."""
-        return self.head_bytes
-
-    @property
     def chunked(self) -> bool:
         """Whether the body comes in chunks."""
         return self.framing.kind is BodyKind.CHUNKED

@@ -35,11 +35,6 @@ class ResponseHead:
     nominated: frozenset[bytes]
     head_bytes: int
 
-    @property
-    def consumed(self) -> int:
-        """How many bytes of the buffer the head took."""
-        return self.head_bytes
-
     def field(self, name: bytes) -> bytes | None:
         """The value of the first field of that (lower-case) name."""
         for key, value in self.headers:

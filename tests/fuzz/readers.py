@@ -56,7 +56,7 @@ def relay_request(data: bytes, size: int) -> Relayed:
             buffer += data[at : at + size]
             at += size
             head = parse_request_head(buffer, DEFAULT_LIMITS, searched=head.searched)
-        return _with_body(head, bytes(buffer[head.consumed :]) + data[at:], size)
+        return _with_body(head, bytes(buffer[head.head_bytes :]) + data[at:], size)
     except ProtocolFault as fault:
         return Relayed(fault=fault)
 
@@ -87,7 +87,7 @@ def relay_response(data: bytes, size: int, method: str) -> Relayed:
         while isinstance(head, NeedMore) or head.interim:
             if isinstance(head, ResponseHead):
                 interim += 1
-                del buffer[: head.consumed]
+                del buffer[: head.head_bytes]
                 head = NeedMore()
                 if buffer:
                     head = parse_response_head(buffer, method, interim_seen=interim)
@@ -99,7 +99,7 @@ def relay_response(data: bytes, size: int, method: str) -> Relayed:
             head = parse_response_head(buffer, method, searched=head.searched, interim_seen=interim)
         framing = relayed_framing(head, to_http_11=True)
         reader = body_reader(head.framing, UpstreamInvalid)
-        pieces = reader.feed(bytes(buffer[head.consumed :]) + data[at:])
+        pieces = reader.feed(bytes(buffer[head.head_bytes :]) + data[at:])
         reader.end()
     except ProtocolFault as fault:
         return Relayed(fault=fault)

@@ -37,8 +37,8 @@ def endpoint(*arguments, **more):
 def test_an_endpoint_is_found_by_its_address_and_only_on_its_interface():
     table = EndpointTable()
     table.update([endpoint()], [])
-    assert table.by_address(IPv4Address("172.18.0.2")).tenant == "acme"
     assert table.on_interface(IPv4Address("172.18.0.2"), 7).id == "e1"
+    assert table.on_interface(IPv4Address("172.18.0.2"), 7).tenant == "acme"
     assert table.on_interface(IPv4Address("172.18.0.2"), 8) is None  # A11: another's address
     assert table.on_interface(IPv4Address("172.18.0.3"), 7) is None
     assert table.on_link(IPv4Address("172.18.0.2"), link_mark("e1")).id == "e1"
@@ -51,7 +51,7 @@ def test_a_removed_endpoint_owns_nothing_any_more():
     table.update([endpoint()], [])
     change = table.update([], ["e1", "never-seen"])
     assert [e.id for e in change.removed] == ["e1"]
-    assert table.by_address(IPv4Address("172.18.0.2")) is None
+    assert table.on_interface(IPv4Address("172.18.0.2"), 7) is None
     assert len(table) == 0
 
 
@@ -60,10 +60,10 @@ def test_a_newcomer_ends_the_earlier_holder_of_its_address():
     table.update([endpoint("e1")], [])
     change = table.update([endpoint("e2", ifindex=9)], [])
     assert [e.id for e in change.removed] == ["e1"]
-    assert table.by_address(IPv4Address("172.18.0.2")).id == "e2"
+    assert table.on_interface(IPv4Address("172.18.0.2"), 9).id == "e2"
     assert [e.id for e in table] == ["e2"]
     assert table.update([], ["e1"]).removed == ()
-    assert table.by_address(IPv4Address("172.18.0.2")).id == "e2"
+    assert table.on_interface(IPv4Address("172.18.0.2"), 9).id == "e2"
 
 
 def test_a_late_container_name_does_not_end_flows():

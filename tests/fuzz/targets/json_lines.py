@@ -10,6 +10,7 @@ from twisted.internet.testing import StringTransport
 from appliance.control import ControlError, ControlFactory, Operation, Peer
 from appliance.endpoints import EndpointFeed, FeedError
 from appliance.ipc import Credentials, JsonLines, Message
+from appliance.links import link_mark
 
 UID = 1000
 SEEDS = (
@@ -98,4 +99,5 @@ def _tell_table(messages: list[Message]) -> None:
             feed.apply(message)
         except FeedError:
             continue
-        assert all(feed.table.by_address(endpoint.address) is endpoint for endpoint in feed.table)
+        for endpoint in feed.table:
+            assert feed.table.on_link(endpoint.address, link_mark(endpoint.id)) is endpoint

@@ -101,7 +101,7 @@ class OnLoopback(EndpointTable):
 
     def on_link(self, address, mark):
         assert mark == 0
-        return self.by_address(address)
+        return self._by_address.get(address)
 
 
 class Process:

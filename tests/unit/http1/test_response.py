@@ -111,7 +111,7 @@ def test_framing_and_what_becomes_of_the_connection(
         False,
         False,
     )
-    assert head.consumed == len(data)
+    assert head.head_bytes == len(data)
     assert in_pieces(data, method) == head
 
 

@@ -100,12 +100,12 @@ def _plain(data: bytes, channel: Channel, policy: TenantPolicy) -> str:
     verdict = policy.judge(facts_of(head, origin))
     told = _verdict(verdict)
     if verdict.allowed and verdict.upgrade:
-        return _handshake(head, data[head.consumed :])
+        return _handshake(head, data[head.head_bytes :])
     if told is not ALLOWED and (head.chunked or head.content_length):
         return f"{told} close"
     if head.chunked and told is ALLOWED:
         try:
-            body_reader(head.framing).feed(data[head.consumed :])
+            body_reader(head.framing).feed(data[head.head_bytes :])
         except Refused as fault:
             return _tail(refusals.malformed(fault))
     return told
