@@ -363,7 +363,9 @@ SETUP = (
             ("appliance/privilege.py", 'raise PrivilegeError("; ".join(problems))', "str(problems)")),
     _source("repetition", "a refused request stays refused", "F8-flood", JUDGES,
             ("appliance/policy/tenant.py", "if near else host_not_listed(facts.host, rule, self.tenant)",
-             "if near else allowed(Reason.ALLOWED_BY_RULE, rule, '')"), reached=True),
+             "if near else allowed(Reason.ALLOWED_BY_RULE, rule, '')"),
+            ("appliance/policy/tenant.py", "return host_not_listed(host, rule, self.tenant)",
+             "return allowed(Reason.ALLOWED_BY_RULE, rule, '')"), reached=True),
 )  # fmt: skip
 
 KERNEL = (

@@ -73,6 +73,7 @@ class LabSetup:
         with self._as_it_was():
             try:
                 self._kill()
+                log.unlink(missing_ok=True)
                 self._spawn(log, "setpriv", f"--bounding-set=-{word}", f"--inh-caps=-{word}")
                 with self._world.as_if_away():
                     yield log.read_text
