@@ -1,4 +1,7 @@
-"""DNS questions of a container: a value whatever the bytes are, and an answer that fits and can be read (B class)."""
+"""DNS questions of a container: a value whatever the bytes are, and an answer that fits and can be read (B class).
+
+What dnspython takes for the question, a reader that walks the labels by RFC 1035 section 3.1 takes for it too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from ipaddress import IPv4Address
 import dns.edns
 import dns.message
 import dns.rcode
+import dns.rdataclass
 
 from appliance.names import HostName, InvalidName
 from appliance.resolver.exchange import to_host_name
@@ -16,6 +20,7 @@ from appliance.resolver.message import (
     Question,
     Unreadable,
     read_question,
+    refuse_unread,
     write_answer,
 )
 
@@ -59,6 +64,7 @@ def one(data: bytes) -> None:
         return
     wire = (b"", HEADER, WITH_OPT)[data[0] % 3] + data[1:]
     read = read_question(wire)
+    _check_unread(wire, refuse_unread(wire), read)
     if isinstance(read, Unreadable):
         if read.answer is not None:
             _check_answer(wire, read.answer, 1232)
@@ -74,6 +80,39 @@ def one(data: bytes) -> None:
     reply = _check_answer(wire, answer, size)
     assert reply.question == read.message.question
     assert len(reply.answer[0] if reply.answer else ()) in (0, len(known))
+
+
+def _by_hand(wire: bytes) -> tuple[tuple[bytes, ...], int, int] | None:
+    """Labels, type, class; None where the name is no plain list of labels."""
+    labels, at = [], len(HEADER)
+    while wire[at]:
+        if wire[at] > 63:
+            return None
+        labels.append(wire[at + 1 : at + 1 + wire[at]])
+        at += 1 + wire[at]
+    return (
+        tuple(labels),
+        int.from_bytes(wire[at + 1 : at + 3], "big"),
+        int.from_bytes(wire[at + 3 : at + 5], "big"),
+    )
+
+
+def _check_unread(wire: bytes, refused: bytes | None, read: Question | Unreadable) -> None:
+    """What is refused without being read echoes the question that reading it would have found."""
+    if isinstance(read, Question):
+        by_hand = _by_hand(wire)
+        assert (refused is None) == (by_hand is None)
+        if by_hand is not None:
+            assert (read.name.labels, read.type, dns.rdataclass.IN) == ((*by_hand[0], b""), *by_hand[1:])
+    if refused is not None:
+        assert len(refused) <= len(wire)
+        assert refused[:2] == wire[:2]
+        assert refused[2] & 0x80
+        assert refused[3] & 0x0F == dns.rcode.REFUSED
+        assert refused[4:12] == b"\0\1\0\0\0\0\0\0"
+        assert wire[len(HEADER) :].startswith(refused[len(HEADER) :])
+        if isinstance(read, Question):
+            assert dns.message.from_wire(refused).question == read.message.question
 
 
 def _check_name(read: Question) -> None:
