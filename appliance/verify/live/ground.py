@@ -26,6 +26,7 @@ OWN = Path(f"/proc/{os.getpid()}/ns/net")
 LINK = "egress-verify"  # the one link that stands in somebody else's namespace
 OUTSIDE, CONTROL = "out", "ctl"  # links of the canaries' namespace: to the uplink's end, and to the control
 ABSENT_SECONDS = 5.0
+NEXT_HOP = "198.19.255.250"
 CONTROL_ADDRESS, CONTROL_PEER = "198.19.255.254", "198.19.255.253"
 CONTROL_ADDRESS_6, CONTROL_PEER_6 = "fd83:1ac::2", "fd83:1ac::1"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -169,7 +170,16 @@ def stand(
     inside(ground.canaries, lambda: _set("net/ipv4/icmp_ratelimit", "0"))
     inside(ground.control, lambda: _set("net/ipv4/ping_group_range", "0 2147483647"))
     _ip(ground.outside, f"link add {LINK} type veth peer name {OUTSIDE} netns {ground.canaries}")
-    _ip(ground.canaries, f"link set {OUTSIDE} up\nroute add default dev {OUTSIDE}")
+    # Answers go to the other end whoever asked: it answers ARP for its own addresses alone.
+    (far,) = json.loads(command(*entered(outside, "ip", "-j", "link", "show", "dev", LINK)))
+    _ip(
+        ground.canaries,
+        f"""
+        link set {OUTSIDE} up
+        neigh add {NEXT_HOP} lladdr {far["address"]} dev {OUTSIDE} nud permanent
+        route add default via {NEXT_HOP} dev {OUTSIDE} onlink
+    """,
+    )
     to_canaries = "\n".join(f"route add {address}/32 dev {LINK}" for address in dict.fromkeys(addresses))
     _ip(ground.outside, f"link set {LINK} up\n{to_canaries}")
     return ground
