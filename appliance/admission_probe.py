@@ -1,8 +1,8 @@
 """The call by which root's commands find out whether the engine asks our plugin, and by which netd knows it.
 
-It is a create call without a body, which the plugin always refuses. Such a call from anybody else is on
-record as an attempt to slip past the plugin (CVE-2024-41110). So the probe bears a number for which a file
-lies where only root can put one, for as long as the call lasts.
+It asks for a container that nobody has, which changes nothing and which every plugin admits, those of other
+instances too: an engine asks them in turn and ends at the first refusal. The one refuses for which a file of
+that name lies where only root can put one, for as long as the call lasts.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_TARGET = re.compile(r"/containers/create\?name=(egress-probe-[0-9a-f]{32})")
+_TARGET = re.compile(r"/containers/(egress-probe-[0-9a-f]{32})/json")
 
 
 @contextmanager
 def announced(run_dir: Path) -> Iterator[str]:
-    """The request target of one probe, which netd knows inside the `with` if root may write to `run_dir`."""
+    """The target of one GET, which netd knows and refuses inside the `with`. Raises `OSError`.
+
+    Without a `run_dir` there is no netd that could know it.
+    """
     name = f"egress-probe-{secrets.token_hex(16)}"
     file = run_dir / name
-    with suppress(OSError):
+    with suppress(FileNotFoundError):
         file.touch(mode=0o600, exist_ok=False)
     try:
-        yield f"/containers/create?name={name}"
+        yield f"/containers/{name}/json"
     finally:
         file.unlink(missing_ok=True)
 

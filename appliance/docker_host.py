@@ -112,8 +112,7 @@ def admission_enabled(settings: Settings) -> bool:
     """Whether the running engine asks our admission plugin before it acts.
 
     `/info` lists only the plugins that the engine was started with, not what a reload changed (20.10).
-    So we make a call that the plugin always refuses and that creates nothing without it: a container without
-    a body. Raises `DockerUnavailable`.
+    So we make a call that this plugin refuses, and only this one. Raises `DockerUnavailable`.
     """
     status, text = _probe(settings)
     # "denied by plugin NAME: …" when it judged, "plugin NAME failed with error" when it is down.
@@ -130,8 +129,13 @@ def admission_disabled(settings: Settings) -> bool:
 
 
 def _probe(settings: Settings) -> tuple[int, str]:
-    with announced(settings.run_dir) as target:
-        return _call(settings, "POST", target)
+    try:
+        with announced(settings.run_dir) as target:
+            return _call(settings, "GET", target)
+    except OSError as error:
+        raise DockerUnavailable(
+            f"the admission plugin cannot be asked for: {settings.run_dir}: {error.strerror}; make room there"
+        ) from error
 
 
 def waits_for_us(settings: Settings) -> bool:

@@ -87,11 +87,12 @@ class Authorization:
     async def authorize(self, message: AuthorizationRequest) -> dict[str, Any]:
         """Admit or refuse one API call."""
         self._heard(message.RequestUri)
+        if self._announced(message.RequestUri):
+            return {"Allow": False, "Msg": "egress: this was the probe for the admission plugin"}
         decision = await self.decide(message)
         if isinstance(decision, Refused):
-            if message.RequestBody or not self._announced(message.RequestUri):
-                self._log.warn("{decision}", decision=decision.message)
-                self._report(message, decision)
+            self._log.warn("{decision}", decision=decision.message)
+            self._report(message, decision)
             return {"Allow": False, "Msg": decision.message}
         return {"Allow": True}
 

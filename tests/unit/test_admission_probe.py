@@ -14,7 +14,7 @@ ME = os.getuid()
 
 def test_known_while_it_lasts(tmp_path: Path) -> None:
     with announced(tmp_path) as target:
-        assert target.startswith("/containers/create?name=egress-probe-")
+        assert target.startswith("/containers/egress-probe-")
         assert is_announced(tmp_path, target, ME)
         with announced(tmp_path) as other:
             assert other != target
@@ -28,10 +28,10 @@ def test_known_while_it_lasts(tmp_path: Path) -> None:
         lambda target: target[:-1],
         lambda target: target.upper(),
         lambda target: "/v1.41" + target,
-        lambda target: target + "&platform=x",
+        lambda target: target + "?size=1",
         lambda target: target.replace("egress-probe-", "../egress-probe-"),
-        lambda _: "/containers/create",
-        lambda _: "/containers/create?name=egress-probe-" + "0" * 32,
+        lambda _: "/containers/json",
+        lambda _: "/containers/egress-probe-" + "0" * 32 + "/json",
     ],
 )
 def test_no_other_target_is_known(tmp_path: Path, change) -> None:
@@ -42,7 +42,7 @@ def test_no_other_target_is_known(tmp_path: Path, change) -> None:
 def test_a_file_of_another_user_or_another_kind_announces_nothing(tmp_path: Path) -> None:
     with announced(tmp_path) as target:
         assert not is_announced(tmp_path, target, ME + 1)
-        file = tmp_path / target.partition("=")[2]
+        file = tmp_path / target.split("/")[2]
         file.unlink()
         file.symlink_to("/etc/passwd")
         assert not is_announced(tmp_path, target, ME)

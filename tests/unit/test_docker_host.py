@@ -92,9 +92,10 @@ def test_an_engine_that_runs_does_not_wait(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("answer", "enabled", "disabled"),
     [
-        ((403, "authorization denied by plugin egress: a body is missing"), True, False),
+        ((403, "authorization denied by plugin egress: this was the probe"), True, False),
+        ((403, "authorization denied by plugin other: no"), False, True),
         ((500, "plugin egress failed with error: connection refused"), False, False),
-        ((400, "config cannot be empty in order to create a container"), False, True),
+        ((404, "No such container: egress-probe-0"), False, True),
         ((200, ""), False, False),  # dockerd is between two lists of plugins
     ],
 )
@@ -106,9 +107,15 @@ def test_who_is_asked(
     assert docker_host.admission_disabled(Settings()) is disabled
 
 
+def test_a_full_disk_is_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to("run")  # stands for any error of the file system
+    with pytest.raises(docker_host.DockerUnavailable, match="cannot be asked for"):
+        docker_host.admission_enabled(Settings(run_dir=tmp_path / "run"))
+
+
 def test_the_probe_is_announced_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def call(settings: Settings, method: str, target: str) -> tuple[int, str]:
-        assert method == "POST"
+        assert method == "GET"
         assert is_announced(settings.run_dir, target, os.getuid())
         return 403, "authorization denied by plugin egress: no"
 
