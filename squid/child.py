@@ -36,6 +36,7 @@ class SquidChild(ProcessProtocol):
     def __init__(self, line: Callable[[str], None], ended: Callable[[], None]) -> None:
         self._line, self._ended = line, ended
         self._rest = b""
+        self._cut = False
         self._unsaid = MOST_SAID
         self._gone: list[Deferred[None]] = []
         self._service = ""
@@ -73,10 +74,16 @@ class SquidChild(ProcessProtocol):
             self._says(data)
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LONGEST_LINE:
-            self._rest = b""
         for line in lines:
-            self._line(line.decode("ascii", "backslashreplace"))
+            # The end of a line that was too long is none of its own: who can write it would write records.
+            if self._cut:
+                self._cut = False
+            else:
+                self._line(line.decode("ascii", "backslashreplace"))
+        if len(self._rest) > LONGEST_LINE:
+            if not self._cut:
+                _log.error("an access line over {octets} octets has no record", octets=LONGEST_LINE)
+            self._rest, self._cut = b"", True
 
     def _says(self, data: bytes) -> None:
         # What a tenant does can make it speak: the log's readers need its first words, not all.

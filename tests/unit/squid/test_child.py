@@ -53,10 +53,13 @@ def test_lines_come_whole_however_they_arrive() -> None:
     assert lines == ["one", "two", "thr\\xffee", ""]
 
 
-def test_a_line_without_an_end_is_not_kept() -> None:
+def test_a_line_without_an_end_is_not_kept_and_its_end_is_no_line() -> None:
     made, _, lines, _ = child()
     made.childDataReceived(1, b"x" * (LONGEST_LINE + 1))
-    made.childDataReceived(1, b"next\n")
+    made.childDataReceived(1, b"x" * (LONGEST_LINE + 1))
+    made.childDataReceived(1, b"forged")
+    assert made._rest == b"forged"
+    made.childDataReceived(1, b" record\nnext\n")
     assert lines == ["next"]
 
 
