@@ -14,8 +14,8 @@ from tests.escape.mutations import MUTATIONS, Edit, Kernel
 from tests.lab.world import plan
 
 AT_LEAST = 30
-CHOSEN = MUTATIONS[::2]
-"""Every second row of a table that is grouped by what is protected; `make mutations` tries all, in twice the time."""
+CHOSEN = [mutation for number, mutation in enumerate(MUTATIONS) if number % 5 in {0, 2}]
+"""Two of five rows of a table that is grouped by what is protected; `make mutations` tries all."""
 
 
 def test_the_table_names_what_is_there() -> None:

@@ -1,11 +1,14 @@
-"""A second instance comes up beside one that serves, on the same engine, and goes again without a trace."""
+"""A second instance comes up beside one that serves, on the same engine or before one, and goes without a trace."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,15 @@ def second(appliance: Appliance) -> Iterator[Path]:
     shutil.rmtree(PLACE)
 
 
+class PluginSocket(http.client.HTTPConnection):
+    """What an engine does first with a plugin that its configuration names."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(10)
+        self.sock.connect(f"/run/docker/plugins/{SECOND}.sock")
+
+
 def egress(settings: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = (str(COMMAND), "--settings", str(settings), *words)
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, cwd="/")
@@ -64,3 +76,19 @@ def test_both_are_asked_and_the_first_serves_on(appliance: Appliance, second: Pa
     down = egress(second, "down")
     assert down.returncode == 0, down.stderr
     assert plugins() == [INSTANCE]
+
+
+def test_it_comes_up_before_an_engine_that_waits_for_it(second: Path) -> None:
+    """After a boot no engine runs, and one whose configuration names our plugin cannot start before it answers."""
+    named = PLACE / "daemon.json"
+    text = json.dumps({"authorization-plugins": [SECOND]})
+    named.write_text(text)
+    docker = {"socket": str(PLACE / "docker.sock"), "daemon_json": str(named)}
+    second.write_text(json.dumps({**json.loads(second.read_text()), "docker": docker}))
+    up = egress(second, "up")
+    assert up.returncode == 0, up.stderr
+    assert "start it now" in up.stdout
+    with closing(PluginSocket("plugin")) as call:
+        call.request("POST", "/Plugin.Activate")
+        assert "authz" in json.loads(call.getresponse().read())["Implements"]
+    assert named.read_text() == text
