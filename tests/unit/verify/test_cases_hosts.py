@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.addresses import BLOCKED_V4, BLOCKED_V6, classify
 from appliance.policy.loader import check_tenant_file
 from appliance.settings import Settings
 from appliance.verify import cases_hosts
-from tests.unit.verify.first_answer import attempts
-from tests.unit.verify.sanity import assert_attempts_are_sane, assert_sane, rows_of
+from tests.unit.verify.sanity import assert_attempts_are_sane, assert_sane
 
 
 def test_every_attack_has_a_row_that_can_fail() -> None:
-    assert_sane("cases_hosts", "C1", "C2", "C3", "C4", "C5", "C7", "C8", "C9", "C11", "C12", "C13")
+    assert_sane("cases_hosts", "C1", "C2", "C3", "C4", "C5", "C7", "C8", "C9")
 
 
 def test_what_is_expected_is_what_the_gateway_says() -> None:
@@ -37,18 +35,6 @@ def _read(text: str) -> str:
         return socket.inet_ntoa(socket.inet_aton(text))
     except OSError:
         return ""
-
-
-@pytest.mark.parametrize("address", ["10.0.1.5", "169.254.169.254", "93.184.216.34"])
-def test_a_wrapping_hides_the_address_and_is_never_public(address: str) -> None:
-    found = [classify(wrapping) for wrapping in cases_hosts.wrappings(IPv4Address(address))]
-    assert {str(kind.inner) for kind in found} == {address}
-    assert not any(kind.is_public for kind in found)
-
-
-def test_both_ends_of_every_range_are_tried() -> None:
-    (case,) = [case for case in rows_of("cases_hosts") if case.id == "C12-explicit"]
-    assert len(attempts(case)) == len(BLOCKED_V4) + len(BLOCKED_V6)
 
 
 @pytest.mark.parametrize("pattern", [*cases_hosts.TOO_WIDE, *cases_hosts.NO_PATTERNS])

@@ -3,11 +3,11 @@ from __future__ import annotations
 from tests.unit.verify.sanity import assert_attempts_are_sane, assert_sane
 
 # What is refused here has nothing behind it that could be reached, or was to be reached.
-WITHOUT_CANARY = {"D12-documents", "D12-key", "D11-old-server", "D10-client-certificate"}
+WITHOUT_CANARY = {"D11-old-server", "D10-client-certificate"}
 
 
 def test_every_attack_has_a_row_that_can_fail() -> None:
-    assert_sane("cases_tls", "D1", "D2", "D3", "D4", "D5", "D6", "D8", "D10", "D11", "D12", "D14")
+    assert_sane("cases_tls", "D10", "D11")
 
 
 def test_what_is_expected_is_what_the_gateway_says() -> None:
