@@ -5,14 +5,10 @@ A `LabWorld` stands at no cost, so that rows can be made of it; what a row does 
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import signal
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +24,7 @@ from appliance.verify.case import Evidence, Image, Layer, Output, Seat
 from appliance.verify.world import Packages, Server, Targets
 from tests.lab import appliance, internet, packages, policies
 from tests.lab.containers import (
-    HARDENED,
     IMAGES,
-    address_of,
     build_images,
     build_static_client,
     run_hardened,
@@ -39,14 +33,13 @@ from tests.lab.evidence import HostConnections, NeighbourConnections, Packets, Q
 from tests.lab.lab import BRIDGE, HTTP_TEXT, PROBE, Lab, exclusive, host_addresses
 from tests.lab.namespaces import LabError, run
 from tests.lab.neighbour import PORT as NEIGHBOUR_PORT
+from tests.lab.residents import STAYS, Resident, until
 from tests.lab.setup import LabSetup
 
 SECONDS = 60.0
-BACK_WITHIN = 60.0
 WAIT_SECONDS = 600.0  # as long as a test run may hold the lab
 NEIGHBOUR = Path(__file__).with_name("neighbour.py").read_text()
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-STAYS = ("python3", "-u", "-c", Path(__file__).with_name("resident.py").read_text())
 
 
 def _site(site: internet.Site) -> world.Site:
@@ -76,91 +69,6 @@ TARGETS = Targets(
 )
 
 
-class Resident:
-    """A container that stays, and what has to be known of it while Docker answers nobody.
-
-    It is started with its standard input kept open: what its first process is told there it runs inside the
-    container, as `docker exec` would, also while the engine refuses every call.
-    """
-
-    def __init__(self, network: str, command: Sequence[str], listens: bool) -> None:  # noqa: FBT001
-        self.name = f"{internet.PREFIX}resident-{secrets.token_hex(4)}"
-        words = (
-            "docker",
-            "run",
-            "-i",
-            "--name",
-            self.name,
-            "--network",
-            network,
-            *HARDENED,
-            IMAGES[Image.PYTHON],
-        )
-        self._docker = subprocess.Popen(
-            (*words, *command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._lock = threading.Lock()
-        try:
-            self._until(
-                lambda: run("docker", "inspect", "-f", "{{.State.Pid}}", self.name, check=False).strip() > "0"
-            )
-            facts = json.loads(run("docker", "inspect", self.name))[0]
-            self.pid, self._log = int(facts["State"]["Pid"]), Path(facts["LogPath"])
-            self.address = address_of(self.name)
-            if listens:
-                listening = self.inside("ss", "-Hltn")
-                self._until(lambda: f":{NEIGHBOUR_PORT}" in run(*listening))
-            else:
-                self._answer()
-        except BaseException:
-            self.close()
-            raise
-
-    def _until(self, holds: Callable[[], bool]) -> None:
-        _until(lambda: self._docker.poll() is not None or holds(), f"{self.name} did not start")
-        if self._docker.poll() is not None:
-            assert self._docker.stdout is not None
-            raise LabError(f"{self.name} ended: {self._docker.stdout.read()}")
-
-    def close(self) -> None:
-        """End it; it is removed by its label, with all of the lab's."""
-        self._docker.kill()
-        self._docker.communicate()
-
-    @property
-    def alive(self) -> bool:
-        return self._docker.poll() is None
-
-    def inside(self, *command: str) -> tuple[str, ...]:
-        """`command` in its network namespace, with everything else the host's: what a free kernel could do."""
-        return ("nsenter", f"--target={self.pid}", "--net", *command)
-
-    def run(self, command: Sequence[str]) -> Output:
-        """Run a command inside, as its workload."""
-        with self._lock:
-            assert self._docker.stdin is not None
-            self._docker.stdin.write(json.dumps([SECONDS, *command]) + "\n")
-            self._docker.stdin.flush()
-            return self._answer()
-
-    def _answer(self) -> Output:
-        assert self._docker.stdout is not None
-        line = self._docker.stdout.readline()
-        if not line:
-            raise LabError(f"{self.name} ended")
-        status, text = json.loads(line)
-        return Output(status, text)
-
-    def said(self) -> str:
-        """Its standard output so far, from Docker's own file: Docker may have gone silent."""
-        with self._log.open(encoding="utf-8") as log:
-            return "".join(json.loads(line)["log"] for line in log if line.endswith("\n"))
-
-
 class LabWorld:
     """See `appliance.verify.world.World`.
 
@@ -169,7 +77,7 @@ class LabWorld:
 
     def __init__(self, *, stays: bool = False) -> None:
         self.stays = stays
-        self.targets = replace(TARGETS, setup=LabSetup(self, _until))
+        self.targets = replace(TARGETS, setup=LabSetup(self, until))
         self.tenants = {"reader": policies.READER, "lister": policies.LISTER}
         self._lab: Lab | None = None
         self._residents: dict[str, Resident] = {}
@@ -347,8 +255,8 @@ class LabWorld:
 
         The engine is asked last: one that finds no plugin waits longer each time before it looks again.
         """
-        _until(self._serves, "the appliance did not come back")
-        _until(
+        until(self._serves, "the appliance did not come back")
+        until(
             lambda: (
                 self.egress("status").status == 0 and run("docker", "ps", "-q", check=False, timeout=5) != ""
             ),
@@ -393,14 +301,6 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> Output:
         said = expired.stdout.decode(errors="replace") if isinstance(expired.stdout, bytes) else ""
         return Output(None, f"{said}\n(stopped after {SECONDS:.0f} s)")
     return Output(done.returncode, done.stdout)
-
-
-def _until(holds: Callable[[], bool], otherwise: str, seconds: float = BACK_WITHIN) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise LabError(otherwise)
-        time.sleep(0.05)
 
 
 def plan() -> LabWorld:
