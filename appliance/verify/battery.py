@@ -18,7 +18,6 @@ from appliance.verify.world import World
 ROWS = "cases_"
 CANNOT_START = frozenset({125, 126, 127})  # docker run(1): the engine's refusal, not executable, not found
 BROKE_OFF = "Traceback (most recent call last)"
-NOT_ALLOWED = "it takes service away from every tenant; to allow that: --disruptive"
 
 
 class CannotTry(Exception):
@@ -51,42 +50,28 @@ def matches(case: Case, wanted: str) -> bool:
     return wanted in {case.id, case.attack} or ("-" in wanted and case.id.startswith(wanted))
 
 
-def run(
-    cases: Sequence[Case], layers: Sequence[Layer], world: World, *, disruptive: bool = True
-) -> Iterator[Result]:
+def run(cases: Sequence[Case], layers: Sequence[Layer], world: World) -> Iterator[Result]:
     """Every case at each of its layers among `layers`, one layer after the other.
 
     Where service has to be taken away, that is done once for all the cases that need it.
     """
     for layer in layers:
         chosen = [case for case in cases if layer in case.layers]
-        yield from _run(
-            [case for case in chosen if not case.takes_away(layer)], layer, world, disruptive=disruptive
-        )
+        yield from (run_case(case, layer, world) for case in chosen if not case.takes_away(layer))
         away = [case for case in chosen if case.takes_away(layer)]
         if not away:
-            continue
-        if not disruptive:
-            yield from (Result(case, layer, 0.0, not_run=NOT_ALLOWED) for case in away)
             continue
         done = 0
         try:
             with world.at(layer):
-                for result in _run(away, layer, world, disruptive=disruptive):
+                for case in away:
+                    result = run_case(case, layer, world)
                     done += 1
                     yield result
         except (OSError, RuntimeError) as error:
             # No case is lost to the way there; one that was tried already speaks for the way back.
             why = f"layer {layer}: {error}"
             yield from (Result(case, layer, 0.0, not_run=why) for case in away[done:] or away[-1:])
-
-
-def _run(cases: Iterable[Case], layer: Layer, world: World, *, disruptive: bool) -> Iterator[Result]:
-    for case in cases:
-        if case.disruptive and not disruptive:
-            yield Result(case, layer, 0.0, not_run=NOT_ALLOWED)
-        else:
-            yield run_case(case, layer, world)
 
 
 def run_case(case: Case, layer: Layer, world: World) -> Result:

@@ -89,7 +89,7 @@ class Case:
     """One row. `id` begins with the attack's (A4-ssh); `expect` and `forbid` are texts of the output.
 
     `expect` counts for the layer gateway, `forbid` and the canaries for every layer of `layers`. A
-    `disruptive` case stops or breaks something for other tenants and runs only where that was allowed.
+    `disruptive` case stops or breaks something for other tenants: the instance that serves is spared it.
     At the layer kernel a command in a container runs while nothing of ours does.
     """
 

@@ -107,17 +107,6 @@ def test_layers_one_after_the_other_and_service_is_taken_away_once_for_each() ->
     assert all(r.held for r in results)
 
 
-def test_nothing_disruptive_without_leave() -> None:
-    cases = [case(id="A1-a", layers=frozenset(Layer)), case(id="A20-b", disruptive=True)]
-    world = FakeWorld()
-    results = list(battery.run(cases, list(Layer), world, disruptive=False))  # type: ignore[arg-type]
-    assert [(r.case.id, r.held) for r in results] == [
-        ("A1-a", True), ("A20-b", False), ("A1-a", False), ("A1-a", False),
-    ]  # fmt: skip
-    assert world.at_layer == []
-    assert len(world.ran) == 1
-
-
 def test_a_layer_that_cannot_be_had_is_no_pass_for_any_of_its_cases() -> None:
     world = FakeWorld()
     world.broken = True
