@@ -91,7 +91,7 @@ class Peer(JsonLines):
             return
         if not any(self._permitted(operation) for operation in self._operations.values()):
             self._refuse(None, ControlError("not-permitted", self._stranger("any operation")))
-            self._abort()
+            self.close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what the peer can no longer hear, then tell the watchers."""
@@ -110,17 +110,14 @@ class Peer(JsonLines):
 
     def close(self) -> None:
         """End the connection after what was sent."""
-        self._abort()
+        # A paused producer would keep Twisted from closing when all is written.
+        self._stream.unregisterProducer()
+        super().close()
 
     def abort(self) -> None:
         """End the connection at once; what the peer has not read is lost."""
         self._stream.unregisterProducer()
         self.transport.abortConnection()  # type: ignore[union-attr]  # a stream socket's transport has it
-
-    def _abort(self) -> None:
-        # A paused producer would keep Twisted from closing when all is written.
-        self._stream.unregisterProducer()
-        super()._abort()
 
     def message_received(self, message: Message) -> None:
         """Start the operation that the message asks for, if the peer may."""

@@ -294,7 +294,7 @@ class _Subscriber(JsonLines):
             generation = self._feed.apply(message)
         except FeedError as error:
             self._feed.log.warn("netd's feed, closed: {error}", error=str(error))  # noqa: G010 - Twisted's name
-            self._abort()
+            self.close()
             return
         self.send({"type": "ack", "generation": generation})
 

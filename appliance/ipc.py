@@ -52,16 +52,17 @@ class JsonLines(LineOnlyReceiver):
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
-            self._abort()
+            self.close()
             return
         self.message_received(message)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Close: no message of ours is that long."""
         del line
-        self._abort()
+        self.close()
 
-    def _abort(self) -> None:
+    def close(self) -> None:
+        """End the connection after what was sent."""
         if self.transport is not None:
             self.transport.loseConnection()
 
