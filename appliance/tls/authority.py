@@ -4,7 +4,8 @@ The profile is RFC 5280's, so that OpenSSL's X509_V_FLAG_X509_STRICT (Python 3.1
 chain: key identifiers everywhere, critical basic constraints and key usage, a positive random serial number.
 
     root          10 years   CA, path length 1   made once, by the broker
-    intermediate  24 hours   CA, path length 0   one for each gateway worker, key only in its memory
+    intermediate  24 hours   CA, path length 0   one for each gateway worker, key only in its memory;
+                                                 one for Squid, key in a file that its uid alone reads
     leaf          ≤ 24 hours serverAuth          one DNS name
 """
 

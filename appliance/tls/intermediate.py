@@ -1,4 +1,7 @@
-"""A worker's intermediate CA: key made here and kept in memory, certificate from the broker, renewed."""
+"""An intermediate CA, a worker's or Squid's: key made here, certificate from the broker, renewed.
+
+A worker keeps the key in memory alone. Squid reads a file, which `squid.files` writes.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class BrokerRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Intermediate:
-    """A signing key and the certificates that make it trusted. Only ever in memory."""
+    """A signing key and the certificates that make it trusted. Nothing here writes it anywhere."""
 
     key: EllipticCurvePrivateKey
     certificate: x509.Certificate
