@@ -138,7 +138,10 @@ class ConnectionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsRecord:
-    """One DNS question. `type` and `rcode` are mnemonics (`A`, `REFUSED`); `transport` is `udp` or `tcp`."""
+    """One DNS question. `type` and `rcode` are mnemonics (`A`, `REFUSED`).
+
+    `transport` is `udp`, `tcp`, or `control`: a worker asked for an address to connect to.
+    """
 
     kind: ClassVar[Kind] = Kind.DNS
 
@@ -165,8 +168,8 @@ class DnsRecord:
 class LifecycleRecord:
     """Something that happened to the appliance itself.
 
-    `event` is a stable word in the past tense (`started`, `stopped`, `policy-reloaded`, `endpoint-attached`,
-    `tail-truncated`), `subject` what it happened to (tenant, file, endpoint id).
+    `event` is a stable word (`started`, `stopped`, `policy-reloaded`, `intermediate-signed`, `repaired`,
+    `records-lost`), `subject` what it happened to (a file, a worker, a policy's generation).
     """
 
     kind: ClassVar[Kind] = Kind.LIFECYCLE
@@ -181,7 +184,11 @@ class LifecycleRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionRecord:
-    """A Docker API call judged. `operation` names it (`create`, `exec`, `update`, `connect`)."""
+    """A Docker API call that was refused, or a container that was stopped.
+
+    `operation` is `create`, `start`, `exec create`, `exec start`, `update`, `network connect`, `build`,
+    `service`, `other` (a call that cannot be read), or `run`: a container that was running already.
+    """
 
     kind: ClassVar[Kind] = Kind.ADMISSION
 

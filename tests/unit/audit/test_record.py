@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -143,3 +145,13 @@ def test_cut_text_says_how_much_is_missing_and_short_text_is_whole() -> None:
 def test_too_many_query_keys_are_counted() -> None:
     composed = audit.compose(replace(REQUEST, query_keys=("k",) * 100), "p", 0.0)
     assert composed["query_keys"][-1] == f"…+{100 - audit.MAX_ITEMS}"
+
+
+def test_the_events_that_the_record_names_are_written_somewhere() -> None:
+    text = str(audit.LifecycleRecord.__doc__)
+    words = set(re.findall(r"`([a-z-]+)`", text)) - {"event", "subject"}
+    assert len(words) > 3
+    root = Path(audit.__file__).parents[2]
+    files = [f for package in ("appliance", "netns", "squid") for f in (root / package).rglob("*.py")]
+    code = "".join(f.read_text(encoding="utf-8") for f in files)
+    assert [word for word in sorted(words) if f'event="{word}"' not in code] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from ipaddress import IPv4Address
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 from driver_fakes import ENDPOINT, NET
 from requests_to_docker import create
 
-from appliance.audit.record import Outcome
+from appliance.audit.record import AdmissionRecord, Outcome
 from netns.driver.admission import Refused
-from netns.driver.admission_records import of_call, of_stop
+from netns.driver.admission_records import RUN, of_call, of_stop
+from netns.driver.api_call import Kind
 from netns.driver.messages import AuthorizationRequest
 from netns.plumbing import Attachment
 
@@ -25,6 +27,12 @@ def message(target: str, body: dict[str, Any] | bytes = b"") -> AuthorizationReq
     return AuthorizationRequest.model_construct(
         RequestMethod="POST", RequestUri=target, RequestBody=raw, User=""
     )
+
+
+def test_the_record_says_which_operations_there_are() -> None:
+    written = re.findall(r"`([a-z ]+)`", str(AdmissionRecord.__doc__))
+    assert written[0] == "operation"
+    assert written[1:] == [*(kind.value for kind in Kind), RUN]
 
 
 def test_a_create_call() -> None:
