@@ -1,6 +1,6 @@
 """Which processes make an appliance, as data: who runs what, as which uid, where, with which sockets.
 
-The launcher, the supervisor, `egress doctor` and the systemd units all read this table; none repeats it.
+The launcher, the supervisor and `egress doctor` read this table; none repeats it.
 """
 
 from __future__ import annotations

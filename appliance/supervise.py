@@ -1,4 +1,4 @@
-"""Keep the appliance's processes running where there is no systemd: `egress up` starts this and returns.
+"""Keep the appliance's processes running: `egress up` starts this and returns.
 
 Order matters once, at the start: a process that lives in the gateway namespace is started only after netd has
 said that the namespace and its rules stand. Afterwards each process is restarted on its own; the others, and
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = Logger()
 
 NAME = "supervisor"
-READY_WITHIN = 60.0  # seconds for broker and netd to come up before we say that they did not
+READY_WITHIN = 60.0  # seconds for a process to become ready before we say that it did not
 
 
 def stop_leftovers(settings: Settings) -> list[str]:

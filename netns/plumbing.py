@@ -1,4 +1,4 @@
-"""What the Docker driver asks of the kernel side; `netns.apply` answers it, a fake answers it in tests."""
+"""What the Docker driver asks of the kernel side; `netns.wiring` answers it, a fake answers it in tests."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from netns.state import Side
 
 
 def teardown(settings: Settings) -> None:
-    """Remove everything that `apply` made; what is absent is no error. Raises `PlumbingError`.
+    """Remove everything that `netns.kernel` made; what is absent is no error. Raises `PlumbingError`.
 
     `net.ipv4.ip_forward` of the host stays as it is: Docker and others rely on it too.
     """

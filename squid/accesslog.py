@@ -51,7 +51,7 @@ def parse(text: str) -> Line | None:
 def record_of(
     line: Line, endpoint: Endpoint | None, identity: UUID
 ) -> RequestRecord | ConnectionRecord | None:
-    """The record of a line; None for Squid's own CONNECT of an intercepted connection that went well."""
+    """The record of a line; None for a CONNECT that was not denied: what it carries has its own."""
     status = _number(line.status) or None
     reason = _REASONS.get(line.error, "allowed-by-fallback" if line.error == "-" else "upstream-failed")
     denied = line.error.startswith("ERR_EGRESS_") or line.error in _MALFORMED

@@ -6,7 +6,7 @@ written, so nothing depends on how a reader would serialise the record again.
 
 What it proves: a record changed, removed from the middle, inserted or moved breaks the chain at that line.
 What it cannot prove alone: that the newest records were not cut off, or that the whole rest was not computed
-anew; for that, keep the head (`egress status` shows it) somewhere else and compare.
+anew; for that, keep the head (`egress --json log --verify` shows it) somewhere else and compare.
 """
 
 from __future__ import annotations

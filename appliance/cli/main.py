@@ -1,4 +1,4 @@
-"""The `egress` command. Here, and nowhere else, an exception becomes a message."""
+"""The `egress` command. Whatever exception comes up to here ends as a message (`failures.told`)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Documents → compiled layers, with every problem found on the way.
 
-What a document's shape cannot say is checked here: wildcards that are public-suffix safe, state-changing
-methods for exact hosts alone, literal addresses where an exception covers them, caps below their ceilings.
+What a document's shape cannot say is checked on the way. Here: literal addresses where an exception covers
+them, caps below their ceilings, policies that are used and exist. What concerns one rule: `compile_rule`.
 """
 
 from __future__ import annotations

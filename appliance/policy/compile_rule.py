@@ -1,4 +1,8 @@
-"""One written rule → one compiled rule; where the narrow defaults of a left-out item are filled in."""
+"""One written rule → one compiled rule; where the narrow defaults of a left-out item are filled in.
+
+What a rule's shape cannot say is checked here: wildcards that are public-suffix safe, state-changing methods
+for exact hosts alone, items that go together.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def _named(pattern: re.Pattern[str], what: str) -> AfterValidator:
 
 
 def _host(value: str) -> str:
-    # Public-suffix safety is a matter of the rule's effect: see appliance.policy.compile.
+    # Public-suffix safety is a matter of the rule's effect: see appliance.policy.compile_rule.
     return str(parse_pattern(value, public_suffix_safe=False))
 
 

@@ -60,7 +60,7 @@ class Outcome(Enum):
 class Verdict:
     """One decision.
 
-    `rule` says what decided (`acme.yaml:12:5 rules[3] 'pypi'`, `profile read-only-web`), `detail` is one
+    `rule` says what decided (`acme.yaml:12 rules[3] 'pypi'`, `profile read-only-web`), `detail` is one
     sentence about this case, `mend` what the caller or the operator can do. `max_body` is the number of
     request body bytes that may be sent after an ALLOW of a request (0: none). `upgrade` is the protocol that
     the connection may change to after an ALLOW.
