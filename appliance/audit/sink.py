@@ -237,7 +237,7 @@ class Room:
 
 def _explain(path: Path, error: OSError | DamagedLog) -> str:
     if isinstance(error, DamagedLog):
-        return f"{path}: {error}; check it with `egress log verify`, then move it away to begin a new chain"
+        return f"{path}: {error}; check it with `egress log --verify`, then move it away to begin a new chain"
     number = error.errno
     if isinstance(error, BlockingIOError):
         return f"{path}: another process writes this log; stop it first (`egress status` shows it)"

@@ -251,7 +251,7 @@ def test_a_line_without_its_newline_is_ended(tmp_path: Path) -> None:
 def test_a_log_with_a_broken_end_that_no_crash_explains_is_refused(tmp_path: Path) -> None:
     Sink(tmp_path, "p").close()
     place.current_file(tmp_path, "p").write_bytes(b"x\n" * 10)
-    with pytest.raises(AuditUnavailable, match="egress log verify"):
+    with pytest.raises(AuditUnavailable, match="egress log --verify"):
         Sink(tmp_path, "p")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from appliance.cli import doctor, main
 from appliance.settings import Settings
 from tests.unit.cli.typed import Egress, refused
 
+NAMED = re.compile(r"`egress ([^`]+)`")
 COMMANDS = [
     ("up",), ("down",), ("status",), ("doctor",), ("version",), ("completion",), ("log",), ("run",), ("shell",),
-    ("tenant", "add"), ("tenant", "list"), ("tenant", "show"), ("tenant", "rm"),
+    ("top",), ("verify",), ("fallback",), ("tenant", "add"), ("tenant", "list"), ("tenant", "show"), ("tenant", "rm"),
     ("policy", "check"), ("policy", "explain"), ("policy", "schema"), ("policy", "reload"),
 ]  # fmt: skip
 
@@ -36,6 +38,31 @@ def test_every_command_explains_itself_and_each_of_its_options(
     for parameter in found.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{command}: {parameter.name} says nothing"
+
+
+def named_commands() -> set[str]:
+    """What stands between backticks in any source file and begins with the name of our command."""
+    root = Path(main.__file__).parents[2]
+    files = [file for package in ("appliance", "netns", "squid") for file in (root / package).rglob("*.py")]
+    return {found for file in files for found in NAMED.findall(file.read_text(encoding="utf-8"))}
+
+
+@pytest.mark.parametrize("named", sorted(named_commands()))
+def test_every_command_that_a_message_names_is_one(named: str) -> None:
+    found: click.Command = main.cli
+    words = named.split()
+    options = [option for parameter in found.params for option in parameter.opts]
+    while words and isinstance(found, click.Group):
+        word = words.pop(0)
+        if word in options:
+            continue
+        several = [found.commands[name] for name in word.split("|")]
+        found = several[0]
+    options = [option for parameter in found.params for option in parameter.opts]
+    assert all(word in options for word in words if word.startswith("-")), named
+    context = click.Context(found, resilient_parsing=True)
+    _values, superfluous, _order = found.make_parser(context).parse_args(words)
+    assert not superfluous, named
 
 
 def test_version_and_completion(egress: Egress) -> None:
