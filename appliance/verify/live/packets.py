@@ -1,4 +1,4 @@
-"""Packets as evidence: what one seen on a link says, and those that the control writes (pure).
+"""Packets as evidence: what one seen on a link says, and those that the control writes.
 
 A packet of the control is told from all others by the hardware address that it was written with: no container
 can choose that of a packet which leaves by the uplink.
