@@ -22,7 +22,8 @@ from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from appliance.ipc import Credentials, JsonLines, Message, peer_credentials
+from appliance.ipc import JsonLines, Message
+from appliance.peer import Credentials, peer_credentials
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -202,6 +203,10 @@ class Peer(JsonLines):
         return cast("_Stream", self.transport)
 
 
+def _of_transport(transport: Any) -> Credentials:
+    return peer_credentials(transport.getHandle())
+
+
 class ControlFactory(ServerFactory["Peer"]):
     """Makes a `Peer` for each connection. `identify` is replaced only where there is no kernel to ask."""
 
@@ -210,7 +215,7 @@ class ControlFactory(ServerFactory["Peer"]):
     def __init__(
         self,
         operations: Mapping[str, Operation],
-        identify: Callable[[Any], Credentials] = peer_credentials,
+        identify: Callable[[Any], Credentials] = _of_transport,
     ) -> None:
         self._operations = dict(operations)
         self._identify = identify

@@ -1,6 +1,6 @@
 """Typed messages between our own processes: one JSON object a line over a Unix socket.
 
-Who may say what is decided by the peer's uid (`SO_PEERCRED`, unix(7)), never by what it says of itself.
+Who may say what is decided by the peer's uid (`appliance.peer`), never by what it says of itself.
 A line over `MAX_LINE` bytes, or one that is no JSON object, ends the connection.
 """
 
@@ -8,35 +8,13 @@ from __future__ import annotations
 
 import json
 import socket
-import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.protocols.basic import LineOnlyReceiver
 
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import ITransport
-
 MAX_LINE = 8 * 1024 * 1024
-_CREDENTIALS = struct.Struct("3i")
 
 Message = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The peer process of a Unix socket at the time it connected."""
-
-    pid: int
-    uid: int
-    gid: int
-
-
-def peer_credentials(transport: ITransport) -> Credentials:
-    """Credentials of the process at the other end of a Unix stream socket."""
-    handle: socket.socket = transport.getHandle()  # type: ignore[attr-defined]
-    raw = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return Credentials(*_CREDENTIALS.unpack(raw))
 
 
 class JsonLines(LineOnlyReceiver):

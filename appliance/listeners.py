@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import time
+
+from appliance.peer import peer_credentials
 
 STOP_WITHIN = 25.0  # seconds between SIGTERM and SIGKILL: longer than a gateway's drain
 
@@ -26,9 +27,7 @@ def listening_pid(path: str, within: float = 2.0) -> int | None:
             raise PermissionError(error.errno, error.strerror, path) from error
         except OSError:
             return None
-        raw = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    pid = int.from_bytes(raw[:4], sys.byteorder)
-    return pid or None
+        return peer_credentials(probe).pid or None
 
 
 def stop_process(pid: int, within: float = STOP_WITHIN) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress
 
-    from appliance.ipc import Credentials
+    from appliance.peer import Credentials
 
 WITHIN = 2.0
 """Seconds in which every subscriber has to say that it knows a change."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from appliance.links import link_mark
+from appliance.listeners import listening_pid
 from appliance.settings import Settings
 from netns import namespaces, nft
 from netns.apply import apply, reason
@@ -328,14 +328,11 @@ def _core(attachment: Attachment) -> Attachment:
 def engine_namespace(docker_socket: Path) -> int:
     """An open descriptor of the network namespace in which dockerd looks for the container's end.
 
-    dockerd may run in a namespace of its own: its socket's peer tells (SO_PEERCRED, unix(7)). Without an
-    answer it is our own namespace.
+    dockerd may run in a namespace of its own: that of who listens on its socket. Where nobody
+    does it is our own.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(docker_socket))
-            raw = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            return os.open(f"/proc/{struct.unpack('3i', raw)[0]}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    with suppress(OSError):
+        dockerd = listening_pid(str(docker_socket), within=1.0)
+        if dockerd is not None:
+            return os.open(f"/proc/{dockerd}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -6,8 +6,6 @@ state in /proc when it has not answered for a moment; one that hangs otherwise i
 
 from __future__ import annotations
 
-import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, connectionDone
 
 from appliance.ipc import JsonLines, Message
+from appliance.peer import peer_credentials
 from netns.shares import Condition
 
 if TYPE_CHECKING:
@@ -148,13 +147,9 @@ class Pulse:
 
 
 def peer_pid(transport: object) -> int | None:
-    """Who listens at the other end (unix(7), SO_PEERCRED); None where the transport is no socket's."""
+    """Who listens at the other end; None where the transport is no socket's."""
     handle = getattr(transport, "getHandle", None)
-    if handle is None:
-        return None
-    size = struct.calcsize("3i")
-    pid: int = struct.unpack("3i", handle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
-    return pid
+    return None if handle is None else peer_credentials(handle()).pid
 
 
 class _Talk(JsonLines):

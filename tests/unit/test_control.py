@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -20,7 +22,8 @@ from appliance.control import (
     Operation,
     Peer,
 )
-from appliance.ipc import Credentials, Message
+from appliance.ipc import Message
+from appliance.peer import Credentials
 
 GATEWAY = 64101
 
@@ -53,6 +56,19 @@ class Conversation:
         lines = self.transport.value().splitlines()
         self.transport.clear()
         return [json.loads(line) for line in lines]
+
+
+def test_who_asks_is_told_by_the_kernel() -> None:
+    ours, theirs = socket.socketpair()
+
+    class Transport(StringTransport):
+        def getHandle(self) -> socket.socket:
+            return ours
+
+    with ours, theirs:
+        peer = ControlFactory({"status": Operation(status, frozenset({os.getuid()}))}).buildProtocol(None)
+        peer.makeConnection(Transport())
+        assert (peer.credentials.pid, peer.credentials.uid) == (os.getpid(), os.getuid())
 
 
 def test_an_answer_is_the_operations_fields_and_ok() -> None:

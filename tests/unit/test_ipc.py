@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 from pathlib import Path
@@ -86,15 +85,3 @@ def test_ask_gets_one_answer_and_says_when_there_is_none(tmp_path: Path) -> None
             thread.join()
     with pytest.raises(OSError, match="No such file"):
         ipc.ask(str(tmp_path / "absent.sock"), {})
-
-
-def test_credentials_come_from_the_kernel() -> None:
-    ours, theirs = socket.socketpair()
-
-    class Transport:
-        def getHandle(self) -> socket.socket:
-            return ours
-
-    with ours, theirs:
-        found = ipc.peer_credentials(Transport())  # type: ignore[arg-type]
-    assert (found.pid, found.uid) == (os.getpid(), os.getuid())

@@ -13,7 +13,7 @@ PACKAGES = ("appliance", "netns", "squid")
 
 LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.faults",
           "appliance.processes",
-          "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.workload", "appliance.control", "appliance.acceptor",
+          "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.peer", "appliance.workload", "appliance.control", "appliance.acceptor",
           "appliance.links", "appliance.admission_probe")  # fmt: skip
 
 # package or module prefix -> prefixes of our own modules that it may import (itself is implied)
@@ -22,18 +22,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.addresses": (),
     "appliance.yamldoc": (),
     "appliance.ipc": (),
+    "appliance.peer": (),
     "appliance.links": (),
     "appliance.admission_probe": (),
     "appliance.privilege": (),
     "appliance.inherited": (),
     "appliance.reserved_names": (),
     "appliance.workload": (),
-    "appliance.listeners": (),
+    "appliance.listeners": ("appliance.peer",),
     "appliance.faults": ("appliance.yamldoc",),
     "appliance.settings": ("appliance.addresses", "appliance.yamldoc", "appliance.faults",
                            "appliance.reserved_names"),
     "appliance.processes": ("appliance.settings",),
-    "appliance.control": ("appliance.ipc",),
+    "appliance.control": ("appliance.ipc", "appliance.peer"),
     "appliance.acceptor": (),
     "appliance.policy": LEAVES,
     "appliance.policy.explain": (*LEAVES, "appliance.http1"),

@@ -9,8 +9,9 @@ from twisted.internet.testing import StringTransport
 
 from appliance.control import ControlError, ControlFactory, Operation, Peer
 from appliance.endpoints import EndpointFeed, FeedError
-from appliance.ipc import Credentials, JsonLines, Message
+from appliance.ipc import JsonLines, Message
 from appliance.links import link_mark
+from appliance.peer import Credentials
 
 UID = 1000
 SEEDS = (

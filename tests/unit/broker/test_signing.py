@@ -26,8 +26,8 @@ from appliance.audit.record import LifecycleRecord, Record
 from appliance.broker.ca import RootAuthority, open_authority
 from appliance.broker.signing import MAX_REQUEST, Signing
 from appliance.control import ControlFactory
-from appliance.ipc import Credentials
 from appliance.names import HostName
+from appliance.peer import Credentials
 from appliance.tls.authority import new_key, signing_request
 from appliance.tls.intermediate import request_intermediate
 from appliance.tls.leaf import LeafCache

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from appliance.ipc import Credentials
+from appliance.peer import Credentials
 from netns.feed import RETURN_WITHIN, WITHIN, Attendance, Feed, FeedFactory, FeedSilent, Role
 
 GATEWAY, RESOLVER = 64101, 64102
