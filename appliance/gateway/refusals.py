@@ -12,8 +12,9 @@ from appliance.audit.record import Outcome
 from appliance.http1.problem import problem_response
 from appliance.http1.refused import ProtocolFault, UpstreamInvalid
 from appliance.limits.budget import Exceeded
-from appliance.policy.verdict import Verdict
+from appliance.policy.verdict import Reason, Verdict
 from appliance.resolver.client import Unresolved
+from appliance.tls.upstream import UpstreamFault
 
 NO_RULE = "gateway"
 """The `rule` of a refusal that no policy document can change."""
@@ -26,7 +27,8 @@ class Refusal:
     """One typed refusal. `outcome` is DENIED by a rule, or FAILED when it was allowed and could not be done.
 
     `alert` is what a client hears that speaks TLS before there is anything to say it in (RFC 8446 section
-    6.2): 49 access_denied, 50 decode_error, 80 internal_error, 112 unrecognized_name.
+    6.2): 49 access_denied, 50 decode_error, 80 internal_error, 112 unrecognized_name. `proxy_error` is a type
+    of RFC 9209 section 2.3 where the status does not say enough (`problem_response`).
     """
 
     status: int
@@ -38,6 +40,7 @@ class Refusal:
     retry_after: int | None = None
     closes: bool = False
     alert: int = 49
+    proxy_error: str | None = None
 
     @property
     def title(self) -> str:
@@ -63,6 +66,7 @@ def page(refusal: Refusal, request_id: str, *, close: bool = True, head_only: bo
         extra={"rule": refusal.rule, "mend": refusal.mend, "request_id": request_id},
         close=close,
         head_only=head_only,
+        proxy_error=refusal.proxy_error,
         headers=tuple(headers),
     )
 
@@ -73,25 +77,41 @@ def alert(refusal: Refusal) -> bytes:
 
 
 _VERDICT_STATUS = {"uri-too-long": 414, "headers-too-large": 431, "body-too-large": 413}
+_PROHIBITED = "destination_ip_prohibited"
+_VERDICT_ERROR: dict[str, str] = {Reason.PRIVATE_ADDRESS: _PROHIBITED, Reason.ADDRESS_DENIED: _PROHIBITED}
+_RESPONSE_ERROR = {
+    "head-too-large": "http_response_header_section_size",
+    "too-many-headers": "http_response_header_section_size",
+    "coding-unknown": "http_response_transfer_coding",
+    "websocket-not-accepted": "http_upgrade_failed",
+}
 
 
 def from_verdict(verdict: Verdict) -> Refusal:
     """A policy's denial. RFC 9110: 413, 414 and 431 for what is too large, 403 for the rest."""
     reason = str(verdict.reason)
-    return Refusal(_VERDICT_STATUS.get(reason, 403), reason, verdict.detail, verdict.mend, verdict.rule)
+    return Refusal(
+        _VERDICT_STATUS.get(reason, 403), reason, verdict.detail, verdict.mend, verdict.rule,
+        proxy_error=_VERDICT_ERROR.get(reason),
+    )  # fmt: skip
 
 
 def malformed(fault: ProtocolFault) -> Refusal:
     """The HTTP gate takes no more bytes of this connection (RFC 9112 section 11.2)."""
     if isinstance(fault, UpstreamInvalid):
-        return failed(fault.status, "upstream-protocol-error", f"{fault.reason}: {fault.detail}")
+        error = _RESPONSE_ERROR.get(fault.reason, "http_protocol_error")
+        return failed(
+            fault.status, "upstream-protocol-error", f"{fault.reason}: {fault.detail}", proxy_error=error
+        )
     mend = "Send one strictly formed HTTP/1.1 request (RFC 9112)."
     return Refusal(fault.status, fault.reason, fault.detail, mend, closes=True)
 
 
-def failed(status: int, reason: str, detail: str, mend: str = "") -> Refusal:
-    """Allowed, but not done: the fault lies upstream or with us."""
-    return Refusal(status, reason, detail, mend or "Try again later.", outcome=Outcome.FAILED)
+def failed(
+    status: int, reason: str, detail: str, mend: str = "Try again later.", *, proxy_error: str | None = None
+) -> Refusal:
+    """Allowed, but not done: the fault lies upstream, or with us if there is no `proxy_error`."""
+    return Refusal(status, reason, detail, mend, outcome=Outcome.FAILED, proxy_error=proxy_error)
 
 
 def misdirected(reason: str, detail: str) -> Refusal:
@@ -104,12 +124,13 @@ def unresolved(answer: Unresolved) -> Refusal:
     """The resolver gives no address for a name: denied there, or not found."""
     if answer.denied:
         rule = answer.rule or "resolver"
-        return Refusal(403, answer.reason, answer.detail, _ASK_OPERATOR, rule)
+        error = _VERDICT_ERROR.get(answer.reason)
+        return Refusal(403, answer.reason, answer.detail, _ASK_OPERATOR, rule, proxy_error=error)
     if answer.reason in _UNAVAILABLE:
         return replace(failed(503, answer.reason, answer.detail), retry_after=1)
     if answer.reason.endswith("-timeout"):
-        return failed(504, answer.reason, answer.detail)
-    return failed(502, answer.reason, answer.detail, "Check the host name.")
+        return failed(504, answer.reason, answer.detail, proxy_error="dns_timeout")
+    return failed(502, answer.reason, answer.detail, "Check the host name.", proxy_error="dns_error")
 
 
 _UNAVAILABLE = frozenset({"resolver-unavailable", "resolver-busy", "audit-unavailable"})
@@ -119,6 +140,7 @@ IPV6 = Refusal(
     "private-address",
     "IPv6 is not configured on this appliance.",
     "Use a host name with an IPv4 address.",
+    proxy_error=_PROHIBITED,
 )
 UPGRADE = Refusal(
     403, "upgrade-not-allowed", "The connection may not change its protocol.",
@@ -152,7 +174,7 @@ BODY_TIMEOUT = Refusal(
 )
 RESPONSE_NOT_READ = Refusal(
     408, "response-not-read", "Nothing of the answer was taken for too long.", "Read it faster.",
-    outcome=Outcome.FAILED, closes=True,
+    outcome=Outcome.FAILED, closes=True, proxy_error="connection_write_timeout",
 )  # fmt: skip
 TOO_MANY_CONNECTIONS = Refusal(
     503, "too-many-connections", "All containers together have too many connections open.",
@@ -177,22 +199,36 @@ ENDPOINT_REMOVED = Refusal(
 RESPONSE_TOO_LARGE = Refusal(
     502, "response-too-large", "The response is larger than the policy's cap.",
     "Ask for less at a time, or ask the operator for a higher cap.", closes=True,
+    proxy_error="http_response_body_size",
 )  # fmt: skip
-CONNECT_TIMEOUT = failed(504, "upstream-connect-timeout", "The server did not accept a connection in time.")
-RESPONSE_TIMEOUT = failed(504, "upstream-response-timeout", "The server did not answer in time.")
-UNREACHABLE = failed(502, "upstream-unreachable", "No connection to any address of the host could be made.")
+CONNECT_TIMEOUT = failed(
+    504, "upstream-connect-timeout", "The server did not accept a connection in time.",
+    proxy_error="connection_timeout",
+)  # fmt: skip
+RESPONSE_TIMEOUT = failed(
+    504, "upstream-response-timeout", "The server did not answer in time.",
+    proxy_error="connection_read_timeout",
+)  # fmt: skip
+UNREACHABLE = failed(
+    502, "upstream-unreachable", "No connection to any address of the host could be made.",
+    proxy_error="destination_unavailable",
+)  # fmt: skip
 UPLINK_PROXY_ADDRESS = Refusal(
     403, "uplink-proxy-address", "This address is a way out of the appliance and no destination.",
-    _ASK_OPERATOR,
+    _ASK_OPERATOR, proxy_error=_PROHIBITED,
 )  # fmt: skip
 UPLINK_PROXY_UNREACHABLE = failed(
     502, "uplink-proxy-unreachable", "The proxy of this appliance's uplink accepts no connection.",
-    _ASK_OPERATOR,
+    _ASK_OPERATOR, proxy_error="destination_unavailable",
 )  # fmt: skip
 UPLINK_PROXY_TIMEOUT = failed(
-    504, "uplink-proxy-timeout", "The proxy of this appliance's uplink did not answer in time."
-)
-UPSTREAM_CLOSED = failed(502, "upstream-closed", "The server closed the connection before it had answered.")
+    504, "uplink-proxy-timeout", "The proxy of this appliance's uplink did not answer in time.",
+    proxy_error="connection_timeout",
+)  # fmt: skip
+UPSTREAM_CLOSED = failed(
+    502, "upstream-closed", "The server closed the connection before it had answered.",
+    proxy_error="connection_terminated",
+)  # fmt: skip
 INTERNAL = failed(500, "internal-error", "The gateway failed.", _ASK_OPERATOR).closing()
 DRAINED = failed(503, "draining", "The gateway is restarting.").closing()
 
@@ -231,9 +267,16 @@ CLIENT_CLOSED = Refusal(
 OWN_DOCUMENT = Refusal(
     200, "own-document", "One of the gateway's own documents.", "", outcome=Outcome.ALLOWED
 )
-TUNNEL_IDLE = failed(504, "tunnel-idle", "Nothing went through the tunnel for too long.").closing()
-TUNNEL_TOO_OLD = failed(504, "tunnel-too-old", "The tunnel reached its greatest age.").closing()
-TUNNEL_BROKEN = failed(502, "tunnel-broken", "One side of the tunnel broke off.").closing()
+TUNNEL_IDLE = failed(
+    504, "tunnel-idle", "Nothing went through the tunnel for too long.",
+    proxy_error="connection_read_timeout",
+).closing()  # fmt: skip
+TUNNEL_TOO_OLD = failed(
+    504, "tunnel-too-old", "The tunnel reached its greatest age.", proxy_error="http_response_timeout"
+).closing()
+TUNNEL_BROKEN = failed(
+    502, "tunnel-broken", "One side of the tunnel broke off.", proxy_error="connection_terminated"
+).closing()
 
 
 def server_name_invalid(detail: str) -> Refusal:
@@ -293,6 +336,7 @@ def uplink_proxy_refused(status: int) -> Refusal:
     return failed(
         502, "uplink-proxy-refused", f"The proxy of this appliance's uplink refused with status {status}.",
         "The operator must allow this appliance there CONNECT to public addresses, ports 80 and 443.",
+        proxy_error="connection_refused",
     )  # fmt: skip
 
 
@@ -300,13 +344,15 @@ def uplink_proxy_invalid(detail: str) -> Refusal:
     """What the proxy answered is not the one head that opens a tunnel; nothing was sent through it."""
     return failed(
         502, "uplink-proxy-invalid", f"The proxy of this appliance's uplink cannot be used: {detail}.",
-        _ASK_OPERATOR,
+        _ASK_OPERATOR, proxy_error="http_protocol_error",
     )  # fmt: skip
 
 
-def not_verified(host: object, reason: str, detail: str) -> Refusal:
+def not_verified(host: object, fault: UpstreamFault, detail: str) -> Refusal:
     """Attack D11: the upstream could not prove that it is `host`; nothing was sent to it."""
+    error = "tls_protocol_error" if fault is UpstreamFault.PROTOCOL else "tls_certificate_error"
     return failed(
-        502, str(reason), f"No verified TLS connection to {host}: {detail}.",
+        502, str(fault), f"No verified TLS connection to {host}: {detail}.",
         "The server's operator must mend it; verification cannot be switched off.",
+        proxy_error=error,
     )  # fmt: skip

@@ -12,22 +12,8 @@ TYPE_PREFIX = "urn:egress:refusal:"
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _STRING_UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
 
-# Error types of RFC 9209 section 2.3 by status; what is not here was denied by our rules.
-_PROXY_ERRORS = {
-    400: "http_request_error",
-    408: "http_request_error",
-    411: "http_request_error",
-    413: "http_request_error",
-    414: "http_request_error",
-    417: "http_request_error",
-    431: "http_request_error",
-    501: "http_request_error",
-    505: "http_request_error",
-    500: "proxy_internal_error",
-    502: "http_protocol_error",
-    503: "destination_unavailable",
-    504: "connection_timeout",
-}
+# RFC 9110 section 15: how the request itself is at fault.
+_REQUEST_ERRORS = frozenset({400, 408, 411, 413, 414, 417, 431, 501, 505})
 
 
 def problem_response(
@@ -46,8 +32,9 @@ def problem_response(
     """A whole response: `reason` is the stable code, `instance` the request id, `extra` members besides.
 
     `title` is one line, `detail` one sentence; both may hold hostile text, which JSON keeps inert.
-    `head_only` leaves the body out (the answer to HEAD). `proxy_error` is a type of RFC 9209 section 2.3
-    where the status does not say enough. `headers` are further fields of ours (Allow, Retry-After …).
+    `head_only` leaves the body out (the answer to HEAD). `proxy_error` is a type of RFC 9209
+    section 2.3 where the status does not say enough: without one, a request is at fault or denied by our
+    rules, and from 500 upwards the fault is our own. `headers` are further fields of ours (Retry-After …).
     """
     members: dict[str, Any] = {
         "type": TYPE_PREFIX + reason,
@@ -59,7 +46,7 @@ def problem_response(
     }
     members.update({key: value for key, value in (extra or {}).items() if key not in members})
     body = json.dumps(members, separators=(",", ":")).encode("ascii") + b"\n"
-    error = proxy_error or _PROXY_ERRORS.get(status, "http_request_denied")
+    error = proxy_error or _proxy_error(status)
     lines = [
         f"HTTP/1.1 {status} {_PHRASES.get(status, '')}",
         "Content-Type: application/problem+json",
@@ -73,6 +60,12 @@ def problem_response(
         lines.append("Connection: close")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
     return head if head_only else head + body
+
+
+def _proxy_error(status: int) -> str:
+    if status in _REQUEST_ERRORS:
+        return "http_request_error"
+    return "http_request_denied" if status < 500 else "proxy_internal_error"
 
 
 def _quoted(text: str) -> str:

@@ -67,7 +67,7 @@ def test_connection_may_stay() -> None:
 @pytest.mark.parametrize(
     ("status", "error"),
     [(400, "http_request_error"), (403, "http_request_denied"), (429, "http_request_denied"),
-     (502, "http_protocol_error"), (503, "destination_unavailable"), (504, "connection_timeout")],
+     (500, "proxy_internal_error"), (501, "http_request_error"), (503, "proxy_internal_error")],
 )  # fmt: skip
 def test_proxy_status_by_status(status: int, error: str) -> None:
     assert f"error={error};".encode() in problem_response(status, "a", "b", "c", "d")
