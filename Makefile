@@ -57,5 +57,5 @@ lock: setup     ## renew requirements.lock from pyproject.toml
 	@$(TREE)/.venv/bin/python -m piptools compile -q --extra dev --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header -o requirements.lock pyproject.toml
 
-clean:          ## remove the virtual environment and what tools left in the checkout
-	rm -rf .venv build dist .ruff_cache
+clean:          ## remove the virtual environment and what tools left, in the checkout and in its copy
+	$(SUDO) rm -rf $(foreach place,. $(TREE),$(addprefix $(place)/,.venv build dist .ruff_cache))
