@@ -52,7 +52,8 @@ async def reach(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream 
             upstream = await worker.dial(key, addresses)
     except (NoRoute, DialFailed) as answer:
         return answer.refusal
-    # The policy may have changed meanwhile: what was judged then is worth nothing now.
+    # The policy may have changed meanwhile: what was judged then is worth nothing now, the address included.
+    exchange.address = upstream.address
     if not exchange.still_allowed(worker.policy(policy.tenant)):
         upstream.abort()
         return refusals.POLICY_CHANGED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
+
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -11,9 +13,10 @@ from appliance.gateway.reach import at_hand, reach
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.turns import FIRST_READ
 from appliance.gateway.upstream import Upstream
+from appliance.policy.ranges import Ranges
 from appliance.policy.set import PolicySet
 
-from .support import OTHER_PUBLIC, PUBLIC, Names, Wire, limited, plain, request, worker
+from .support import OTHER_PUBLIC, PUBLIC, Names, Wire, limited, plain, request, web_policy, worker
 
 
 def judged(made, channel=None) -> Exchange:
@@ -115,3 +118,31 @@ def test_a_policy_that_changed_meanwhile_wins_g5() -> None:
     wire = connect(made)
     assert [refusal.reason for refusal in found] == ["policy-changed"]
     assert wire.aborted
+
+
+@pytest.mark.parametrize("retried", [False, True])
+def test_the_address_dialled_is_judged_by_the_policy_of_that_moment_g5(*, retried: bool) -> None:
+    made = worker(names=Names(**{"site.net": (OTHER_PUBLIC,)}))
+    channel = plain(OTHER_PUBLIC)
+    exchange = judged(made, channel)
+    if retried:
+        exchange.retried, exchange.address = True, PUBLIC
+    found = begin(made, exchange, channel)
+    denying = web_policy(generation="two", denied_addresses=Ranges([IPv4Network(f"{OTHER_PUBLIC}/32")]))
+    made.test_policies[0] = PolicySet({"acme": denying}, "two")
+    wire = connect(made)
+    assert [refusal.reason for refusal in found] == ["policy-changed"]
+    assert wire.aborted
+    assert exchange.address == OTHER_PUBLIC  # which the record tells
+
+
+def test_an_address_that_was_only_tried_before_condemns_no_other_g5() -> None:
+    made = worker(names=Names(**{"site.net": (OTHER_PUBLIC,)}))
+    channel = plain(OTHER_PUBLIC)
+    exchange = judged(made, channel)
+    exchange.retried, exchange.address = True, PUBLIC
+    found = begin(made, exchange, channel)
+    denying = web_policy(generation="two", denied_addresses=Ranges([IPv4Network(f"{PUBLIC}/32")]))
+    made.test_policies[0] = PolicySet({"acme": denying}, "two")
+    connect(made)
+    assert [upstream.address for upstream in found] == [OTHER_PUBLIC]
