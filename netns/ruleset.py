@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from appliance.links import TENANT_BIT
+from appliance.policy.limits import KERNEL_CONNECTION_RATE
 from netns import fallback_rules
 from netns.naming import comment
 from netns.plumbing import Network
 from netns.shares import UNSTEERED, Steering
 
 WORKER_SEED = 0x65677265  # fixed: a container stays on its worker when the table is replaced
-CONNECTION_RATE = 400
-"""New TCP connections a second of one container, above every default of a policy: a flood dies here, at the
-cost of a look-up a packet, before it costs the gateway an accept."""
-CONNECTION_BURST = 2 * CONNECTION_RATE
+CONNECTION_BURST = 2 * KERNEL_CONNECTION_RATE
 BEFORE_DEFRAGMENTATION = -450  # NF_IP_PRI_CONNTRACK_DEFRAG is -400: later, no fragment is left to be seen
 
 COUNTERS = (
@@ -170,7 +168,7 @@ def _tenant_side(ruleset: Ruleset) -> list[str]:
     opens = "tcp flags & (fin | syn | rst | ack) == syn"
     # A flood of datagrams would fill the resolver's one buffer, and leave others' questions no room in it.
     questions = f"limit rate over {ruleset.question_rate}/second burst {ruleset.question_rate} packets"
-    limit = f"limit rate over {CONNECTION_RATE}/second burst {CONNECTION_BURST} packets"
+    limit = f"limit rate over {KERNEL_CONNECTION_RATE}/second burst {CONNECTION_BURST} packets"
     take = "tproxy ip to"
     return [
         # Fragments carry ports only in their first part; options can carry a source route (RFC 791 §3.1).

@@ -123,7 +123,8 @@ def compile_operator(
         (item, f"{file}:{document.at(('passthrough', index)).line} passthrough[{index}]")
         for index, item in enumerate(model.passthrough or ())
     )
-    limits = compile_operator_limits(model.limits)
+    limits, faults = compile_operator_limits(document, model.limits)
+    problems += faults
     addresses = Ranges(map(IPv4Network, model.deny_addresses or ()))
     layer = OperatorLayer(_entries(placed), ceilings, tuple(exceptions), passthrough, limits, addresses)
     return (None if errors(problems) else layer), problems

@@ -10,6 +10,7 @@ from appliance.policy.documents import LimitsDocument, OperatorLimitsDocument, S
 from appliance.policy.limits import (
     DEFAULT_CEILINGS,
     DEFAULT_LIMITS,
+    KERNEL_BOUNDS,
     PATHS,
     Path,
     TenantLimits,
@@ -29,12 +30,19 @@ class OperatorLimits:
     window_seconds: int = DEFAULT_LIMITS.window_seconds
 
 
-def compile_operator_limits(written: OperatorLimitsDocument | None) -> OperatorLimits:
-    """The operator's layer of limits; a document that was read has no further errors."""
+def compile_operator_limits(
+    document: Document, written: OperatorLimitsDocument | None
+) -> tuple[OperatorLimits, list[Problem]]:
+    """The operator's layer of limits. A value above what the kernel lets through is an error."""
     if written is None:
-        return OperatorLimits()
+        return OperatorLimits(), []
+    ceilings = _written(written)
     tenants = {tenant: _written(limits) for tenant, limits in (written.tenants or {}).items()}
-    return OperatorLimits(_written(written), tenants, written.window_seconds or DEFAULT_LIMITS.window_seconds)
+    problems = _too_high(document, ("limits",), ceilings)
+    for tenant, values in tenants.items():
+        problems += _too_high(document, ("limits", "tenants", tenant), values)
+    window_seconds = written.window_seconds or DEFAULT_LIMITS.window_seconds
+    return OperatorLimits(ceilings, tenants, window_seconds), problems
 
 
 def compile_limits(
@@ -59,6 +67,18 @@ def compile_limits(
         values[path] = min(wanted, ceiling)
     problems += [_idle(document, path, values) for path in own if _is_idle(path, values)]
     return from_values(values, operator.window_seconds), problems
+
+
+def _too_high(document: Document, place: Path, values: Mapping[Path, int]) -> list[Problem]:
+    return [
+        Problem(
+            document.at((*place, *path)),
+            f"{'.'.join((*place, *path))}: {_shown(path, values[path])} is more than the kernel lets through",
+            f"write {_shown(path, bound)} or less",
+        )
+        for path, bound in KERNEL_BOUNDS.items()
+        if values.get(path, 0) > bound
+    ]
 
 
 def _is_idle(path: Path, values: Mapping[Path, int]) -> bool:

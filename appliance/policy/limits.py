@@ -53,10 +53,16 @@ PATHS: tuple[Path, ...] = (
 
 DEFAULT_LIMITS = TenantLimits()
 
-# What a tenant's own document may ask for at most, unless operator.yaml says otherwise. A container's new
-# connections stay below what the kernel lets through (netns.ruleset.CONNECTION_RATE).
+KERNEL_CONNECTION_RATE = 400
+"""New TCP connections a second of one container that the kernel lets through: a flood dies there, at the
+cost of a look-up a packet, before it costs the gateway an accept. No policy can promise more."""
+
+KERNEL_BOUNDS: dict[Path, int] = {("container", "new_connections_per_second"): KERNEL_CONNECTION_RATE}
+"""What operator.yaml cannot raise: beyond it packets are dropped, and nobody hears why."""
+
+# What a tenant's own document may ask for at most, unless operator.yaml says otherwise.
 DEFAULT_CEILINGS = TenantLimits(
-    container=ScopeLimits(4096, 400, 5000, 100 * GIB, 10 * TIB),
+    container=ScopeLimits(4096, KERNEL_CONNECTION_RATE, 5000, 100 * GIB, 10 * TIB),
     tenant=ScopeLimits(8192, 4000, 20000, 1 * TIB, 100 * TIB),
     destination=ScopeLimits(8192, 4000, 20000, 1 * TIB, 100 * TIB),
     queries_per_second=5000,

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from appliance.addresses import blocked_networks_v4
+from appliance.policy.limits import KERNEL_CONNECTION_RATE
 from netns.plumbing import Network
 from netns.ruleset import COUNTERS, Ruleset, element, render
 
@@ -117,7 +118,8 @@ def test_questions_are_counted_by_source_before_the_resolver_f4():
 
 def test_new_connections_are_counted_by_source_before_any_way_in_f4():
     steer = chain(render(RULESET), "steer")
-    (rate,) = [i for i, line in enumerate(steer) if "update @opening { ip saddr limit rate over" in line]
+    allowed = f"update @opening {{ ip saddr limit rate over {KERNEL_CONNECTION_RATE}/second"
+    (rate,) = [i for i, line in enumerate(steer) if allowed in line]
     assert steer[rate].endswith("counter name connections-too-fast drop")
     assert steer.index("meta mark 0 counter name spoofed drop") < rate
     assert rate < next(i for i, line in enumerate(steer) if "tproxy" in line)

@@ -71,6 +71,26 @@ def test_one_tenant_may_have_more_or_less_than_the_others() -> None:
     assert error_lines(problems_of("limits: {queries_per_second: 4}", operator))
 
 
+def test_nobody_is_promised_more_than_the_kernel_lets_through() -> None:
+    """It drops the rest without a word, so no tenant would learn why its connections hang."""
+    operator = """
+        limits:
+          container: {new_connections_per_second: 5000}
+          tenants:
+            acme: {container: {new_connections_per_second: 401}}
+    """
+    first, second = error_lines(operator_problems(operator))
+    assert first.endswith(
+        ":3:15: limits.container.new_connections_per_second: 5000 is more than the kernel lets through; "
+        "write 400 or less"
+    )
+    assert "limits.tenants.acme.container.new_connections_per_second: 401 is more" in second
+    whole = (
+        "limits: {container: {new_connections_per_second: 400}, tenant: {new_connections_per_second: 9000}}"
+    )
+    assert not operator_problems(whole)
+
+
 def test_the_window_is_the_operators() -> None:
     assert compiled("profile: allowlist", "limits: {window_seconds: 60}").limits.window_seconds == 60
     assert error_lines(operator_problems("limits: {window_seconds: 0}"))
