@@ -7,7 +7,6 @@ have never heard of, and are then no error.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, NetmaskValueError
@@ -17,10 +16,10 @@ from netns.driver import messages
 from netns.driver.facts import Engine, EngineUnavailable
 from netns.driver.network_request import Surroundings, network_of
 from netns.driver.refusal import DriverRefused
+from netns.naming import is_mac
 from netns.plumbing import Attachment, Endpoints, Network, PlumbingError
 
 Answer = dict[str, Any]
-MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 class Switch(Protocol):
@@ -95,8 +94,8 @@ class NetworkDriver:
             raise DriverRefused("egress: IPv6 addresses are not served; leave out --ip6")
         address = _address(asked.Address, network)
         mac = asked.MacAddress.lower() or derived_mac(address)
-        # IEEE 802: the lowest bit of the first octet marks a group address, which no interface can have.
-        if not MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+        # IEEE 802: no interface can have a group address, nor the one of zeros.
+        if not is_mac(mac) or mac == "00:00:00:00:00:00":
             raise DriverRefused(
                 f"egress: {asked.MacAddress!r} is no unicast MAC address; leave out --mac-address"
             )
