@@ -54,18 +54,13 @@ class AdmissionSwitch:
         """Raise `DriverRefused` with the mend unless dockerd asks us about every API call."""
         if self._clock() < self._good_until:
             return
-        nonce = secrets.token_hex(16)
-        self._expected.add(nonce)
         try:
-            await self._engine.ping(MARK + nonce)
-            on = nonce not in self._expected
+            on = await self._asked_about_a_call()
             self._answered_at = self._clock()
         except EngineUnavailable:
             if self._starting() and listed(self._daemon_json, self._plugin):
                 return
             on = False
-        finally:
-            self._expected.discard(nonce)
         if not on:
             raise DriverRefused(
                 f"egress: the admission plugin {self._plugin!r} is not on in dockerd; "
@@ -75,18 +70,23 @@ class AdmissionSwitch:
 
     async def asks(self) -> bool | None:
         """Whether dockerd asks us now, None when it does not answer. An earlier proof ends with a no."""
+        try:
+            on = await self._asked_about_a_call()
+        except EngineUnavailable:
+            return None
+        if not on:
+            self._good_until = _NEVER
+        return on
+
+    async def _asked_about_a_call(self) -> bool:
+        """Make a call and see whether the plugin is asked about it. Raises `EngineUnavailable`."""
         nonce = secrets.token_hex(16)
         self._expected.add(nonce)
         try:
             await self._engine.ping(MARK + nonce)
-            if nonce in self._expected:
-                self._good_until = _NEVER
-                return False
-        except EngineUnavailable:
-            return None
+            return nonce not in self._expected
         finally:
             self._expected.discard(nonce)
-        return True
 
     def _starting(self) -> bool:
         age = self._age()
