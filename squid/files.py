@@ -12,10 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from appliance.tls.intermediate import Intermediate
 from squid.child import PROGRAM
-from squid.render import Place, form_script, pages, target_script
+from squid.render import GENERATOR, LEAVES_SIZE, Place, form_script, pages, target_script
 
-GENERATOR = "/usr/lib/squid/security_file_certgen"
-LEAVES_SIZE = "4MB"
 WITHIN = 20.0
 """Seconds that Squid has to check a configuration."""
 

@@ -29,6 +29,10 @@ ADDRESS = (
 )
 """POSIX extended: an IPv4 address in its one canonical form (RFC 6943 section 3.1.1)."""
 
+GENERATOR = "/usr/lib/squid/security_file_certgen"
+LEAVES_SIZE = "4MB"
+"""What the certificate generator keeps at most, said when its directory is made and when it is started."""
+
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 
 _SPEAKING_FOR_OTHERS = (
@@ -210,6 +214,8 @@ def render(fallback: Fallback, place: Place) -> str:
         blocked=tuple(_apart(fallback.blocked)),
         never_nominated="|".join(NEVER_NOMINATED),
         address=ADDRESS,
+        generator=GENERATOR,
+        leaves_size=LEAVES_SIZE,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from appliance import preflight
 from appliance.settings import DockerSettings, NameServer, ResolverSettings, Settings
+from squid import render
+from squid.child import PROGRAM, WITH_US
 
 
 @pytest.fixture
@@ -149,6 +152,12 @@ def test_a_fallback_that_cannot_run_is_told_with_how_to_do_without(
     elsewhere = ResolverSettings(servers=(NameServer(address=IPv4Address("9.9.9.9"), port=5353),))
     check = preflight.fallback(settings.model_copy(update={"resolver": elsewhere}))
     assert "no name server on port 53" in check.detail
+
+
+def test_every_program_that_squid_needs_is_looked_for() -> None:
+    configuration = (Path(render.__file__).parent / "templates/squid.conf.j2").read_text()
+    needed = {PROGRAM, render.GENERATOR, WITH_US[0], *re.findall(r"/usr/(?:s?bin|lib)/\S+", configuration)}
+    assert needed <= set(preflight.FALLBACK_PROGRAMS)
 
 
 def test_a_mend_is_one_that_the_settings_take(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

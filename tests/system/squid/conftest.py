@@ -28,7 +28,7 @@ from appliance.tls.authority import issue_intermediate, issue_leaf, issue_root, 
 from netns import namespaces
 from squid.child import forget_memory, is_listening
 from squid.model import fallback_of
-from squid.render import Place, form_script, pages, render, target_script
+from squid.render import GENERATOR, LEAVES_SIZE, Place, form_script, pages, render, target_script
 from tests.unit.policy.written import compiled
 
 UID = 64104
@@ -245,11 +245,7 @@ class World:
         signing.write_bytes(_pem_key(key) + issuer.public_bytes(Encoding.PEM))
         (self.directory / "root.pem").write_bytes(self.root.public_bytes(Encoding.PEM))
         run("chown", "-R", f"{UID}:{UID}", self.directory)
-        run(
-            *self._as_squid(
-                "/usr/lib/squid/security_file_certgen", "-c", "-s", str(place.leaves), "-M", "4MB"
-            )
-        )
+        run(*self._as_squid(GENERATOR, "-c", "-s", str(place.leaves), "-M", LEAVES_SIZE))
         run(*self._as_squid("squid", "-k", "parse", "-f", str(place.configuration)))
         self.process = subprocess.Popen(
             self._as_squid("squid", "-n", place.service, "-N", "-f", str(place.configuration)),
