@@ -12,11 +12,11 @@ whatever it asked for was judged like any other request. A process that has ende
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -25,7 +25,7 @@ from netns.driver.containers import Containers
 from netns.driver.inside import TooManyLinks, seen_from_here
 from netns.driver.refusal import DriverRefused
 from netns.driver.sandbox import FirstProcess, first_process, is_namespace, runs_already
-from netns.driver.sealer import SealFailed
+from netns.driver.sealer import InThread, SealFailed, Sealing
 from netns.plumbing import Attachment
 
 # How often we look for a sandbox, by the seconds since Join: it is a stat(2) each time.
@@ -36,25 +36,7 @@ GRACE = 1.0  # from Docker's word that a container runs until it must show a pro
 
 OWN_KERNEL = frozenset({"runsc"})  # of those that admission lets through
 
-T = TypeVar("T")
 Look = Callable[[Path], bool]
-
-
-class InThread(Protocol):
-    """Asks a question that takes some milliseconds elsewhere."""
-
-    def __call__(self, question: Callable[[Path], T], sandbox: Path, /) -> Awaitable[T]:
-        """The answer."""
-
-
-class Sealing(Protocol):
-    """See `netns.driver.sealer.Sealer`."""
-
-    async def seal(self, sandbox: Path, gateway: IPv4Address) -> None:
-        """Raise `SealFailed` unless the sandbox is sealed."""
-
-    async def holds(self, sandbox: Path, gateway: IPv4Address) -> bool:
-        """Whether it is sealed."""
 
 
 class Keeping(Protocol):

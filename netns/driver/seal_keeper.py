@@ -10,37 +10,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from netns.driver.generation import generation
-from netns.driver.sealer import SealFailed
+from netns.driver.sealer import InThread, SealFailed, Sealing
 from netns.plumbing import Attachment
 
 EVERY = 0.5  # seconds
 
-T = TypeVar("T")
 _log = Logger()
-
-
-class InThread(Protocol):
-    """Asks a question that blocks elsewhere."""
-
-    def __call__(self, question: Callable[[Path], T], sandbox: Path, /) -> Awaitable[T]:
-        """The answer."""
-
-
-class Sealing(Protocol):
-    """See `netns.driver.sealer.Sealer`."""
-
-    async def seal(self, sandbox: Path, gateway: IPv4Address) -> None:
-        """Raise `SealFailed` unless the sandbox is sealed."""
-
-    async def holds(self, sandbox: Path, gateway: IPv4Address) -> bool:
-        """Whether it is sealed."""
 
 
 @dataclass(slots=True)

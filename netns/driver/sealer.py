@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -24,6 +24,23 @@ T = TypeVar("T")
 
 class SealFailed(Exception):
     """A sandbox is not sealed; `str()` says what was tried and what came of it."""
+
+
+class Sealing(Protocol):
+    """What others need of a `Sealer`."""
+
+    async def seal(self, sandbox: Path, gateway: IPv4Address) -> None:
+        """Raise `SealFailed` unless the sandbox is sealed."""
+
+    async def holds(self, sandbox: Path, gateway: IPv4Address) -> bool:
+        """Whether it is sealed."""
+
+
+class InThread(Protocol):
+    """`Sealer.in_thread`."""
+
+    def __call__(self, question: Callable[[Path], T], sandbox: Path, /) -> Awaitable[T]:
+        """The answer to a question that blocks, asked elsewhere."""
 
 
 class Sealer:
