@@ -106,7 +106,7 @@ class Opening:
         self._refuse(refusals.NO_FIRST_BYTES)
 
     def policy_changed(self) -> None:
-        """Nothing was decided yet, or it is decided again for the first request."""
+        """Nothing was decided yet, or it is decided again: for the first request, or before a passthrough."""
 
     def end(self, refusal: Refusal) -> None:
         """Refuse and close."""

@@ -54,6 +54,10 @@ class Passthrough:
         self._connection.become(self)
         self._connection.deadline = NEVER  # the resolver's and the dialler's own times hold
         self._connection.transport.pauseProducing()
+        if not self._allowed(self._policy()):
+            # Whether the destination is the name's own may have been asked under another policy.
+            self._refuse(refusals.POLICY_CHANGED)
+            return
         try:
             self._claim = self._worker.audit.claim()
         except AuditUnavailable:
@@ -90,6 +94,9 @@ class Passthrough:
             self._upstream, self._address = await worker.dialler.connect(addresses, self._port)
             upstream = self._upstream
             install(upstream, TwistedProtocol())
+            if not self._allowed(self._policy()):
+                self._refuse(refusals.POLICY_CHANGED)
+                return
             upstream.pauseProducing()
             upstream.write(self._hello)
             self._touched()
