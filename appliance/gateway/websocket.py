@@ -97,7 +97,7 @@ class WebSocket(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Frames of the container."""
-        if self._ended:
+        if self._ended or self._over:
             return
         exchange, relay, before = self._exchange, self._relay, self._from_client.count
         try:
@@ -151,7 +151,7 @@ class WebSocket(TwistedProtocol):
     def drain(self) -> None:
         """End between two messages."""
         self._draining = True
-        if not self._ended:
+        if not self._ended and not self._over:
             self._moved()
 
     # Events of the server's side (see `upstream.Downstream`).
@@ -163,6 +163,8 @@ class WebSocket(TwistedProtocol):
             return
         if done:
             self.response_missing()
+            return
+        if self._over:
             return
         exchange, relay, before = self._exchange, self._relay, self._from_server.count
         try:
@@ -203,7 +205,7 @@ class WebSocket(TwistedProtocol):
 
     @property
     def _over(self) -> bool:
-        """Whether both have said Close: only the connections are left to be closed."""
+        """Whether both have said Close: only the connections are left to be closed, however much still comes."""
         return self._from_client.ended and self._from_server.ended
 
     def _moved(self) -> None:

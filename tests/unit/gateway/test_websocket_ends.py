@@ -74,6 +74,28 @@ def test_a_peer_that_does_not_hang_up_after_close_is_left() -> None:
     assert talk.worker.audit.records[-1].detail == "The WebSocket ended without a code."
 
 
+def test_what_trickles_in_after_close_gains_no_time() -> None:
+    talk = Open().switch()
+    talk.says(frame(8))
+    talk.server_says(frame(8, mask=None))
+    deadline = talk.connection.deadline
+    assert deadline == talk.worker.limits.closing_seconds
+    sent, received = talk.sent, talk.received
+    talk.worker.reactor.advance(1)
+    talk.says(b"x")
+    talk.server_says(b"x")
+    talk.connection.drain()
+    assert talk.connection.deadline == deadline
+    assert (talk.sent, talk.received) == (sent, received)
+    talk.worker.reactor.advance(deadline)
+    talk.connection.deadline_passed()
+    assert talk.upstream.aborted
+    talk.says(b"x")
+    talk.connection.deadline_passed()
+    assert talk.wire.aborted
+    assert len(talk.records) == 2
+
+
 def test_draining_waits_for_the_end_of_a_message() -> None:
     talk = Open().switch()
     talk.server_says(frame(1, b"a", final=False, mask=None))
