@@ -7,7 +7,6 @@ link that netd did not announce is in no table and so belongs to nobody.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
@@ -20,6 +19,7 @@ from twisted.logger import Logger
 
 from appliance.ipc import JsonLines, Message
 from appliance.links import link_mark
+from appliance.workload import TENANT_NAME
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
-_TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 MAX_FIELD = 256
 """Characters of a text of the feed; one that is longer makes the message one that nobody takes."""
 
@@ -62,7 +61,7 @@ class Endpoint:
             raise FeedError("an endpoint is no object")
         text = {key: _text(data, key, empty=False) for key in ("id", "network", "tenant", "interface")}
         text |= {key: _text(data, key, empty=True) for key in ("container", "name", "run")}
-        if not _TENANT.fullmatch(text["tenant"]):
+        if not TENANT_NAME.fullmatch(text["tenant"]):
             raise FeedError("an endpoint's tenant is no tenant name")
         ifindex = data.get("ifindex")
         if type(ifindex) is not int or ifindex < 1:

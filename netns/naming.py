@@ -11,6 +11,7 @@ import re
 from collections.abc import Container
 from ipaddress import IPv4Address, IPv4Network
 
+from appliance.workload import TENANT_NAME, TENANT_NAME_MEND
 from netns.plumbing import Attachment, Network, PlumbingError
 
 MAX_INTERFACE = 15  # IFNAMSIZ less the terminating zero
@@ -21,7 +22,7 @@ TENANT_PREFIX = "t-"
 CONTAINER_PREFIX = "c-"
 
 _ID = r"[0-9a-f]{64}"
-_TENANT = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_TENANT = TENANT_NAME.pattern
 _ADDRESS = r"[0-9.]{7,15}"
 _ALIAS = re.compile(rf"egress1 endpoint=({_ID}) network=({_ID}) tenant=({_TENANT}) address=({_ADDRESS})")
 _COMMENT = re.compile(rf"({_ID}) ({_TENANT}) ({_ADDRESS})")
@@ -61,7 +62,8 @@ def alias(attachment: Attachment) -> str:
     )
     if not _ALIAS.fullmatch(text) or len(text) > MAX_ALIAS:
         raise PlumbingError(
-            f"endpoint {attachment.endpoint!r}: ids must be 64 hex digits and the tenant a lower-case name"
+            f"endpoint {attachment.endpoint!r} of tenant {attachment.tenant!r}: ids must be 64 hex digits; as"
+            f" the tenant's name {TENANT_NAME_MEND}"
         )
     return text
 
@@ -83,8 +85,8 @@ def comment(network: Network) -> str:
     text = f"{network.id} {network.tenant} {network.gateway}"
     if not _COMMENT.fullmatch(text) or len(text) > MAX_COMMENT:
         raise PlumbingError(
-            f"network {network.id!r} of tenant {network.tenant!r}: the id must be 64 hex digits and the"
-            " tenant's name lower-case and at most 46 characters long"
+            f"network {network.id!r} of tenant {network.tenant!r}: the id must be 64 hex digits; as the"
+            f" tenant's name {TENANT_NAME_MEND}"
         )
     return text
 

@@ -68,7 +68,7 @@ def workspace(settings: Settings, name: str) -> Path:
 def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bool) -> None:
     """Add tenant NAME: policy document, directory, Docker network of the same name.
 
-    NAME is up to 32 of a-z, 0-9 and '-', a letter first. For example: egress tenant add acme
+    NAME is up to 32 of a-z, 0-9 and '-', a letter first and no '-' last. For example: egress tenant add acme
     """
     require_root("egress tenant add")
     settings = cli.settings

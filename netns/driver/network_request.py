@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 
-from appliance.workload import TENANT_NAME
+from appliance.workload import TENANT_NAME, TENANT_NAME_MEND
 from netns.driver import messages
 from netns.driver.refusal import DriverRefused
 from netns.plumbing import Network
@@ -76,10 +76,7 @@ def _tenant(message: messages.CreateNetwork, around: Surroundings) -> str:
     if not isinstance(tenant, str) or not tenant:
         raise DriverRefused(f"egress: the network needs a tenant; add --opt {TENANT_OPTION}=NAME")
     if not TENANT_NAME.fullmatch(tenant):
-        raise DriverRefused(
-            f"egress: {tenant!r} is no tenant name; use a lower-case letter, then up to 31 letters, digits "
-            f"or hyphens"
-        )
+        raise DriverRefused(f"egress: {tenant!r} is no tenant name; {TENANT_NAME_MEND}")
     if tenant not in around.tenants:
         raise DriverRefused(
             f"egress: there is no tenant {tenant!r} in {around.tenants_dir}; run: egress tenant add {tenant}"

@@ -105,6 +105,8 @@ def test_a_snapshot_removes_what_it_does_not_name():
         entry(address=""),
         entry(tenant="../x"),
         entry(tenant=""),
+        entry(tenant="acme-"),
+        entry(tenant="a" * 33),
         entry(name=3),
         entry(name="x" * 300),
         {k: v for k, v in entry().items() if k != "network"},

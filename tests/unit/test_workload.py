@@ -7,14 +7,16 @@ import pytest
 from appliance.workload import TENANT_NAME, WORKLOAD_ID
 
 
-@pytest.mark.parametrize("name", ["a", "acme", "a-1", "a" * 32])
+@pytest.mark.parametrize("name", ["a", "acme", "a-1", "a--1", "a" * 32])
 def test_a_tenant_name(name: str) -> None:
     assert TENANT_NAME.fullmatch(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["", "A", "1a", "-a", "a.b", "a/b", "../a", "a b", "a\n", "\u00e4", "a" * 33, "[red]"]
-)
+    "name",
+    ["", "A", "1a", "-a", "a-", "acme-", "a" * 31 + "-", "a.b", "a/b", "../a", "a b", "a\n", "\u00e4", "a" * 33,
+     "[red]"],
+)  # fmt: skip
 def test_no_tenant_name(name: str) -> None:
     """It becomes a file name, a Docker network's name and a field of records."""
     assert not TENANT_NAME.fullmatch(name)

@@ -50,7 +50,7 @@ def test_the_uplinks_peer_fits_and_differs_between_instances(instance):
 
 def test_an_alias_is_read_back_with_the_neighbours_mac():
     assert attachment_of(alias(ATTACHMENT), MAC) == ATTACHMENT
-    longest = replace(ATTACHMENT, tenant="a" * 63, address=IPv4Address("172.131.100.200"))
+    longest = replace(ATTACHMENT, tenant="a" * 32, address=IPv4Address("172.131.100.200"))
     assert len(alias(longest)) <= MAX_ALIAS
 
 
@@ -77,16 +77,19 @@ def test_what_cannot_be_written_as_an_alias_is_refused(change):
 
 
 def test_a_networks_comment_is_read_back():
-    network = Network(NETWORK, "a" * 46, POOL, IPv4Address("172.31.0.1"))
+    network = Network(NETWORK, "a" * 32, POOL, IPv4Address("172.131.100.200"))
     assert len(comment(network)) <= MAX_COMMENT
     assert network_of(POOL, comment(network)) == network
     assert network_of(POOL, comment(network) + "1 ") is None
     assert network_of(POOL, f"{NETWORK} acme 999.1.1.1") is None
 
 
-def test_a_name_too_long_for_the_comment_is_refused_with_the_limit():
-    with pytest.raises(PlumbingError, match="46"):
-        comment(Network(NETWORK, "a" * 63, POOL, IPv4Address("172.131.100.200")))
+@pytest.mark.parametrize("tenant", ["a" * 33, "acme-", "1acme", ""])
+def test_what_is_no_tenants_name_is_refused_with_the_grammar(tenant):
+    with pytest.raises(PlumbingError, match="use up to 32 of a-z, 0-9 and '-', a letter first"):
+        comment(Network(NETWORK, tenant, POOL, IPv4Address("172.31.0.1")))
+    with pytest.raises(PlumbingError, match="use up to 32 of a-z, 0-9 and '-', a letter first"):
+        alias(replace(ATTACHMENT, tenant=tenant))
 
 
 @pytest.mark.parametrize(
