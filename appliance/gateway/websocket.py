@@ -205,7 +205,7 @@ class WebSocket(TwistedProtocol):
 
     @property
     def _over(self) -> bool:
-        """Whether both have said Close: only the connections are left to be closed, however much still comes."""
+        """Whether both have said Close: only the connections are left to be closed, whatever still comes."""
         return self._from_client.ended and self._from_server.ended
 
     def _moved(self) -> None:
