@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from appliance.ipc import Message
-from appliance.limits.budget import Fill, Scope
+from appliance.limits.budget import COUNTS, Fill, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from appliance.endpoints import Endpoint
     from appliance.gateway.worker import Worker
     from appliance.limits.budget import Tally
-
-COUNTS = ("requests", "denied", "throttled", "bytes_out", "bytes_in", "signals")
 
 
 def usage(worker: Worker) -> Message:

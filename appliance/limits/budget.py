@@ -90,6 +90,10 @@ class Caller:
     limits: TenantLimits
 
 
+COUNTS = ("requests", "denied", "throttled", "bytes_out", "bytes_in", "signals")
+"""The counts of a `Tally`, by their names."""
+
+
 class Tally:
     """What one endpoint has had since this worker knows it."""
 
@@ -257,7 +261,7 @@ class Budget:
         if gone is None:
             return
         whole = self._departed.setdefault(gone.tenant, Tally(gone.tenant))
-        for name in ("requests", "denied", "throttled", "bytes_out", "bytes_in", "signals"):
+        for name in COUNTS:
             setattr(whole, name, getattr(whole, name) + getattr(gone, name))
 
     def tally(self, endpoint: str, tenant: str) -> Tally:
