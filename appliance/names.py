@@ -213,3 +213,7 @@ def _why_not_ldh(name: str) -> InvalidName:
 def _shown(text: str) -> str:
     """A printable, bounded form of hostile text."""
     return ascii(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+GATEWAY_NAME = HostName("gateway.egress.internal")
+"""Each container's own name for its gateway: answered with the gateway's address, never asked upstream."""

@@ -10,9 +10,6 @@ from appliance.endpoints import Endpoint
 from appliance.gateway.refusals import Refusal
 from appliance.names import HostName
 
-GATEWAY_NAME = HostName("gateway.egress.internal")
-"""The tenant's own name for its gateway; the resolver answers it with the container's gateway address."""
-
 WELL_KNOWN = "/.well-known/egress/"
 """Below it (RFC 8615) the gateway serves its own documents to its own tenants."""
 

@@ -7,11 +7,11 @@ from typing import Literal
 
 from appliance.addresses import classify
 from appliance.gateway import refusals
-from appliance.gateway.channel import GATEWAY_NAME, WELL_KNOWN, Channel
+from appliance.gateway.channel import WELL_KNOWN, Channel
 from appliance.gateway.refusals import Refusal
 from appliance.http1.head import RequestHead
 from appliance.http1.target import TargetForm
-from appliance.names import Host
+from appliance.names import GATEWAY_NAME, Host
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,15 @@ from twisted.logger import Logger
 from appliance.audit.log import AuditLog, AuditUnavailable, Claim
 from appliance.audit.record import Outcome
 from appliance.endpoints import Endpoint
-from appliance.names import InvalidName
+from appliance.names import GATEWAY_NAME, InvalidName
 from appliance.resolver.exchange import to_host_name
-from appliance.resolver.judgement import GATEWAY_NAME, declined_invalid, declined_type, failed, judge_name
+from appliance.resolver.judgement import (
+    AUDIT_DOWN,
+    declined_invalid,
+    declined_type,
+    failed,
+    judge_name,
+)
 from appliance.resolver.message import (
     MAX_TCP,
     ExtendedError,
@@ -45,7 +51,6 @@ LOCAL_TTL = 5
 _EMPTY_TYPES = frozenset({dns.rdatatype.AAAA, dns.rdatatype.HTTPS, dns.rdatatype.SVCB})
 """Answered with nothing: no IPv6 here, and no keys for an encrypted ClientHello (attack B6)."""
 
-_AUDIT_DOWN = failed("audit-unavailable", "decisions cannot be recorded", dns.edns.EDECode.NOT_READY)
 _OUR_FAULT = failed("internal-error", "the resolver failed; see its log", dns.edns.EDECode.OTHER)
 _GONE = failed("client-closed", "the asker closed before it was answered", dns.edns.EDECode.OTHER)
 _NO_ADDRESS = Answered((), 0, fresh=False)
@@ -95,7 +100,7 @@ class Answering:
         try:
             claim = self._audit.claim()
         except AuditUnavailable:
-            return self._write(read, asker, _AUDIT_DOWN)
+            return self._write(read, asker, AUDIT_DOWN)
         try:
             if admission in LIMITED_FIRST:
                 self._record(claim, read, asker, _too_many(admission), began)
@@ -110,7 +115,7 @@ class Answering:
             self._record(claim, read, asker, _GONE, began)
             raise
         except AuditUnavailable:
-            return self._write(read, asker, _AUDIT_DOWN)
+            return self._write(read, asker, AUDIT_DOWN)
         except Exception:  # noqa: BLE001 - our own bug must not end the service: no answer is given
             self.log.failure("a question could not be answered")
             return self._write(read, asker, _OUR_FAULT)

@@ -14,9 +14,6 @@ from appliance.policy.tenant import TenantPolicy
 from appliance.policy.verdict import Reason, Verdict
 from appliance.resolver.outcome import Absent, Declined, Unusable
 
-GATEWAY_NAME = HostName("gateway.egress.internal")
-"""The name under which every container finds its own gateway; never asked upstream."""
-
 _EDE = dns.edns.EDECode
 _LINK_REASONS = frozenset({Reason.HOST_DENIED_BY_OPERATOR, Reason.NAME_NOT_PUBLIC})
 
@@ -109,6 +106,10 @@ def declined_unusable(result: Unusable) -> Declined:
 def failed(reason: str, detail: str, error: dns.edns.EDECode) -> Declined:
     """Nothing was decided against the name, but there is no answer."""
     return Declined(Outcome.FAILED, reason, None, detail, dns.rcode.SERVFAIL, error)
+
+
+AUDIT_DOWN = failed("audit-unavailable", "decisions cannot be recorded", _EDE.NOT_READY)
+"""Nothing that cannot be recorded is answered."""
 
 
 def _by_rule(verdict: Verdict) -> Declined:

@@ -12,12 +12,10 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING
 
-import dns.edns
-
 from appliance.audit.log import AuditUnavailable
 from appliance.control import ControlError, Operation, Peer
 from appliance.names import HostName, InvalidName
-from appliance.resolver.judgement import declined_invalid, failed
+from appliance.resolver.judgement import AUDIT_DOWN, declined_invalid
 from appliance.resolver.outcome import Declined, LookupResult
 from appliance.resolver.records import record_of
 
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from appliance.audit.log import AuditLog
     from appliance.ipc import Message
     from appliance.resolver.lookup import Lookup
-
-_AUDIT_DOWN = failed("audit-unavailable", "decisions cannot be recorded", dns.edns.EDECode.NOT_READY)
 
 
 class Operations:
@@ -87,7 +83,7 @@ class Operations:
         try:
             claim = self._audit.claim()
         except AuditUnavailable:
-            return _AUDIT_DOWN
+            return AUDIT_DOWN
         try:
             result = await self._lookup.resolve(tenant, name, max_age)
             record = record_of(
@@ -104,7 +100,7 @@ class Operations:
             if record is not None:
                 claim.write(record)
         except AuditUnavailable:
-            return _AUDIT_DOWN
+            return AUDIT_DOWN
         finally:
             claim.release()
         return result

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 
 from appliance.endpoints import Endpoint
 from appliance.gateway import refusals
-from appliance.gateway.channel import GATEWAY_NAME, Caller, Channel
+from appliance.gateway.channel import Caller, Channel
 from appliance.gateway.intake import GATE
 from appliance.gateway.judging import facts_of
 from appliance.gateway.opening import judge_hello
@@ -20,7 +20,7 @@ from appliance.http1.body import body_reader
 from appliance.http1.head import RequestHead, parse_request_head
 from appliance.http1.refused import NeedMore, Refused
 from appliance.http1.target import TargetForm
-from appliance.names import Authority, HostName
+from appliance.names import GATEWAY_NAME, Authority, HostName
 from appliance.policy.tenant import TenantPolicy
 from appliance.tls.clienthello import InvalidHello, NotTLS, peek
 from appliance.verify.case import Case
