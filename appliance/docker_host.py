@@ -21,6 +21,7 @@ import docker
 import docker.errors
 
 from appliance.admission_probe import announced
+from appliance.docker_root import engine_pid
 from appliance.listeners import listening_pid
 
 if TYPE_CHECKING:
@@ -244,8 +245,7 @@ def _replace(file: Path, text: str) -> None:
 
 
 def _reload(settings: Settings, *, expect: bool) -> None:
-    pid = listening_pid(str(settings.docker.socket))
-    pid = pid if pid not in (None, 1) else _pid_from_file(settings)
+    pid = engine_pid(settings.docker)
     if pid is None:
         raise _silent(settings)
     os.kill(pid, signal.SIGHUP)
@@ -259,13 +259,3 @@ def _reload(settings: Settings, *, expect: bool) -> None:
         f"the engine did not take the {'new' if expect else 'reduced'} list of plugins from "
         f"{settings.docker.daemon_json}; restart it (systemctl restart docker), then run this again"
     )
-
-
-def _pid_from_file(settings: Settings) -> int | None:
-    """Pid of the engine when systemd owns its socket (socket activation makes pid 1 the listener)."""
-    for candidate in ("var/run/docker.pid", "run/docker.pid"):
-        file = settings.docker.root / candidate
-        if file.exists():
-            text = file.read_text().strip()
-            return int(text) if text.isascii() and text.isdigit() else None
-    return None

@@ -6,27 +6,17 @@ import os
 import time
 from pathlib import Path
 
-from appliance.listeners import listening_pid
+from appliance.docker_root import engine_pid
+from appliance.settings import DockerSettings
 
 WITHIN = 0.2  # seconds: a full queue at the socket is no reason to wait
 
 
-_INIT = 1
-PID_FILE = "/var/run/docker.pid"
-"""Where dockerd writes its pid, in its own file system, unless told otherwise."""
-
-
-def age_of_engine(socket: Path, pid_file: Path) -> float | None:
-    """Seconds since dockerd started; None when that cannot be told.
-
-    It is the process that listens on `socket`; where systemd does that for it (socket activation), the one
-    that dockerd's `pid_file` names.
-    """
+def age_of_engine(docker: DockerSettings) -> float | None:
+    """Seconds since dockerd started; None when that cannot be told."""
     try:
-        pid = listening_pid(str(socket), WITHIN)
-        if pid == _INIT:
-            pid = int(pid_file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        pid = engine_pid(docker, WITHIN)
+    except OSError:
         return None
     return None if pid is None else age(pid)
 

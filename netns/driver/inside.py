@@ -1,16 +1,11 @@
-"""Paths in dockerd's file system, which may be another than ours (`/proc/<dockerd>/root`)."""
+"""Paths that dockerd will resolve once more after we have looked at them."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
-
-
-class TooManyLinks(OSError):
-    """Symbolic links that lead round in a circle."""
+from appliance.docker_root import resolve_inside
 
 
 class Exchangeable(OSError):
@@ -38,43 +33,3 @@ def fixed_inside(root: Path, path: str, operator: int = 0) -> str:
             )
 
     return resolve_inside(root, path, require_fixed)
-
-
-def _anything(directory: Path) -> None:
-    del directory
-
-
-def resolve_inside(root: Path, path: str, visit: Callable[[Path], None] = _anything) -> str:
-    """`path` with every symbolic link resolved as a process with `root` as its root directory would.
-
-    The answer is a path below that root, again beginning with `/`. What does not exist is kept as it is.
-    Opening `root / path` would not do: an absolute link in it leads to our own root directory.
-    `visit` is called with each directory before a name is looked up in it. Raises `TooManyLinks`.
-    """
-    done = PurePosixPath("/")
-    todo = list(reversed(PurePosixPath(path).parts))
-    links = 0
-    while todo:
-        part = todo.pop()
-        if part == "/":
-            done = PurePosixPath("/")
-        elif part == "..":
-            done = done.parent
-        else:
-            visit(root / done.relative_to("/"))
-            here = root / done.relative_to("/") / part
-            try:
-                target = here.readlink()
-            except OSError:  # no link, or not there
-                done /= part
-                continue
-            links += 1
-            if links > MAX_LINKS:
-                raise TooManyLinks(f"{path}: too many symbolic links")
-            todo.extend(reversed(PurePosixPath(target).parts))
-    return str(done)
-
-
-def seen_from_here(root: Path, path: str) -> Path:
-    """Where we find dockerd's `path`. Raises `TooManyLinks`."""
-    return root / resolve_inside(root, path).lstrip("/")

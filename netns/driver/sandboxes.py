@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from appliance.docker_root import TooManyLinks, seen_from_here
 from netns.driver.containers import Containers
-from netns.driver.inside import TooManyLinks, seen_from_here
 from netns.driver.refusal import DriverRefused
 from netns.driver.sandbox import FirstProcess, first_process, is_namespace, runs_already
 from netns.driver.sealer import InThread, SealFailed, Sealing

@@ -13,13 +13,14 @@ from twisted.web.server import Site
 
 from appliance.admission_probe import is_announced
 from appliance.audit.log import AuditLog
+from appliance.docker_root import seen_from_here
 from appliance.settings import Settings
 from netns.driver.authz import Authorization
 from netns.driver.containers import Containers
 from netns.driver.docker_facts import DockerFacts
-from netns.driver.engine_age import PID_FILE, age_of_engine
+from netns.driver.engine_age import age_of_engine
 from netns.driver.facts import EngineUnavailable
-from netns.driver.inside import fixed_inside, seen_from_here
+from netns.driver.inside import fixed_inside
 from netns.driver.journal import Journal
 from netns.driver.network_driver import NetworkDriver
 from netns.driver.network_request import Surroundings
@@ -85,7 +86,7 @@ def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: Au
         settings.instance,
         daemon_json,
         reactor.seconds,
-        lambda: age_of_engine(docker.socket, seen_from_here(docker.root, PID_FILE)),
+        partial(age_of_engine, docker),
     )
     journal = Journal(audit)
     follower = Authorization(following, settings.instance, tenants, real_path)

@@ -66,6 +66,20 @@ def test_a_file_that_cannot_be_understood_is_not_touched(
     assert reloads == []
 
 
+def test_no_process_but_the_engine_that_listens_is_told_to_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pid file outlives its process, and a pid is given anew."""
+    told: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _signal: told.append(pid))
+    (tmp_path / "var/run").mkdir(parents=True)
+    (tmp_path / "var/run/docker.pid").write_text("4711")
+    docker = DockerSettings(root=tmp_path, socket=tmp_path / "none.sock")
+    with pytest.raises(docker_host.DockerUnavailable, match="start it"):
+        docker_host.enable_admission(Settings(docker=docker))
+    assert told == []
+
+
 def test_no_engine_is_a_message_with_the_mend(tmp_path: Path) -> None:
     settings = Settings(docker=DockerSettings(socket=tmp_path / "none.sock"))
     with pytest.raises(docker_host.DockerUnavailable, match="start it"), docker_host.client(settings):

@@ -14,7 +14,7 @@ PACKAGES = ("appliance", "netns", "squid")
 LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.steps", "appliance.faults",
           "appliance.processes",
           "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.peer", "appliance.workload", "appliance.control", "appliance.acceptor",
-          "appliance.links", "appliance.admission_probe")  # fmt: skip
+          "appliance.links", "appliance.admission_probe", "appliance.docker_root")  # fmt: skip
 
 # package or module prefix -> prefixes of our own modules that it may import (itself is implied)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.reserved_names": (),
     "appliance.workload": (),
     "appliance.listeners": ("appliance.peer",),
+    "appliance.docker_root": ("appliance.settings", "appliance.listeners"),
     "appliance.faults": ("appliance.yamldoc",),
     "appliance.settings": ("appliance.addresses", "appliance.yamldoc", "appliance.faults",
                            "appliance.reserved_names"),
