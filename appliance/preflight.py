@@ -19,6 +19,7 @@ from appliance.policy.loader import load_policy_set
 from appliance.policy.problems import PolicyError
 from appliance.privilege import CAPABILITIES
 from appliance.processes import processes
+from appliance.settings import NO_SERVER_FOR_SQUID, SERVER_FOR_SQUID_MEND, servers_for_squid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,12 +90,11 @@ def fallback(settings: Settings) -> Check:
         why = "the settings say so" if not settings.fallback else "the uplink has a proxy"
         return Check("fallback", ok=True, detail=f"none, for {why}: without the gateway nothing passes")
     missing = [program for program in FALLBACK_PROGRAMS if not os.access(program, os.X_OK)]
-    ports = {server.port for server in settings.resolver.servers}
+    servers = settings.resolver.servers
     detail = f"{', '.join(missing)} not found" if missing else FALLBACK_PROGRAMS[0]
     mend = "apt-get install squid-openssl iproute2"
-    if not missing and ports and 53 not in ports:
-        missing, detail = [detail], "no name server on port 53, and Squid asks on no other"
-        mend = "name one in resolver.servers"
+    if not missing and servers and not servers_for_squid(servers):
+        missing, detail, mend = [detail], NO_SERVER_FOR_SQUID, SERVER_FOR_SQUID_MEND
     # Chained, the gateway itself goes out through Squid: the settings refuse to do without it alone.
     without = "leave `uplink.chained` away and write" if settings.uplink.chained else "write"
     return Check("fallback", not missing, detail, f"{mend}, or {without} `fallback: false` in the settings")

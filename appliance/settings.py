@@ -7,6 +7,7 @@ complete configuration. Unknown keys are errors. Policy is not here (see `applia
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
@@ -130,11 +131,23 @@ class Uplink(_Model):
         return self
 
 
+DNS_PORT = 53
+
+
 class NameServer(_Model):
     """One upstream DNS server, reached over the uplink."""
 
     address: IPv4Address
-    port: Port = 53
+    port: Port = DNS_PORT
+
+
+def servers_for_squid(servers: Iterable[NameServer]) -> tuple[IPv4Address, ...]:
+    """Those that Squid can ask: it knows no port but 53 (squid.conf, `dns_nameservers`)."""
+    return tuple(server.address for server in servers if server.port == DNS_PORT)
+
+
+NO_SERVER_FOR_SQUID = "no name server on port 53, and Squid asks on no other"
+SERVER_FOR_SQUID_MEND = "name one in resolver.servers"
 
 
 class ResolverSettings(_Model):

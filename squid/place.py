@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from appliance.processes import SQUID, SQUID_PORT
-from appliance.settings import NameServer, Settings
+from appliance.settings import (
+    NO_SERVER_FOR_SQUID,
+    SERVER_FOR_SQUID_MEND,
+    NameServer,
+    Settings,
+    servers_for_squid,
+)
 from squid.render import Place
-
-DNS_PORT = 53
 
 
 def place_of(settings: Settings, servers: tuple[NameServer, ...]) -> Place:
     """The place. Raises `ValueError` when no server can be asked on port 53: Squid knows no other."""
-    asked = tuple(server.address for server in servers if server.port == DNS_PORT)
+    asked = servers_for_squid(servers)
     if not asked:
-        raise ValueError(
-            "no name server on port 53, and Squid asks on no other; name one in resolver.servers"
-        )
+        raise ValueError(f"{NO_SERVER_FOR_SQUID}; {SERVER_FOR_SQUID_MEND}")
     return Place(
         address=settings.uplink.address.ip,
         port=SQUID_PORT,
