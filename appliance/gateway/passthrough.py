@@ -72,16 +72,16 @@ class Passthrough:
 
     def _begin_flow(self) -> Exceeded | None:
         """A tunnel counts as one request, one flow and one dial."""
-        budget, caller = self._worker.budget, self._worker.charged(self._connection.caller.endpoint)
+        budget, payer = self._worker.budget, self._worker.charged(self._connection.caller.endpoint)
         destination = str(Authority(self._name, self._port))
-        exceeded = budget.request(caller)
+        exceeded = budget.request(payer)
         if exceeded is not None:
             return exceeded
-        flow = budget.flow(caller, destination)
+        flow = budget.flow(payer, destination)
         if isinstance(flow, Exceeded):
             return flow
         self._flow = flow
-        return budget.dial(caller, destination) or flow.sent(len(self._hello))
+        return budget.dial(payer, destination) or flow.sent(len(self._hello))
 
     async def _open(self) -> None:
         worker = self._worker

@@ -26,7 +26,7 @@ from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import Resolver, Routes
 from appliance.gateway.turns import Turns
 from appliance.gateway.upstream import Upstream
-from appliance.limits.budget import Budget, Caller
+from appliance.limits.budget import Budget, Payer
 from appliance.limits.ledger import Ledger
 from appliance.limits.store import LedgerUnavailable
 from appliance.names import HostName
@@ -96,10 +96,10 @@ class Worker:
         """The tenant's policy in force now."""
         return self._policies().for_tenant(tenant)
 
-    def charged(self, endpoint: Endpoint, policy: TenantPolicy | None = None) -> Caller:
+    def charged(self, endpoint: Endpoint, policy: TenantPolicy | None = None) -> Payer:
         """Who pays for what the endpoint does, under the limits of `policy` (default: the one in force)."""
         policy = policy or self.policy(endpoint.tenant)
-        return Caller(endpoint.id, endpoint.tenant, policy.limits)
+        return Payer(endpoint.id, endpoint.tenant, policy.limits)
 
     def admit(self, endpoint: Endpoint) -> Refusal | None:
         """Count one more connection of the endpoint, or say why not."""

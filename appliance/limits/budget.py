@@ -82,7 +82,7 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Payer:
     """Who is charged: one endpoint (by id) of one tenant, under limits in force now."""
 
     endpoint: str
@@ -165,13 +165,13 @@ class Budget:
         self._departed: dict[str, Tally] = {}
         self._lately: dict[str, OrderedDict[str, None]] = {}
 
-    def connect(self, caller: Caller) -> Exceeded | None:
-        """One more connection of the caller, or the limit against it. Raises what `ledger` raises."""
+    def connect(self, payer: Payer) -> Exceeded | None:
+        """One more connection of the payer, or the limit against it. Raises what `ledger` raises."""
         now = self._clock()
-        charged = self._scopes(caller)
-        passed = self._first(charged, _FOR_A_CONNECTION, now, caller)
+        charged = self._scopes(payer)
+        passed = self._first(charged, _FOR_A_CONNECTION, now, payer)
         if passed is not None:
-            return self._throttled(caller, passed)
+            return self._throttled(payer, passed)
         for _, account, _ in charged:
             account.own.opened()
             account.add(Counter.NEW_CONNECTIONS, now, SECOND)
@@ -184,55 +184,55 @@ class Budget:
         if tally is not None:
             tally.account.own.closed()
 
-    def request(self, caller: Caller) -> Exceeded | None:
+    def request(self, payer: Payer) -> Exceeded | None:
         """One more request, whatever will be decided about it."""
         now = self._clock()
-        charged = self._scopes(caller)
-        tally = self.tally(caller.endpoint, caller.tenant)
+        charged = self._scopes(payer)
+        tally = self.tally(payer.endpoint, payer.tenant)
         tally.requests += 1
-        passed = self._first(charged, _FOR_A_REQUEST, now, caller)
+        passed = self._first(charged, _FOR_A_REQUEST, now, payer)
         if passed is not None:
-            return self._throttled(caller, passed)
+            return self._throttled(payer, passed)
         for _, account, _ in charged:
             account.add(Counter.REQUESTS, now, SECOND)
         return None
 
-    def flow(self, caller: Caller, destination: str) -> Flow | Exceeded:
+    def flow(self, payer: Payer, destination: str) -> Flow | Exceeded:
         """An admitted request goes on to `destination` (`host:port`)."""
         now = self._clock()
-        length = caller.limits.window_seconds * SECOND
-        account = self._ledger(caller.tenant).destination(destination, now, length)
-        here: _Charged = (Scope.DESTINATION, account, caller.limits.destination)
-        passed = self._first((here,), _FOR_A_FLOW, now, caller)
+        length = payer.limits.window_seconds * SECOND
+        account = self._ledger(payer.tenant).destination(destination, now, length)
+        here: _Charged = (Scope.DESTINATION, account, payer.limits.destination)
+        passed = self._first((here,), _FOR_A_FLOW, now, payer)
         if passed is not None:
-            return self._throttled(caller, passed)
+            return self._throttled(payer, passed)
         account.own.opened()
         account.add(Counter.REQUESTS, now, SECOND)
-        self._remember(caller.tenant, destination)
-        tally = self.tally(caller.endpoint, caller.tenant)
-        return Flow((*self._scopes(caller), here), tally, self._clock, length)
+        self._remember(payer.tenant, destination)
+        tally = self.tally(payer.endpoint, payer.tenant)
+        return Flow((*self._scopes(payer), here), tally, self._clock, length)
 
-    def dial(self, caller: Caller, destination: str) -> Exceeded | None:
+    def dial(self, payer: Payer, destination: str) -> Exceeded | None:
         """A new connection to `destination` is needed."""
         now = self._clock()
-        length = caller.limits.window_seconds * SECOND
-        account = self._ledger(caller.tenant).destination(destination, now, length)
-        here: _Charged = (Scope.DESTINATION, account, caller.limits.destination)
-        passed = self._first((here,), (Measure.NEW_CONNECTIONS,), now, caller)
+        length = payer.limits.window_seconds * SECOND
+        account = self._ledger(payer.tenant).destination(destination, now, length)
+        here: _Charged = (Scope.DESTINATION, account, payer.limits.destination)
+        passed = self._first((here,), (Measure.NEW_CONNECTIONS,), now, payer)
         if passed is not None:
-            return self._throttled(caller, passed)
+            return self._throttled(payer, passed)
         account.add(Counter.NEW_CONNECTIONS, now, SECOND)
         return None
 
-    def frames(self, caller: Caller, count: int) -> Exceeded | None:
-        """`count` frames of the caller's WebSockets are about to go on; the limit that they pass, if any."""
-        now, limit = self._clock(), caller.limits.frames_per_second
-        cells = self.tally(caller.endpoint, caller.tenant).frames
+    def frames(self, payer: Payer, count: int) -> Exceeded | None:
+        """`count` frames of the payer's WebSockets are about to go on; the limit that they pass, if any."""
+        now, limit = self._clock(), payer.limits.frames_per_second
+        cells = self.tally(payer.endpoint, payer.tenant).frames
         add(cells, 0, now, SECOND, count)
         if used([(cells, 0)], 0, now, SECOND) <= limit:
             return None
         late = wait([(cells, 0)], 0, now, SECOND, limit)
-        return self._throttled(caller, _exceeded(Scope.CONTAINER, Measure.FRAMES, limit, late))
+        return self._throttled(payer, _exceeded(Scope.CONTAINER, Measure.FRAMES, limit, late))
 
     def denied(self, endpoint: str) -> None:
         """A request or connection of the endpoint was refused."""
@@ -319,12 +319,12 @@ class Budget:
         if len(lately) > LATELY:
             lately.popitem(last=False)
 
-    def _scopes(self, caller: Caller) -> tuple[_Charged, ...]:
-        limits = caller.limits
-        own = self.tally(caller.endpoint, caller.tenant).account
+    def _scopes(self, payer: Payer) -> tuple[_Charged, ...]:
+        limits = payer.limits
+        own = self.tally(payer.endpoint, payer.tenant).account
         return (
             (Scope.CONTAINER, own, limits.container),
-            (Scope.TENANT, self._ledger(caller.tenant).tenant, limits.tenant),
+            (Scope.TENANT, self._ledger(payer.tenant).tenant, limits.tenant),
         )
 
     def _ledger(self, tenant: str) -> Ledger:
@@ -333,15 +333,15 @@ class Budget:
             found = self._ledgers[tenant] = self._open_ledger(tenant)
         return found
 
-    def _throttled(self, caller: Caller, passed: Exceeded) -> Exceeded:
-        self.tally(caller.endpoint, caller.tenant).throttled += 1
+    def _throttled(self, payer: Payer, passed: Exceeded) -> Exceeded:
+        self.tally(payer.endpoint, payer.tenant).throttled += 1
         return passed
 
     @staticmethod
     def _first(
-        charged: Iterable[_Charged], measures: tuple[Measure, ...], now: int, caller: Caller
+        charged: Iterable[_Charged], measures: tuple[Measure, ...], now: int, payer: Payer
     ) -> Exceeded | None:
-        window = caller.limits.window_seconds * SECOND
+        window = payer.limits.window_seconds * SECOND
         for scope, account, limits in charged:
             for measure in measures:
                 limit: int = getattr(limits, measure)

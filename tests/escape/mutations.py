@@ -224,7 +224,7 @@ POLICY = (
              ("appliance/policy/denials.py", "if facts.upgrade is not None and", "if False and"),
              ("appliance/policy/tenant.py", "elif facts.upgrade is not None:", "elif False:")),
     _gateway("rate-of-connections", "a container connects so often and not more", "F7-flood",
-             ("appliance/limits/budget.py", "passed = self._first(charged, _FOR_A_CONNECTION, now, caller)",
+             ("appliance/limits/budget.py", "passed = self._first(charged, _FOR_A_CONNECTION, now, payer)",
               "passed = None")),
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.limits.budget import LATELY, Budget, Caller, Exceeded, Flow, Measure, Scope
+from appliance.limits.budget import LATELY, Budget, Exceeded, Flow, Measure, Payer, Scope
 from appliance.limits.ledger import Ledger, Sheet
 from appliance.limits.window import SECOND
 from appliance.policy.limits import ScopeLimits, TenantLimits
@@ -24,11 +24,11 @@ class Bench:
         self.ledgers: dict[str, Ledger] = {}
         self.budget = Budget(lambda tenant: self.ledgers.setdefault(tenant, Ledger()), lambda: self.now)
 
-    def caller(self, endpoint: str = "e1", tenant: str = "acme") -> Caller:
-        return Caller(endpoint, tenant, self.limits)
+    def payer(self, endpoint: str = "e1", tenant: str = "acme") -> Payer:
+        return Payer(endpoint, tenant, self.limits)
 
     def flow(self, destination: str = "a.net:443", endpoint: str = "e1") -> Flow:
-        flow = self.budget.flow(self.caller(endpoint), destination)
+        flow = self.budget.flow(self.payer(endpoint), destination)
         assert isinstance(flow, Flow)
         return flow
 
@@ -39,47 +39,47 @@ def narrowed(scope: str, **bounds: int) -> TenantLimits:
 
 def test_connections_of_a_container_are_bounded_and_come_back() -> None:
     bench = Bench(narrowed("container", connections=2))
-    assert [bench.budget.connect(bench.caller()) for _ in range(2)] == [None, None]
-    exceeded = bench.budget.connect(bench.caller())
+    assert [bench.budget.connect(bench.payer()) for _ in range(2)] == [None, None]
+    exceeded = bench.budget.connect(bench.payer())
     assert exceeded == Exceeded(Scope.CONTAINER, Measure.CONNECTIONS, 2, 1)
     assert exceeded.reason == "connections-exceeded"
     assert exceeded.path == "limits.container.connections"
-    assert bench.budget.connect(bench.caller("e2")) is None
+    assert bench.budget.connect(bench.payer("e2")) is None
     bench.budget.disconnect("e1", "acme")
-    assert bench.budget.connect(bench.caller()) is None
+    assert bench.budget.connect(bench.payer()) is None
 
 
 def test_connections_of_a_tenant_are_bounded_over_its_containers_and_no_other_tenant_feels_it() -> None:
     bench = Bench(narrowed("tenant", connections=3))
-    found = [bench.budget.connect(bench.caller(f"e{n}")) for n in range(4)]
+    found = [bench.budget.connect(bench.payer(f"e{n}")) for n in range(4)]
     assert found[:3] == [None] * 3
     assert found[3] is not None
     assert found[3].scope is Scope.TENANT
-    assert bench.budget.connect(bench.caller("o1", "other")) is None
+    assert bench.budget.connect(bench.payer("o1", "other")) is None
 
 
 def test_new_connections_a_second() -> None:
     bench = Bench(narrowed("container", new_connections_per_second=5))
     for _ in range(5):
-        assert bench.budget.connect(bench.caller()) is None
+        assert bench.budget.connect(bench.payer()) is None
         bench.budget.disconnect("e1", "acme")
-    exceeded = bench.budget.connect(bench.caller())
+    exceeded = bench.budget.connect(bench.payer())
     assert exceeded is not None
     assert exceeded.reason == "new-connections-per-second-exceeded"
     bench.now += exceeded.retry_after * SECOND
-    assert bench.budget.connect(bench.caller()) is None
+    assert bench.budget.connect(bench.payer()) is None
 
 
 @pytest.mark.parametrize("scope", ["container", "tenant"])
 def test_requests_a_second(scope: str) -> None:
     bench = Bench(narrowed(scope, requests_per_second=10))
-    assert [bench.budget.request(bench.caller()) for _ in range(10)] == [None] * 10
-    exceeded = bench.budget.request(bench.caller())
+    assert [bench.budget.request(bench.payer()) for _ in range(10)] == [None] * 10
+    exceeded = bench.budget.request(bench.payer())
     assert exceeded is not None
     assert (exceeded.scope, exceeded.reason) == (scope, "requests-per-second-exceeded")
     assert 1 <= exceeded.retry_after <= 2
     bench.now += exceeded.retry_after * SECOND
-    assert bench.budget.request(bench.caller()) is None
+    assert bench.budget.request(bench.payer()) is None
 
 
 def test_what_is_refused_uses_up_nothing() -> None:
@@ -91,34 +91,34 @@ def test_what_is_refused_uses_up_nothing() -> None:
         )
     )
     for _ in range(50):
-        bench.budget.request(bench.caller())
-        bench.budget.connect(bench.caller())
+        bench.budget.request(bench.payer())
+        bench.budget.connect(bench.payer())
     for name in ("e2", "e3"):
-        assert bench.budget.request(bench.caller(name)) is None
-        assert bench.budget.connect(bench.caller(name)) is None
+        assert bench.budget.request(bench.payer(name)) is None
+        assert bench.budget.connect(bench.payer(name)) is None
 
 
 def test_a_destination_has_bounds_of_its_own() -> None:
     bench = Bench(narrowed("destination", connections=1, requests_per_second=2))
     flow = bench.flow()
-    exceeded = bench.budget.flow(bench.caller("e2"), "a.net:443")
+    exceeded = bench.budget.flow(bench.payer("e2"), "a.net:443")
     assert exceeded == Exceeded(Scope.DESTINATION, Measure.CONNECTIONS, 1, 1)
-    assert isinstance(bench.budget.flow(bench.caller("e2"), "b.net:443"), Flow)
+    assert isinstance(bench.budget.flow(bench.payer("e2"), "b.net:443"), Flow)
     flow.close()
     flow.close()
     bench.flow().close()
-    exceeded = bench.budget.flow(bench.caller(), "a.net:443")
+    exceeded = bench.budget.flow(bench.payer(), "a.net:443")
     assert isinstance(exceeded, Exceeded)
     assert exceeded.measure is Measure.REQUESTS
 
 
 def test_dials_to_a_destination_are_bounded() -> None:
     bench = Bench(narrowed("destination", new_connections_per_second=2))
-    assert [bench.budget.dial(bench.caller(), "a.net:443") for _ in range(2)] == [None, None]
-    exceeded = bench.budget.dial(bench.caller(), "a.net:443")
+    assert [bench.budget.dial(bench.payer(), "a.net:443") for _ in range(2)] == [None, None]
+    exceeded = bench.budget.dial(bench.payer(), "a.net:443")
     assert exceeded is not None
     assert exceeded.path == "limits.destination.new_connections_per_second"
-    assert bench.budget.dial(bench.caller(), "b.net:443") is None
+    assert bench.budget.dial(bench.payer(), "b.net:443") is None
 
 
 @pytest.mark.parametrize("scope", ["container", "tenant", "destination"])
@@ -135,13 +135,13 @@ def test_bytes_cut_a_flow_and_refuse_the_next_until_the_window_has_moved(scope: 
     assert 1 <= exceeded.retry_after <= 120
     flow.close()
     if scope == "destination":
-        refused = bench.budget.flow(bench.caller(), "a.net:443")
+        refused = bench.budget.flow(bench.payer(), "a.net:443")
     else:
-        refused = bench.budget.request(bench.caller())
+        refused = bench.budget.request(bench.payer())
     assert isinstance(refused, Exceeded)
     assert refused.measure == measure
     bench.now += refused.retry_after * SECOND
-    assert bench.budget.request(bench.caller()) is None
+    assert bench.budget.request(bench.payer()) is None
     bench.flow().close()
 
 
@@ -151,30 +151,30 @@ def test_a_tenants_bytes_are_counted_over_workers() -> None:
     now = 100 * SECOND
     one = Budget(lambda _: Ledger(sheets[0], [sheets[1]]), lambda: now)
     other = Budget(lambda _: Ledger(sheets[1], [sheets[0]]), lambda: now)
-    flow = one.flow(Caller("e1", "acme", limits), "a.net:443")
+    flow = one.flow(Payer("e1", "acme", limits), "a.net:443")
     assert isinstance(flow, Flow)
     flow.sent(1000)
-    refused = other.request(Caller("e2", "acme", limits))
+    refused = other.request(Payer("e2", "acme", limits))
     assert refused is not None
     assert refused.path == "limits.tenant.bytes_out"
 
 
 def test_frames_of_a_container_are_bounded_by_a_limit_of_their_own_f4() -> None:
     bench = Bench(replace(LIMITS, frames_per_second=10))
-    assert bench.budget.frames(bench.caller(), 10) is None
-    exceeded = bench.budget.frames(bench.caller(), 1)
+    assert bench.budget.frames(bench.payer(), 10) is None
+    exceeded = bench.budget.frames(bench.payer(), 1)
     assert exceeded is not None
     assert (exceeded.reason, exceeded.path) == ("frames-per-second-exceeded", "limits.frames_per_second")
     assert bench.budget.tally("e1", "acme").throttled == 1
-    assert bench.budget.frames(bench.caller("e2"), 10) is None
+    assert bench.budget.frames(bench.payer("e2"), 10) is None
     bench.now += 2 * SECOND
-    assert bench.budget.frames(bench.caller(), 10) is None
+    assert bench.budget.frames(bench.payer(), 10) is None
 
 
 def test_the_tally_of_a_container_that_left_stays_with_its_tenant() -> None:
     bench = Bench(narrowed("container", requests_per_second=2))
     for _ in range(3):
-        bench.budget.request(bench.caller())
+        bench.budget.request(bench.payer())
     bench.flow().received(7)
     bench.budget.denied("e1")
     tally = bench.budget.tallies["e1"]
@@ -194,14 +194,14 @@ def test_a_ledger_that_cannot_be_opened_admits_nothing() -> None:
         raise OSError("no space")
 
     budget = Budget(closed, lambda: 0)
-    for ask in (budget.connect, budget.request, lambda caller: budget.flow(caller, "a.net:443")):
+    for ask in (budget.connect, budget.request, lambda payer: budget.flow(payer, "a.net:443")):
         with pytest.raises(OSError, match="no space"):
-            ask(Caller("e1", "acme", LIMITS))
+            ask(Payer("e1", "acme", LIMITS))
 
 
 def test_how_full_the_limits_are_is_looked_up_without_charging() -> None:
     bench = Bench(narrowed("destination", requests_per_second=4))
-    bench.budget.connect(bench.caller())
+    bench.budget.connect(bench.payer())
     flow = bench.flow()
     flow.received(7)
 
