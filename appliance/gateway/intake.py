@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from appliance.http1.head import RequestHead, parse_request_head
-from appliance.http1.limits import Limits
+from appliance.http1.limits import HeadLimits
 from appliance.http1.refused import NeedMore
 
-GATE = Limits(request_line=33 * 1024, head=98 * 1024, encoded_slash=True)
+GATE = HeadLimits(request_line=33 * 1024, head=98 * 1024, encoded_slash=True)
 """What the gate reads before it says no: above every cap a policy can set, so that the policy's own cap and
 rule are named in the refusal. `%2F` in a path is left to policy, too, which refuses it but for rules that say
 `encoded_slash: true` (scoped packages of npm registries are asked for that way)."""

@@ -31,7 +31,7 @@ from appliance.gateway.dial import DialFailed, Direct, Way, connected, install
 from appliance.gateway.limits import Limits
 from appliance.gateway.refusals import Refusal
 from appliance.http1.framing import BodyKind
-from appliance.http1.limits import Limits as HeadLimits
+from appliance.http1.limits import HeadLimits
 from appliance.http1.refused import NeedMore, UpstreamInvalid
 from appliance.http1.response import ResponseHead, parse_response_head
 from appliance.processes import CHAINED_PORT

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from appliance.http1 import grammar
 from appliance.http1.fields import DISGUISED, NEVER_NOMINATED, REQUEST_SINGLETONS, Headers
 from appliance.http1.framing import BodyKind, Framing, request_framing
-from appliance.http1.limits import DEFAULT_LIMITS, Limits
+from appliance.http1.limits import DEFAULT_LIMITS, HeadLimits
 from appliance.http1.refused import NeedMore, Refused
 from appliance.http1.target import (
     DEFAULT_PORTS,
@@ -82,7 +82,7 @@ class RequestHead:
 
 
 def parse_request_head(
-    buffer: bytes | bytearray, limits: Limits = DEFAULT_LIMITS, *, searched: int = 0
+    buffer: bytes | bytearray, limits: HeadLimits = DEFAULT_LIMITS, *, searched: int = 0
 ) -> RequestHead | NeedMore:
     """Read a head from the front of `buffer`; hand `NeedMore.searched` back with the longer buffer.
 
@@ -110,7 +110,7 @@ def parse_request_head(
 
 
 def _judged(
-    line: re.Match[bytes], lines: list[tuple[bytes, bytes]], block: bytes, limits: Limits
+    line: re.Match[bytes], lines: list[tuple[bytes, bytes]], block: bytes, limits: HeadLimits
 ) -> RequestHead:
     fields = {name.lower(): value for name, value in lines}
     if len(fields) != len(lines):
@@ -195,7 +195,7 @@ def _upgrade(fields: dict[bytes, bytes]) -> str | None:
     return None if value is None else value.decode("ascii").lower()
 
 
-def _incomplete(buffer: bytes | bytearray, limits: Limits, searched: int) -> NeedMore:
+def _incomplete(buffer: bytes | bytearray, limits: HeadLimits, searched: int) -> NeedMore:
     """Refuse what no further byte can mend, looking at new bytes only."""
     if searched < limits.request_line + 2:
         line_end = buffer.find(b"\r\n", 0, limits.request_line + 2)
@@ -221,7 +221,7 @@ def _foul(match: re.Match[bytes]) -> Refused:
     return Refused(400, "octet-invalid", f"octet {octet[0]:#04x} cannot stand in a request head")
 
 
-def _request_line_fault(buffer: bytes | bytearray, limits: Limits) -> Refused:
+def _request_line_fault(buffer: bytes | bytearray, limits: HeadLimits) -> Refused:
     """Why there is no request line at the front of `buffer`."""
     end = buffer.find(b"\r\n", 0, limits.request_line + 2)
     foul = grammar.foul_in_request(buffer, 0, limits.request_line + 2 if end < 0 else end + 2)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class HeadLimits:
     """What a head may measure before it is refused with 414 (request line) or 431 (the rest).
 
     `encoded_slash` lets `%2F` stand in a path (never beside a dot segment): some package registries ask for
@@ -20,4 +20,4 @@ class Limits:
     encoded_slash: bool = False
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = HeadLimits()

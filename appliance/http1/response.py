@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from appliance.http1 import grammar
 from appliance.http1.fields import NEVER_NOMINATED, RESPONSE_SINGLETONS, Headers
 from appliance.http1.framing import NO_BODY, BodyKind, Framing, response_framing
-from appliance.http1.limits import DEFAULT_LIMITS, Limits
+from appliance.http1.limits import DEFAULT_LIMITS, HeadLimits
 from appliance.http1.refused import NeedMore, UpstreamInvalid
 
 _END = b"\r\n\r\n"
@@ -46,7 +46,7 @@ class ResponseHead:
 def parse_response_head(
     buffer: bytes | bytearray,
     request_method: str,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: HeadLimits = DEFAULT_LIMITS,
     *,
     searched: int = 0,
     interim_seen: int = 0,
@@ -131,7 +131,7 @@ def _fields(headers: Headers) -> dict[bytes, bytes]:
     return fields
 
 
-def _incomplete(buffer: bytes | bytearray, limits: Limits, searched: int) -> NeedMore:
+def _incomplete(buffer: bytes | bytearray, limits: HeadLimits, searched: int) -> NeedMore:
     foul = grammar.foul_in_response(buffer, max(0, searched - 1), limits.head)
     if foul is not None:
         raise _foul(foul)

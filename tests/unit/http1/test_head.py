@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from appliance.http1.head import RequestHead, parse_request_head
-from appliance.http1.limits import Limits
+from appliance.http1.limits import HeadLimits
 from appliance.http1.refused import NeedMore, Refused
 from appliance.http1.target import TargetForm
 from appliance.http1.writer import serialise_request
@@ -17,8 +17,8 @@ from appliance.verify.smuggling import REFUSALS, TAKEN, Refusal, Taken
 NEXT = b"DELETE /smuggled HTTP/1.1\r\nHost: evil.example\r\n\r\n"
 
 
-def whole(data: bytes, limits: Limits | None = None) -> RequestHead:
-    head = parse_request_head(data, limits or Limits())
+def whole(data: bytes, limits: HeadLimits | None = None) -> RequestHead:
+    head = parse_request_head(data, limits or HeadLimits())
     assert isinstance(head, RequestHead)
     return head
 
@@ -146,24 +146,24 @@ def test_limits_are_those_given() -> None:
     tail = b"\r\nHost: a\r\n\r\n"
     fits = line % (b"a" * 36)
     assert len(fits) == 50
-    whole(fits + tail, Limits(request_line=50))
+    whole(fits + tail, HeadLimits(request_line=50))
     with pytest.raises(Refused, match="request-line-too-long"):
-        parse_request_head(fits + tail, Limits(request_line=49))
+        parse_request_head(fits + tail, HeadLimits(request_line=49))
     with pytest.raises(Refused, match="request-line-too-long"):
-        parse_request_head(fits + b"\r\n", Limits(request_line=49))
+        parse_request_head(fits + b"\r\n", HeadLimits(request_line=49))
     size = len(fits + tail)
-    whole(fits + tail, Limits(head=size))
+    whole(fits + tail, HeadLimits(head=size))
     with pytest.raises(Refused, match="head-too-large"):
-        parse_request_head(fits + tail, Limits(head=size - 1))
+        parse_request_head(fits + tail, HeadLimits(head=size - 1))
     two = b"GET / HTTP/1.1\r\nHost: a\r\nB: c\r\n\r\n"
-    whole(two, Limits(header_count=2))
+    whole(two, HeadLimits(header_count=2))
     with pytest.raises(Refused, match="too-many-headers"):
-        parse_request_head(two, Limits(header_count=1))
+        parse_request_head(two, HeadLimits(header_count=1))
 
 
 def test_encoded_slash_where_the_operator_lets_it_stand() -> None:
     request = b"GET /@types%2fnode HTTP/1.1\r\nHost: a\r\n\r\n"
-    assert whole(request, Limits(encoded_slash=True)).path == "/@types%2Fnode"
+    assert whole(request, HeadLimits(encoded_slash=True)).path == "/@types%2Fnode"
 
 
 @pytest.mark.parametrize(

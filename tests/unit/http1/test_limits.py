@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from appliance.http1.limits import DEFAULT_LIMITS, Limits
+from appliance.http1.limits import DEFAULT_LIMITS, HeadLimits
 
 
 def test_defaults_are_finite_and_strict() -> None:
-    assert Limits(8192, 65536, 100, 8, encoded_slash=False) == DEFAULT_LIMITS
+    assert HeadLimits(8192, 65536, 100, 8, encoded_slash=False) == DEFAULT_LIMITS

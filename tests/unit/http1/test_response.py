@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.http1.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, BodyKind, Framing
-from appliance.http1.limits import Limits
+from appliance.http1.limits import HeadLimits
 from appliance.http1.refused import NeedMore, UpstreamInvalid
 from appliance.http1.response import ResponseHead, parse_response_head
 
@@ -145,10 +145,10 @@ def test_no_phrase() -> None:
 def test_interim_heads_are_counted() -> None:
     data = response(b"Link: </a>; rel=preload", status=b"103 Early Hints")
     assert whole(data).interim
-    last = parse_response_head(data, "GET", Limits(interim_responses=8), interim_seen=7)
+    last = parse_response_head(data, "GET", HeadLimits(interim_responses=8), interim_seen=7)
     assert isinstance(last, ResponseHead)
     with pytest.raises(UpstreamInvalid, match="interim-flood"):
-        parse_response_head(data, "GET", Limits(interim_responses=8), interim_seen=8)
+        parse_response_head(data, "GET", HeadLimits(interim_responses=8), interim_seen=8)
 
 
 def test_a_101_that_was_asked_for() -> None:
