@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from netns.driver import admission, container_spec
 from netns.driver.admission import ADMITTED, Admitted, Decision, Refused
 from netns.driver.api_call import ApiCall, Kind, UnclearCall, call_of
-from netns.driver.container_spec import JOIN, ContainerSpec, Origin
+from netns.driver.container_spec import JOIN, ContainerSpec, Writer
 from netns.driver.facts import Engine, EngineUnavailable
 from netns.driver.go_json import UnclearBody, read_object
 from netns.driver.messages import AuthorizationRequest
@@ -192,7 +192,7 @@ class Authorization:
 
     async def _details(self, spec: ContainerSpec, facts: Facts) -> Facts:
         users: dict[str, str | None] = {}
-        if spec.origin is Origin.REQUEST and not spec.config.text("User"):
+        if spec.writer is Writer.CLIENT and not spec.config.text("User"):
             image = spec.config.text("Image")
             users[image] = await self._engine.image_user(image) if image else ""
         mounts = mounts_of(spec)

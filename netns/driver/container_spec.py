@@ -19,10 +19,10 @@ JOIN = "container:"
 BUILT_IN = frozenset({"", "default", "bridge", "host", "none"})
 
 
-class Origin(Enum):
+class Writer(Enum):
     """Who wrote the specification: a client, or the engine after it had filled in its defaults."""
 
-    REQUEST = "request"
+    CLIENT = "client"
     ENGINE = "engine"
 
 
@@ -30,7 +30,7 @@ class Origin(Enum):
 class ContainerSpec:
     """`config` is the outer object of a request; `host` the HostConfig in force; `endpoints` by network."""
 
-    origin: Origin
+    writer: Writer
     config: Struct
     host: Struct
     endpoints: Mapping[str, Struct]
@@ -71,7 +71,7 @@ def of_request(body: Struct) -> ContainerSpec:
     """From the body of a create call. Raises `UnclearBody`."""
     networking = body.struct("NetworkingConfig") or Struct.of(Pairs(), "NetworkingConfig.")
     return ContainerSpec(
-        Origin.REQUEST,
+        Writer.CLIENT,
         body,
         body.struct("HostConfig") or body,
         _endpoints(networking.mapping("EndpointsConfig"), "NetworkingConfig.EndpointsConfig"),
@@ -85,7 +85,7 @@ def of_engine(document: Mapping[str, Any]) -> ContainerSpec:
     if config is None or host is None or settings is None:
         raise UnclearBody("dockerd did not describe the container completely")
     endpoints = _endpoints(settings.mapping("Networks"), "NetworkSettings.Networks")
-    return ContainerSpec(Origin.ENGINE, config, host, endpoints)
+    return ContainerSpec(Writer.ENGINE, config, host, endpoints)
 
 
 def _endpoints(entries: Mapping[str, Any], path: str) -> dict[str, Struct]:

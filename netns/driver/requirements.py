@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from netns.driver.container_spec import ContainerSpec, Origin, networks_named
+from netns.driver.container_spec import ContainerSpec, Writer, networks_named
 from netns.driver.facts import NetworkFact, VolumeFact
 from netns.driver.go_json import is_set
 from netns.driver.mounts import mounts_of, refused_mount
@@ -103,7 +103,7 @@ def numeric_user(text: str) -> tuple[int, int] | None:
 
 def _user(asked: Asked) -> str:
     user = asked.spec.config.text("User")
-    if not user and asked.spec.origin is Origin.REQUEST:
+    if not user and asked.spec.writer is Writer.CLIENT:
         image = asked.facts.image_users[asked.spec.config.text("Image")]
         if image is None:
             # dockerd answers "no such image", the client pulls and asks again; the start is judged anyway.
@@ -151,7 +151,7 @@ def _mode(name: str, flag: str, allowed: frozenset[str]) -> Callable[[Asked], st
 
 def _cgroup_namespace(asked: Asked) -> str:
     # On a host with cgroup v1 the engine itself writes `host` here when nobody asked for anything.
-    if asked.spec.origin is Origin.ENGINE:
+    if asked.spec.writer is Writer.ENGINE:
         return ""
     mode = asked.spec.host.text("CgroupnsMode")
     return "" if mode in {"", "private"} else f"--cgroupns {mode}"
@@ -241,7 +241,7 @@ def _endpoint(asked: Asked) -> str:
 
 def _unknown(asked: Asked) -> str:
     parts = [(asked.spec.host, HOST_FIELDS)]
-    if asked.spec.origin is Origin.REQUEST:
+    if asked.spec.writer is Writer.CLIENT:
         if asked.spec.host is asked.spec.config:
             return "host settings outside HostConfig"
         parts.append((asked.spec.config, CONFIG_FIELDS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from requests_to_docker import ACME, NET, WEB, create, inspected
 
-from netns.driver.container_spec import Origin, networks_named, of_engine, of_request
+from netns.driver.container_spec import Writer, networks_named, of_engine, of_request
 from netns.driver.facts import NetworkFact
 from netns.driver.go_json import Struct, UnclearBody
 
@@ -29,7 +29,7 @@ def test_joined_containers_and_their_flags() -> None:
 
 def test_from_the_engine() -> None:
     spec = of_engine(inspected(create(), ACME))
-    assert spec.origin is Origin.ENGINE
+    assert spec.writer is Writer.ENGINE
     assert spec.network_references() == ("acme", NET)
 
 
