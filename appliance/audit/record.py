@@ -28,6 +28,7 @@ A field that does not apply is `null`; none is ever left out. Shared meanings:
 | `duration_ms`       | number  | from the first byte to the end of the answer                |
 | `status`            | integer | HTTP status that the caller saw, `null` when none was sent  |
 | `query_keys`        | array   | names of the query parameters, in order, never their values |
+| `count`             | integer | requests or connections it stands for: several in a flood   |
 | `signals`           | array   | remarkable, and no reason to deny: `high-entropy-target`    |
 | `tls`               | string  | `none`, `intercepted`, `passthrough`                        |
 
@@ -111,6 +112,7 @@ class RequestRecord:
     bytes_to_client: int = 0
     duration_ms: float
     tls: Interception
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,7 @@ class ConnectionRecord:
     status: int | None = None
     bytes_to_client: int = 0
     duration_ms: float
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

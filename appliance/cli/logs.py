@@ -96,6 +96,7 @@ def line(record: dict[str, Any]) -> str:
         f"{record.get('tenant') or '-':12}",
         f"{what} {scheme}{target}{port}{record.get('path') or ''}",
         str(record.get("status") or ""),
+        f"{record['count']} times" if record.get("count") not in (None, 1) else "",
         f"{record.get('reason') or ''}" + (f" [{record['rule']}]" if record.get("rule") else ""),
         # What admission refuses is no request: only its sentence says which flag is missing.
         str(record.get("detail") or "") if record.get("kind") == Kind.ADMISSION else "",

@@ -171,11 +171,13 @@ def _summary(cli: Cli, number: str, code: int) -> None:
         return
     if os.environ.get("EGRESS_QUIET"):
         return
+    kinds: Counter[tuple[str, str, str]] = Counter()
+    for r in refused:
+        kinds[_what(r), str(r.get("reason", "")), str(r.get("detail", ""))] += _times(r)
     click.echo(
-        f"egress: {number} ended with {code}; {counted(allowed, 'request')} allowed, {len(refused)} refused",
+        f"egress: {number} ended with {code}; {counted(allowed, 'request')} allowed, {kinds.total()} refused",
         err=True,
     )
-    kinds = Counter((_what(r), str(r.get("reason", "")), str(r.get("detail", ""))) for r in refused)
     for (what, reason, detail), count in kinds.most_common(SUMMARY_LINES):
         click.echo(printable(f"egress:   {count} x {what}: {reason} ({detail})"), err=True)
     if len(kinds) > SUMMARY_LINES:
@@ -186,6 +188,12 @@ def _what(record: dict[str, Any]) -> str:
     method = record.get("method") or record.get("kind", "")
     host = record.get("host") or record.get("name") or record.get("destination") or ""
     return f"{method} {host}{record.get('path') or ''}".strip()
+
+
+def _times(record: dict[str, Any]) -> int:
+    """How many refusals a record stands for."""
+    count = record.get("count")
+    return count if isinstance(count, int) else 1
 
 
 def _json_line(number: str, code: int, allowed: int, refused: list[dict[str, Any]]) -> str:

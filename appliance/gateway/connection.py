@@ -183,14 +183,16 @@ class Connection(TwistedProtocol):
         """Go on as `stage`."""
         self._stage = stage
 
-    def record(self, refusal: Refusal, host: str | None = None, *, status: int | None = None) -> None:
-        """Write the record of a connection that ends without a request. Never raises: it ends anyway."""
+    def record(
+        self, refusal: Refusal, host: str | None = None, *, status: int | None = None, count: int = 1
+    ) -> None:
+        """Record a connection that ends without a request, or so many. Never raises: it ends anyway."""
         endpoint = self.caller.endpoint
         caller = self.caller
         if refusal.outcome is Outcome.DENIED:
             self.worker.budget.denied(endpoint.id)
         try:
-            self.worker.audit.write(
+            self.worker.telling.write(
                 ConnectionRecord(
                     connection_id=self.worker.next_id(),
                     tenant=endpoint.tenant,
@@ -205,6 +207,7 @@ class Connection(TwistedProtocol):
                     rule=refusal.rule,
                     detail=refusal.detail,
                     status=status,
+                    count=count,
                     duration_ms=self.worker.elapsed_ms(self.started),
                 )
             )
@@ -275,7 +278,7 @@ class Connection(TwistedProtocol):
         if untold:
             detail = f"{refusal.detail} Before it {untold} more connections were reset without a record."
             refusal = replace(refusal, detail=detail)
-        self.record(refusal, status=refusal.status)
+        self.record(refusal, status=refusal.status, count=untold + 1)
         if self.worker.turned_away >= self.worker.limits.turned_away:
             self.transport.abortConnection()
             return

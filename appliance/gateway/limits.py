@@ -2,8 +2,10 @@
 
 What a container or tenant may have is policy (caps and limits in `appliance.policy`), not here. `turned_away`
 is how many refused connections at a time are given the time to read why, `told_per_second` how many of one
-container are told so and recorded one by one; the others of a flood are reset and counted. `turn_seconds` is
-a tenant's share of one turn of the reactor (see `turns`). Zero is never "unlimited".
+container are told so; the others of a flood are reset and counted. `told_per_second` and `told_per_hour` are
+also how many refusals of a container are recorded one by one, and `told_per_hour_of_tenant` how many of its
+tenant (see `telling`). `turn_seconds` is a tenant's share of one turn of the reactor (see `turns`). Zero is
+never "unlimited".
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ class Limits:
     connections: int = 8192
     turned_away: int = 256
     told_per_second: int = 20
+    told_per_hour: int = 3600
+    told_per_hour_of_tenant: int = 7200
     turn_seconds: float = 0.01
     first_bytes_seconds: float = 10.0
     handshake_seconds: float = 10.0

@@ -135,6 +135,7 @@ class GatewayProcess:
         self._feed.stop()
         self._resolver.stop()
         self._control.close()
+        self.worker.telling.close()
         try:
             self._audit.write(LifecycleRecord(event="stopped"))
         except AuditUnavailable:

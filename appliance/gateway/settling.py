@@ -19,6 +19,7 @@ def settle(
 ) -> bool:
     """End what is under way, and write the record. False when it could not be written.
 
+    What was refused before anything was done for it may share its record with others (see `telling`).
     Without a `refusal` the request was allowed and done, and `detail` says how it ended where that is known.
     """
     relay = exchange.relay
@@ -31,7 +32,9 @@ def settle(
         worker.budget.denied(channel.caller.endpoint.id)
     record = exchange.record(channel, worker.elapsed_ms(exchange.started), refusal, detail)
     try:
-        if exchange.claim is not None:
+        if refusal is not None and refusal.outcome is Outcome.DENIED and exchange.flow is None:
+            worker.telling.write(record, exchange.claim)
+        elif exchange.claim is not None:
             exchange.claim.write(record)
         else:
             worker.audit.write(record)

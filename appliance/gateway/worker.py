@@ -24,6 +24,7 @@ from appliance.gateway.limits import DEFAULT_LIMITS, Limits
 from appliance.gateway.pool import Key, Pool
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import Resolver, Routes
+from appliance.gateway.telling import Telling
 from appliance.gateway.turns import Turns
 from appliance.gateway.upstream import Upstream
 from appliance.limits.budget import Budget, Payer
@@ -75,6 +76,7 @@ class Worker:
         self.budget = Budget(neighbours.ledger, neighbours.nanoseconds)
         self.turned_away = 0
         self.deadlines = Deadlines(neighbours.reactor)
+        self.telling = Telling(self.audit, self.deadlines, limits, neighbours.nanoseconds)
         self.turns = Turns(neighbours.reactor, limits.turn_seconds)
         self.pool = Pool(limits, self.deadlines)
         self.routes = Routes(neighbours.resolver, self.seconds)
@@ -183,6 +185,7 @@ class Worker:
         for connection in list(self._connections):
             if connection.caller.endpoint.id == endpoint.id:
                 connection.end(refusals.ENDPOINT_REMOVED)
+        self.telling.forget(endpoint.id)
         self.budget.forget(endpoint.id)
 
     def drain(self) -> Deferred[None]:

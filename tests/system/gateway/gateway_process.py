@@ -44,6 +44,8 @@ from appliance.tls.upstream import UpstreamTrust
 from appliance.yamldoc import loads
 
 WIDE = ScopeLimits(10**9, 10**9, 10**9, 2**60, 2**60)
+SINGLY = {"told_per_second": 10**6, "told_per_hour": 10**6, "told_per_hour_of_tenant": 10**6}
+"""Every refusal has a record of its own: the tests count them."""
 
 
 class LoopbackPolicy(TenantPolicy):
@@ -139,7 +141,7 @@ class Process:
                 connector=self.connector,
                 way=self.through(**config["proxy"]) if "proxy" in config else Direct,
             ),
-            Limits(**config.get("limits", {})),
+            Limits(**SINGLY | config.get("limits", {})),
         )
         self.worker.deadlines.start()
         for address, port in config["listen"]:

@@ -97,6 +97,7 @@ def test_the_fields_of_a_request_are_these_in_this_order() -> None:
             "detail",
         ),
         *("status", "upstream_address", "bytes_to_upstream", "bytes_to_client", "duration_ms", "tls"),
+        "count",
     ]
 
 

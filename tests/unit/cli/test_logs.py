@@ -57,6 +57,11 @@ def test_a_request() -> None:
     )
 
 
+def test_a_record_that_stands_for_many() -> None:
+    assert "/a  200  980 times  allowed-by-rule" in shown(**REQUEST | {"count": 980})
+    assert shown(**REQUEST | {"count": 1}) == shown(**REQUEST)
+
+
 @pytest.mark.parametrize("field", ["container", "detail", "outcome", "tenant"])
 def test_no_word_of_a_caller_steers_the_terminal(field: str) -> None:
     printed = line(ADMISSION | {field: "a\x1b[2J\r\u202eb"})

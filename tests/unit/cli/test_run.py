@@ -142,13 +142,13 @@ def test_the_summary(
             "reason": "host-not-listed",
             "detail": "no",
         }
-        return [{"kind": "request", "outcome": "allowed"}, denied, denied, name]
+        return [{"kind": "request", "outcome": "allowed"}, denied, denied | {"count": 4}, name]
 
     tenant("acme")
     monkeypatch.setattr(run, "records", records)
     lines = click.unstyle(egress("run", "--tenant", "acme", "true").stderr).splitlines()
-    assert lines[0].endswith("ended with 7; 1 request allowed, 3 refused")
-    assert lines[1] == "egress:   2 x POST a.example\\x1b[2J: method-not-allowed (no)"
+    assert lines[0].endswith("ended with 7; 1 request allowed, 6 refused")
+    assert lines[1] == "egress:   5 x POST a.example\\x1b[2J: method-not-allowed (no)"
     machine = egress("--json", "run", "--tenant", "acme", "true")
     assert machine.stdout == ""
     assert json.loads(machine.stderr)["exit_code"] == 7
