@@ -15,7 +15,7 @@ token = re.compile(TOKEN + rb"\Z").match
 # method SP request-target SP HTTP-version CRLF; methods are upper case by registration, so we hold to it.
 request_line = re.compile(rb"([A-Z][A-Z0-9_\-]{0,31}+) ([\x21-\x7e]++) HTTP/1\.([01])\r\n").match
 # HTTP-version SP status-code SP [ reason-phrase ] CRLF; the second space is missing often enough.
-status_line = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n").match
+status_line = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n").match
 # Each field line, found from the CRLF before it; a line that does not match is a line that is not counted.
 # Requests: visible ASCII, space and tab. Responses: obs-text too (RFC 9110 section 5.5).
 request_field_lines = re.compile(rb"\r\n(" + TOKEN + rb"):[ \t]*+([\t\x20-\x7e]*+)(?=\r\n)").findall

@@ -41,7 +41,7 @@ def problem_response(
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": f"urn:uuid:{instance}" if re.fullmatch(r"[0-9a-f-]{36}", instance) else instance,
+        "instance": instance,
         "reason": reason,
     }
     members.update({key: value for key, value in (extra or {}).items() if key not in members})

@@ -25,7 +25,6 @@ class ResponseHead:
     """
 
     status: int
-    phrase: bytes
     headers: Headers
     framing: Framing
     http_11: bool
@@ -110,7 +109,7 @@ def _judged(line: re.Match[bytes], headers: Headers, size: int, *, to_head: bool
                 "connection-nominates", "Connection names a field that is not its to remove"
             )
     return ResponseHead(
-        status, line.group(3) or b"", headers,
+        status, headers,
         NO_BODY if status == 101 else framing, http_11,
         keep_alive and framing.kind is not BodyKind.UNTIL_CLOSE and status != 101,
         status < 200 and status != 101, status == 101, nominated, size,

@@ -31,7 +31,6 @@ def serialise_request(
     scheme: Scheme,
     extra: Headers = (),
     *,
-    keep_alive: bool = True,
     upgrade: bool = False,
 ) -> bytes:
     """The head that goes to the server: origin-form, one Host, our framing, end-to-end fields as they came.
@@ -54,8 +53,6 @@ def serialise_request(
     _append_framing(parts, head.framing)
     if upgrade and head.upgrade is not None:
         parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade.encode("ascii"))
-    elif not keep_alive:
-        parts.append(b"Connection: close\r\n")
     parts.append(b"\r\n")
     return b"".join(parts)
 
@@ -73,9 +70,7 @@ def relayed_framing(response: ResponseHead, *, to_http_11: bool) -> Framing:
     return response.framing
 
 
-def serialise_response_head(
-    head: ResponseHead, *, keep_alive: bool, framing: Framing | None = None, extra: Headers = ()
-) -> bytes:
+def serialise_response_head(head: ResponseHead, *, keep_alive: bool, framing: Framing | None = None) -> bytes:
     """The head that goes to the client; `framing` (see `relayed_framing`) is that of `head` if not given."""
     framing = head.framing if framing is None else framing
     phrase = _PHRASES.get(head.status, b"")
@@ -83,7 +78,6 @@ def serialise_response_head(
     _append_fields(
         parts,
         (field for field in head.headers if travels_in_response(field[0].lower(), head.nominated)),
-        extra,
     )
     if framing.kind is BodyKind.NONE:
         # RFC 9110 section 8.6: in an answer to HEAD, and in a 304, the length is that of the absent body.
@@ -101,7 +95,7 @@ def serialise_response_head(
     return b"".join(parts)
 
 
-def _append_fields(parts: list[bytes], fields: Iterable[tuple[bytes, bytes]], extra: Headers) -> None:
+def _append_fields(parts: list[bytes], fields: Iterable[tuple[bytes, bytes]], extra: Headers = ()) -> None:
     replaced = {name.lower() for name, _ in extra}
     for name, value in fields:
         if name.lower() not in replaced:

@@ -61,17 +61,17 @@ def used(places: Iterable[Place], at: int, now: int, length: int) -> int:
     return current + -(-previous * (length - now % length) // length) if previous else current
 
 
-def wait(places: Iterable[Place], at: int, now: int, length: int, limit: int, *, amount: int = 1) -> int:
-    """Nanoseconds until `amount` more fits into `limit`, if nothing else comes; 0 when it fits now."""
+def wait(places: Iterable[Place], at: int, now: int, length: int, limit: int) -> int:
+    """Nanoseconds until one more fits into `limit`, if nothing else comes; 0 when it fits now."""
     current, previous = _sum(places, at, now // length)
-    room = limit - amount - current
+    room = limit - 1 - current
     if room >= previous:
         return 0
     passed = now % length
     if room >= 0:
         return max(0, _faded(previous, room, length) - passed)
     # Not in this window: in the next, in which what is current now fades.
-    return length - passed + _faded(current, max(0, limit - amount), length)
+    return length - passed + _faded(current, limit - 1, length)
 
 
 def idle(cells: Cells, at: int, now: int, length: int) -> bool:

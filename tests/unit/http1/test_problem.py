@@ -48,7 +48,7 @@ def test_problem_document() -> None:
         "title": "Method not allowed",
         "status": 403,
         "detail": "POST is not.",
-        "instance": f"urn:uuid:{ID}",
+        "instance": ID,
         "reason": "method-not-allowed",
         "rule": "r",
     }
