@@ -21,7 +21,8 @@ from appliance.control import ControlFactory
 from appliance.endpoints import EndpointFeed
 from appliance.inherited import InheritanceError, inherited_sockets
 from appliance.policy.control import reload_operation
-from appliance.policy.loader import PolicyStore
+from appliance.policy.reloads import Reloads
+from appliance.policy.store import PolicyStore
 from appliance.policy.watch import PolicyWatch
 from appliance.resolver.nameservers import NoNameServer, upstream_servers
 from appliance.tls.intermediate import Renewal, request_intermediate
@@ -71,13 +72,14 @@ def _run() -> None:
         return UNIXClientEndpoint(reactor, str(settings.control_socket(process)))  # type: ignore[no-untyped-call]  # Twisted
 
     store = PolicyStore(settings)
-    watch = PolicyWatch(store, settings, reactor, lambda: INotify(reactor))  # type: ignore[no-untyped-call]  # Twisted
+    reloads = Reloads(store, reactor)
+    watch = PolicyWatch(reloads, settings, reactor, lambda: INotify(reactor))  # type: ignore[no-untyped-call]  # Twisted
     feed = EndpointFeed(control("netd"), reactor)
     own = (settings.uplink.address.network,)
     supervision = Supervision(reactor, place, feed, lambda: store.current, sink, own=own)
     broker = control("broker")
     renewal = Renewal(reactor, lambda: request_intermediate(broker, reactor), supervision.sign_with)
-    table = {**supervision.operations(), "reload": reload_operation(store)}
+    table = {**supervision.operations(), "reload": reload_operation(reloads)}
     acceptor = Acceptor(reactor, listening, ControlFactory(table))
     port = reactor.adoptStreamPort(bundle.fileno(), socket.AF_INET, Bundle(reactor, supervision.root_pem))
     bundle.close()  # the port has its own descriptor of it

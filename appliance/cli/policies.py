@@ -15,10 +15,11 @@ from appliance.cli.output import Cli, counted, pass_cli, printable
 from appliance.cli.status import DOWN, NOT_RUNNING, ask_process
 from appliance.cli.tenants import existing
 from appliance.policy.explain import explain as explain_request
-from appliance.policy.loader import PolicyStore, check_tenant_file
+from appliance.policy.loader import check_tenant_file
 from appliance.policy.problems import Problem, Severity, errors
 from appliance.policy.schema import named_schema, operator_schema, tenant_schema
 from appliance.policy.set import PolicySet
+from appliance.policy.store import PolicyStore
 from appliance.processes import processes
 
 _SCHEMAS = {"tenant": tenant_schema, "named": named_schema, "operator": operator_schema}

@@ -34,8 +34,9 @@ from appliance.inherited import InheritanceError, inherited_sockets
 from appliance.ipc import Message
 from appliance.limits.store import LedgerFiles, LedgerUnavailable
 from appliance.policy.control import reload_operation
-from appliance.policy.loader import PolicyStore
+from appliance.policy.reloads import Reloads
 from appliance.policy.set import PolicySet
+from appliance.policy.store import PolicyStore
 from appliance.policy.watch import PolicyWatch
 from appliance.resolver.client import ResolverClient
 from appliance.tls.intermediate import Intermediate, Renewal, request_intermediate
@@ -61,7 +62,8 @@ class GatewayProcess:
         self._leaves = LeafCache()
         self._audit = Sink(settings.audit_dir, f"gateway-{number}")
         self._policies = PolicyStore(settings)
-        self._watch = PolicyWatch(self._policies, settings, reactor, lambda: INotify(reactor))  # type: ignore[no-untyped-call]  # Twisted
+        self._reloads = Reloads(self._policies, reactor)
+        self._watch = PolicyWatch(self._reloads, settings, reactor, lambda: INotify(reactor))  # type: ignore[no-untyped-call]  # Twisted
         self._feed = EndpointFeed(_control(reactor, settings, "netd"), reactor)
         self._resolver = ResolverClient(_control(reactor, settings, "resolver"), reactor)
         broker = _control(reactor, settings, "broker")
@@ -93,7 +95,7 @@ class GatewayProcess:
                     "status": Operation(self._status),
                     "drain": Operation(self._begin_drain),
                     "usage": Operation(lambda _message, _peer: usage(self.worker)),
-                    "reload": reload_operation(self._policies),
+                    "reload": reload_operation(self._reloads),
                 }
             ),
         )

@@ -88,6 +88,8 @@ def compile_operator(
 
     `own_networks` are the appliance's links: no exception may reach them.
     """
+    if document.data == {}:
+        return OperatorLayer(), []  # said in so many words: no rules but the defaults
     model, problems = _read(document, OperatorDocument)
     if model is None:
         return None, problems

@@ -1,16 +1,19 @@
-"""Policy documents from disk: strict for the command line, keeping the last good for running processes."""
+"""Policy documents from disk, and the set that they make. What a running process keeps is `store`'s."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, TypeVar
 
+from appliance import yamldoc
 from appliance.policy.compile import (
     OperatorLayer,
     TenantLayer,
@@ -25,31 +28,76 @@ from appliance.policy.rules import RuleIndex
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 from appliance.settings import Settings
+from appliance.steps import finish
 from appliance.workload import TENANT_NAME
-from appliance.yamldoc import MAX_BYTES, Document, Position, YamlError, loads
+from appliance.yamldoc import MAX_BYTES, Document, Position, YamlError
 
 __all__ = [
+    "Kept",
+    "Loaded",
     "PolicyError",
-    "PolicyStore",
     "Problem",
+    "Readings",
+    "assemble",
     "check_tenant_file",
     "check_tenant_text",
     "load_operator_exceptions",
     "load_policy_set",
+    "loading",
 ]
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """One file as it was read; `document` None: it could not be."""
+class _Content:
+    """One file's octets and their digest; `raw` None: they cannot be used, `problems` say why."""
 
-    document: Document | None
+    raw: bytes | None
     digest: bytes
     problems: tuple[Problem, ...]
 
 
+_Found = tuple[_Made | None, list[Problem]]
+"""What was made of a document, None where it has errors; with its errors and warnings."""
+
+
+class Readings:
+    """What was made of documents, by all that went into it: one that has not changed is not read again."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[bytes, _Found[Any]]] = {}
+        self._used: dict[Path, tuple[bytes, _Found[Any]]] = {}
+
+    def of(
+        self, file: Path, content: _Content, also: bytes, make: Callable[[Document], _Found[_Made]]
+    ) -> Generator[None, None, _Found[_Made]]:
+        """What `make` makes of the document in `file`, in steps. `also`: digest of whatever else it takes."""
+        key = content.digest + also
+        known = self._known.get(file)
+        if known is None or known[0] != key or content.raw is None:
+            known = key, (yield from _making(file, content, make))
+        self._used[file] = known
+        made, problems = known[1]
+        return made, list(problems)
+
+    def turn(self) -> None:
+        """A round is over: what it did not ask for is forgotten."""
+        self._known, self._used = self._used, {}
+
+
+def _making(
+    file: Path, content: _Content, make: Callable[[Document], _Found[_Made]]
+) -> Generator[None, None, _Found[_Made]]:
+    document, problems = yield from _parsing(file, content)
+    if document is None:
+        return None, problems
+    made, faults = make(document)
+    return made, problems + faults
+
+
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Kept:
     """A tenant's last good layer and the digest of all that went into it."""
 
     layer: TenantLayer
@@ -57,21 +105,21 @@ class _Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class Loaded:
     """Everything of one reading. `operator` None: operator.yaml has errors."""
 
     operator: tuple[OperatorLayer, bytes] | None
-    tenants: Mapping[str, _Kept | None]
+    tenants: Mapping[str, Kept | None]
     problems: tuple[Problem, ...]
 
 
 def load_policy_set(settings: Settings) -> PolicySet:
     """Every tenant's policy, all documents free of errors. Raises `PolicyError`."""
-    loaded = _load(settings, None)
+    loaded = finish(loading(settings, Readings(), None))
     if errors(loaded.problems) or loaded.operator is None:
         raise PolicyError(errors(loaded.problems))
     tenants = {name: kept for name, kept in loaded.tenants.items() if kept is not None}
-    return _assemble(settings, loaded.operator, tenants, PolicySet())
+    return assemble(settings, loaded.operator, tenants, PolicySet())
 
 
 def check_tenant_file(settings: Settings, file: Path, least: Severity = Severity.ERROR) -> list[Problem]:
@@ -79,7 +127,7 @@ def check_tenant_file(settings: Settings, file: Path, least: Severity = Severity
 
     With `least` WARNING the warnings, too. Raises `PolicyError` when operator.yaml has errors.
     """
-    found = _judged(settings, _read(file), file.name.partition(".")[0])
+    found = _judged(settings, file, _content(file), file.name.partition(".")[0])
     return found if least is Severity.WARNING else errors(found)
 
 
@@ -88,7 +136,7 @@ def check_tenant_text(settings: Settings, raw: bytes, shown: str, tenant: str) -
 
     Raises `PolicyError` when operator.yaml has errors.
     """
-    return errors(_judged(settings, _parsed(raw, Path(shown)), tenant))
+    return errors(_judged(settings, Path(shown), _Content(raw, b"", ()), tenant))
 
 
 def load_operator_exceptions(settings: Settings) -> tuple[tuple[IPv4Network, int], ...]:
@@ -96,118 +144,85 @@ def load_operator_exceptions(settings: Settings) -> tuple[tuple[IPv4Network, int
 
     Reads operator.yaml alone: its caller is privileged and parses no word of a tenant. Raises `PolicyError`.
     """
-    operator, _, problems = _load_operator(settings, None)
+    operator, _, problems = finish(_operator(settings, Readings(), None))
     if operator is None:
         raise PolicyError(errors(problems))
     return tuple(sorted({(e.network, e.port) for _tenant, e in operator.exceptions}))
 
 
-def _judged(settings: Settings, source: _Source, tenant: str) -> list[Problem]:
-    operator, _, problems = _load_operator(settings, None)
+def _judged(settings: Settings, file: Path, content: _Content, tenant: str) -> list[Problem]:
+    operator, _, problems = finish(_operator(settings, Readings(), None))
     if operator is None:
         raise PolicyError(errors(problems))
-    named, _, _ = _load_named(settings)
-    found = list(source.problems)
-    if source.document is not None:
-        _, faults = compile_tenant(source.document, tenant, operator, named)
-        found += faults
+    named, _, _ = finish(_named(settings, Readings()))
+    _, found = finish(
+        _making(file, content, lambda document: compile_tenant(document, tenant, operator, named))
+    )
     return found
 
 
-class PolicyStore:
-    """The policy in force. A document with errors changes nothing: the last good one stays, under the
-    operator's newest layer; a tenant whose document was never good has none, and is denied everything.
-    """  # noqa: D205 - one thought
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._operator: tuple[OperatorLayer, bytes] | None = None
-        self._tenants: dict[str, _Kept] = {}
-        self._listeners: list[Callable[[PolicySet], object]] = []
-        self.current = PolicySet()
-        self.last_error: PolicyError | None = None
-        self.warnings: tuple[Problem, ...] = ()
-
-    def listen(self, changed: Callable[[PolicySet], object]) -> None:
-        """Call `changed` with each new set (not with the current one)."""
-        self._listeners.append(changed)
-
-    def reload(self) -> PolicySet:
-        """Read everything again; never raises for a bad document, see `last_error`."""
-        loaded = _load(self._settings, self._operator)
-        found = errors(loaded.problems)
-        self.last_error = PolicyError(found) if found else None
-        self.warnings = tuple(p for p in loaded.problems if p.severity is Severity.WARNING)
-        if loaded.operator is None:
-            return self.current
-        self._operator = loaded.operator
-        kept = {name: new or self._tenants.get(name) for name, new in loaded.tenants.items()}
-        self._tenants = {name: layer for name, layer in kept.items() if layer is not None}
-        new = _assemble(self._settings, self._operator, self._tenants, self.current)
-        if new.generation != self.current.generation:
-            self.current = new
-            for changed in tuple(self._listeners):
-                changed(new)
-        return self.current
-
-
-def _load(settings: Settings, last_operator: tuple[OperatorLayer, bytes] | None) -> _Loaded:
-    operator, digest, problems = _load_operator(settings, last_operator)
+def loading(
+    settings: Settings, readings: Readings, last_operator: tuple[OperatorLayer, bytes] | None
+) -> Generator[None, None, Loaded]:
+    """Read every document that differs from what `readings` know, in steps."""
+    operator, digest, problems = yield from _operator(settings, readings, last_operator)
     if operator is None:
-        return _Loaded(None, {}, tuple(problems))
-    named, named_digest, faults = _load_named(settings)
+        return Loaded(None, {}, tuple(problems))
+    named, named_digest, faults = yield from _named(settings, readings)
     problems += faults
-    tenants: dict[str, _Kept | None] = {}
+    tenants: dict[str, Kept | None] = {}
     for name, file in _documents(settings.tenants_dir, TENANT_NAME.fullmatch, "tenant", problems):
-        source = _read(file)
-        problems += source.problems
-        layer = None
-        if source.document is not None:
-            layer, faults = compile_tenant(source.document, name, operator, named)
-            problems += faults
-        own = hashlib.sha256(source.digest + named_digest).digest()
-        tenants[name] = None if layer is None else _Kept(layer, own)
-    problems += _strangers(settings, operator, tenants)
-    return _Loaded((operator, digest), tenants, tuple(problems))
-
-
-def _load_operator(
-    settings: Settings, last: tuple[OperatorLayer, bytes] | None
-) -> tuple[OperatorLayer | None, bytes, list[Problem]]:
-    if not settings.operator_file.exists():
-        return OperatorLayer(), b"", []
-    source = _read(settings.operator_file)
-    problems = list(source.problems)
-    layer = None
-    if source.document is not None:
-        layer, faults = compile_operator(source.document, (settings.uplink.address.network,))
+        content = _content(file)
+        make = partial(compile_tenant, tenant=name, operator=operator, named=named)
+        layer, faults = yield from readings.of(file, content, digest + named_digest, make)
         problems += faults
+        own = hashlib.sha256(content.digest + named_digest).digest()
+        tenants[name] = None if layer is None else Kept(layer, own)
+    readings.turn()
+    problems += _strangers(settings, operator, tenants)
+    return Loaded((operator, digest), tenants, tuple(problems))
+
+
+def _operator(
+    settings: Settings, readings: Readings, last: tuple[OperatorLayer, bytes] | None
+) -> Generator[None, None, tuple[OperatorLayer | None, bytes, list[Problem]]]:
+    file = settings.operator_file
+    if not os.path.lexists(file):
+        if last is None or last[0] == OperatorLayer():
+            return OperatorLayer(), b"", []
+        # Gone is not the same as empty: what it denied stays denied until somebody says otherwise.
+        mend = "put it back, or write {} into it to have none of its rules"
+        return (*last, [_fault(file, "is gone; its last good rules stay in force", mend)])
+    content = _content(file)
+    own_networks = (settings.uplink.address.network,)
+    make = partial(compile_operator, own_networks=own_networks)
+    layer, problems = yield from readings.of(file, content, repr(own_networks).encode(), make)
     if layer is None and last is not None:
         return (*last, problems)
-    return layer, source.digest, problems
+    return layer, content.digest, problems
 
 
-def _load_named(settings: Settings) -> tuple[dict[str, tuple[Entry, ...] | None], bytes, list[Problem]]:
+def _named(
+    settings: Settings, readings: Readings
+) -> Generator[None, None, tuple[dict[str, tuple[Entry, ...] | None], bytes, list[Problem]]]:
     named: dict[str, tuple[Entry, ...] | None] = {}
     problems: list[Problem] = []
     digest = hashlib.sha256()
     for name, file in _documents(settings.policies_dir, POLICY_NAME.fullmatch, "policy", problems):
-        source = _read(file)
-        problems += source.problems
-        digest.update(name.encode() + b"\0" + source.digest)
-        named[name] = None
-        if source.document is not None:
-            named[name], faults = compile_named(source.document)
-            problems += faults
+        content = _content(file)
+        digest.update(name.encode() + b"\0" + content.digest)
+        named[name], faults = yield from readings.of(file, content, b"", compile_named)
+        problems += faults
     return named, digest.digest(), problems
 
 
-def _assemble(
+def assemble(
     settings: Settings,
     operator: tuple[OperatorLayer, bytes],
-    tenants: Mapping[str, _Kept],
+    tenants: Mapping[str, Kept],
     previous: PolicySet,
 ) -> PolicySet:
+    """The set of all tenants' policies; one that is the same as in `previous` is the same object."""
     layer, operator_digest = operator
     index = RuleIndex(layer.entries)
     nat64 = settings.nat64_prefixes
@@ -271,31 +286,34 @@ def _documents(
     return good
 
 
-def _read(file: Path) -> _Source:
+def _content(file: Path) -> _Content:
     try:
         # Non-blocking: a FIFO in a file's place must not stop the service.
         with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
             raw = stream.read(MAX_BYTES + 1) if stat.S_ISREG(mode) else None
     except OSError as error:
-        return _Source(
-            None, b"", (_fault(file, f"cannot be read: {error.strerror}", "mend its owner and mode"),)
-        )
+        return _unusable(file, f"cannot be read: {error.strerror}", "mend its owner and mode")
     if raw is None:
-        return _Source(None, b"", (_fault(file, "is no regular file", "put the document itself there"),))
+        return _unusable(file, "is no regular file", "put the document itself there")
     if mode & stat.S_IWOTH:
         shown = f"{stat.S_IMODE(mode):04o}"
-        problem = _fault(file, f"everybody may write it (mode {shown})", f"chmod o-w {file}")
-        return _Source(None, hashlib.sha256(raw).digest(), (problem,))
-    return _parsed(raw, file)
+        return _unusable(file, f"everybody may write it (mode {shown})", f"chmod o-w {file}")
+    return _Content(raw, hashlib.sha256(raw).digest(), ())
 
 
-def _parsed(raw: bytes, file: Path) -> _Source:
-    digest = hashlib.sha256(raw).digest()
+def _unusable(file: Path, message: str, mend: str) -> _Content:
+    return _Content(None, b"", (_fault(file, message, mend),))
+
+
+def _parsing(file: Path, content: _Content) -> Generator[None, None, tuple[Document | None, list[Problem]]]:
+    problems = list(content.problems)
+    if content.raw is None:
+        return None, problems
     try:
-        return _Source(loads(raw, str(file)), digest, ())
+        return (yield from yamldoc.loading(content.raw, str(file))), problems
     except YamlError as error:
-        return _Source(None, digest, (_yaml_problem(file, str(error)),))
+        return None, [*problems, _yaml_problem(file, str(error))]
 
 
 def _yaml_problem(file: Path, text: str) -> Problem:

@@ -16,6 +16,12 @@ class Ranges:
         self.networks: tuple[IPv4Network, ...] = tuple(collapse_addresses(networks))
         self._starts = [int(network.network_address) for network in self.networks]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ranges) and self.networks == other.networks
+
+    def __hash__(self) -> int:
+        return hash(self.networks)
+
     def covering(self, address: IPv4Address) -> IPv4Network | None:
         """The network that `address` is in."""
         place = bisect_right(self._starts, int(address)) - 1

@@ -8,10 +8,13 @@ from typing import Any, Protocol
 
 from twisted.internet import inotify
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 from twisted.python.filepath import FilePath
 
-from appliance.policy.loader import PolicyStore
+from appliance.policy.reloads import Reloads
 from appliance.settings import Settings
+
+_log = Logger()
 
 SETTLE_SECONDS = 0.2  # an editor writes, renames and removes within this
 LOOK_AGAIN_SECONDS = 5.0  # the net below a lost event, a full event queue, a directory that appears
@@ -40,16 +43,16 @@ class Notifier(Protocol):
 
 
 class PolicyWatch:
-    """Calls `store.reload()` after changes of the documents that `settings` points to.
+    """Asks for a reload after changes of the documents that `settings` points to.
 
     `notifier` makes an `INotify`: a new one is needed whenever a directory was put in another's place,
     because Twisted's gives up all its directories when one of them is deleted.
     """
 
     def __init__(
-        self, store: PolicyStore, settings: Settings, clock: IReactorTime, notifier: Callable[[], Notifier]
+        self, reloads: Reloads, settings: Settings, clock: IReactorTime, notifier: Callable[[], Notifier]
     ) -> None:
-        self._store = store
+        self._reloads = reloads
         self._operator_file = settings.operator_file
         self._directories = (settings.config_dir, settings.tenants_dir, settings.policies_dir)
         self._clock = clock
@@ -61,8 +64,9 @@ class PolicyWatch:
         self._looking: IDelayedCall | None = None
 
     def start(self) -> None:
-        """Load the policies and watch from now on."""
-        self._reload()
+        """Load the policies, all at once, and watch from now on."""
+        self._see()
+        self._reloads.store.reload()
         self._looking = self._clock.callLater(LOOK_AGAIN_SECONDS, self._look)
 
     def stop(self) -> None:
@@ -84,10 +88,13 @@ class PolicyWatch:
         self._settling = self._clock.callLater(SETTLE_SECONDS, self._reload)
 
     def _reload(self) -> None:
-        # Watch and stamp first: what changes while the documents are read is then seen as a change.
+        self._see()
+        self._reloads.ask().addErrback(lambda failure: _log.failure("policies were not read", failure))
+
+    def _see(self) -> None:
+        # Before anything is read: what changes while the documents are read is then seen as a change.
         self._watch()
         self._seen = self._stamps()
-        self._store.reload()
 
     def _watch(self) -> None:
         found = [(path, device, inode) for path, device, inode, *_ in map(_stamp, self._directories) if inode]

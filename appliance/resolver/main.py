@@ -15,8 +15,9 @@ from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
 from appliance.inherited import InheritanceError, inherited_sockets
 from appliance.policy.control import reload_operation
-from appliance.policy.loader import PolicyStore
+from appliance.policy.reloads import Reloads
 from appliance.policy.set import PolicySet
+from appliance.policy.store import PolicyStore
 from appliance.policy.watch import PolicyWatch
 from appliance.resolver.nameservers import NoNameServer, upstream_servers
 from appliance.resolver.service import LISTENERS, Resolver
@@ -47,13 +48,14 @@ def _run() -> None:
     from twisted.internet import reactor  # noqa: PLC0415 - only a main may import it
 
     store = PolicyStore(settings)
-    watch = PolicyWatch(store, settings, reactor, lambda: INotify(reactor))  # type: ignore[no-untyped-call]  # Twisted
+    reloads = Reloads(store, reactor)
+    watch = PolicyWatch(reloads, settings, reactor, lambda: INotify(reactor))  # type: ignore[no-untyped-call]  # Twisted
     watch.start()
     if store.last_error is not None:
         _log.error("policy: {error}", error=str(store.last_error))
     store.listen(lambda policies: _reloaded(sink, policies))
     resolver = Resolver(reactor, settings, servers, lambda: store.current, sink)
-    resolver.start(sockets, {"reload": reload_operation(store)})
+    resolver.start(sockets, {"reload": reload_operation(reloads)})
     sink.write(LifecycleRecord(event="started"))
     reactor.addSystemEventTrigger("before", "shutdown", watch.stop)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(resolver.stop()))

@@ -57,7 +57,7 @@ def tenant(world: World, policy: str) -> Iterator[Tenant]:
 
 @contextmanager
 def operator(beside: Tenant, text: str) -> Iterator[None]:
-    """Another operator.yaml for a while; what was there before comes back, or its absence."""
+    """Another operator.yaml for a while; what was there before comes back, or one without rules."""
     file = beside.file.parent.parent / "operator.yaml"
     before = file.read_bytes() if file.exists() else None
     try:
@@ -65,10 +65,8 @@ def operator(beside: Tenant, text: str) -> Iterator[None]:
         file.chmod(0o644)
         yield
     finally:
-        if before is None:
-            file.unlink()
-        else:
-            file.write_bytes(before)
+        # Were it gone again, its last rules would stay in force.
+        file.write_bytes(b"{}\n" if before is None else before)
 
 
 def reload(world: World) -> Output:

@@ -69,14 +69,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 PURE = ("appliance.names", "appliance.addresses", "appliance.processes", "appliance.http1", "appliance.websocket", "appliance.policy",
         "appliance.tls.clienthello", "appliance.tls.authority", "appliance.audit.record", "appliance.audit.chain",
         "appliance.resolver.cache", "appliance.resolver.pins", "appliance.resolver.exchange", "appliance.resolver.judgement",
-        "appliance.resolver.message", "appliance.resolver.outcome", "appliance.gateway.origin", "appliance.gateway.refusals",
+        "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.refusals",
         "appliance.gateway.states", "appliance.reserved_names", "appliance.workload", "appliance.faults", "appliance.limits",
         "appliance.verify.commands", "appliance.verify.report", "appliance.verify.live.selection",
         "netns.plan", "netns.ruleset", "netns.fallback_rules", "netns.hostrules", "netns.shares", "netns.diff", "netns.notices",
         "netns.driver.admission", "netns.driver.admission_records", "netns.driver.api_call", "netns.driver.container_spec",
         "netns.driver.mounts", "netns.driver.network_request", "netns.driver.process_status", "netns.driver.requirements",
         "netns.driver.seal", "squid.model", "squid.render", "squid.place", "squid.accesslog")  # fmt: skip
-IMPURE_WITHIN = ("appliance.policy.loader", "appliance.policy.watch", "appliance.policy.control",
+IMPURE_WITHIN = ("appliance.policy.loader", "appliance.policy.store", "appliance.policy.reloads", "appliance.policy.watch", "appliance.policy.control",
                  "appliance.limits.store")  # fmt: skip
 FORBIDDEN_IN_PURE = ("socket", "os", "time", "random", "secrets", "subprocess", "threading", "twisted", "asyncio",
                      "pyroute2", "docker", "OpenSSL", "requests", "urllib.request")  # fmt: skip

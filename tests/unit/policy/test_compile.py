@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from appliance.policy.compile import compile_named, compile_operator, compile_tenant
+from appliance.policy.compile import OperatorLayer, compile_named, compile_operator, compile_tenant
 from tests.unit.policy.written import (
     compiled,
     document,
@@ -22,7 +22,11 @@ def test_an_empty_document_is_no_default_g1_g2(text: str) -> None:
     """A file cut off by a full disk must not turn an allowlist into the default profile."""
     (line,) = error_lines(problems_of(text))
     assert "the document is empty; write some of: description, profile" in line
-    assert error_lines(operator_problems(text))
+    assert bool(error_lines(operator_problems(text))) == (text != "{}")
+
+
+def test_an_operator_says_in_so_many_words_that_there_are_no_rules() -> None:
+    assert operator_layer("{}") == OperatorLayer()
 
 
 def test_caps_have_ceilings_that_the_operator_sets() -> None:

@@ -1,4 +1,4 @@
-"""Documents on disk: strict loading, and the last good policy kept (attack G2)."""
+"""Documents on disk, read strictly."""
 
 from __future__ import annotations
 
@@ -8,44 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from appliance.names import HostName
 from appliance.policy.loader import (
     PolicyError,
-    PolicyStore,
     check_tenant_file,
     check_tenant_text,
     load_operator_exceptions,
     load_policy_set,
 )
 from appliance.policy.problems import Severity
-from appliance.policy.set import PolicySet
+from appliance.policy.store import PolicyStore
 from appliance.settings import Settings
-from tests.unit.policy.written import request
-
-A, B = HostName("a.example.com"), HostName("b.example.com")
-LISTS_A = "profile: allowlist\nrules: [{name: a, hosts: [a.example.com]}]\n"
-LISTS_B = "profile: allowlist\nrules: [{name: b, hosts: [b.example.com]}]\n"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    made = Settings(config_dir=tmp_path / "etc")
-    made.tenants_dir.mkdir(parents=True)
-    made.policies_dir.mkdir()
-    return made
-
-
-def write(settings: Settings, name: str, text: str) -> Path:
-    file = settings.config_dir / name
-    file.write_text(text)
-    file.chmod(0o644)
-    return file
-
-
-def hosts(policies: PolicySet, tenant: str = "acme") -> set[str]:
-    policy = policies.for_tenant(tenant)
-    return {host.text for host in (A, B) if policy.judge_host("https", host, 443).allowed}
-
+from tests.unit.policy.placed import LISTS_A, LISTS_B, A, hosts, write
 
 # ── strict ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -197,99 +170,6 @@ def test_a_draft_cannot_be_checked_under_a_broken_operator_layer(settings: Setti
     draft = write(settings, "acme.yaml", LISTS_A)
     with pytest.raises(PolicyError, match="did you mean 'allow'"):
         check_tenant_file(settings, draft)
-
-
-# ── the store ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_reload_that_fails_keeps_the_last_good_policy_g2(settings: Settings) -> None:
-    write(settings, "tenants/acme.yaml", LISTS_A)
-    store = PolicyStore(settings)
-    assert hosts(store.current) == set()
-    assert hosts(store.reload()) == {"a.example.com"}
-    for broken in ("", "profile: [", "profile: open\n", "rules: [{name: a, hosts: ['*']}]\n", "\xff"):
-        (settings.tenants_dir / "acme.yaml").write_bytes(broken.encode("latin-1"))
-        assert hosts(store.reload()) == {"a.example.com"}, broken
-        assert store.last_error is not None
-        assert "acme.yaml:1:" in str(store.last_error)
-    write(settings, "tenants/acme.yaml", LISTS_B)
-    assert hosts(store.reload()) == {"b.example.com"}
-    assert store.last_error is None
-
-
-def test_a_tenant_that_was_never_good_stays_closed_and_harms_nobody_g2(settings: Settings) -> None:
-    write(settings, "tenants/acme.yaml", "profil: read-only-web\n")
-    write(settings, "tenants/other.yaml", LISTS_B)
-    store = PolicyStore(settings)
-    policies = store.reload()
-    assert policies.for_tenant("acme").judge(request("https://a.example.com/")).reason == "no-policy"
-    assert hosts(policies, "other") == {"b.example.com"}
-    assert store.last_error is not None
-
-
-def test_a_broken_operator_layer_keeps_the_last_one_g2(settings: Settings) -> None:
-    write(settings, "operator.yaml", "deny: [{hosts: [a.example.com]}]\n")
-    write(settings, "tenants/acme.yaml", LISTS_A)
-    store = PolicyStore(settings)
-    assert hosts(store.reload()) == set()
-    write(settings, "operator.yaml", "deney: []\n")
-    write(settings, "tenants/acme.yaml", "profile: read-only-web\n")
-    assert hosts(store.reload()) == {"b.example.com"}
-    assert store.last_error is not None
-
-
-def test_an_operator_layer_that_was_never_good_closes_everything_g2(settings: Settings) -> None:
-    write(settings, "operator.yaml", "deney: []\n")
-    write(settings, "tenants/acme.yaml", LISTS_A)
-    store = PolicyStore(settings)
-    assert store.reload().tenants == {}
-
-
-def test_a_kept_tenant_still_gets_the_operators_new_denials(settings: Settings) -> None:
-    write(settings, "tenants/acme.yaml", LISTS_A)
-    store = PolicyStore(settings)
-    store.reload()
-    write(settings, "tenants/acme.yaml", "broken: [")
-    write(settings, "operator.yaml", "deny: [{hosts: [a.example.com]}]\n")
-    assert hosts(store.reload()) == set()
-
-
-def test_a_removed_tenant_is_closed(settings: Settings) -> None:
-    file = write(settings, "tenants/acme.yaml", LISTS_A)
-    store = PolicyStore(settings)
-    store.reload()
-    file.unlink()
-    assert hosts(store.reload()) == set()
-    assert store.last_error is None
-
-
-def test_a_broken_named_policy_keeps_its_users_as_they_were(settings: Settings) -> None:
-    write(settings, "tenants/acme.yaml", "profile: allowlist\nuse: [shared]\n")
-    write(settings, "policies/shared.yaml", "rules: [{name: a, hosts: [a.example.com]}]\n")
-    store = PolicyStore(settings)
-    store.reload()
-    write(settings, "policies/shared.yaml", "rules: []\n")
-    assert hosts(store.reload()) == {"a.example.com"}
-    assert "policy 'shared' has errors" in str(store.last_error)
-
-
-def test_listeners_hear_of_changes_only_and_unchanged_tenants_stay_the_same_object(
-    settings: Settings,
-) -> None:
-    write(settings, "tenants/acme.yaml", LISTS_A)
-    write(settings, "tenants/other.yaml", LISTS_B)
-    store = PolicyStore(settings)
-    heard: list[PolicySet] = []
-    store.listen(heard.append)
-    first = store.reload()
-    assert heard == [first]
-    assert store.reload() is first
-    assert len(heard) == 1
-    write(settings, "tenants/acme.yaml", LISTS_B)
-    second = store.reload()
-    assert heard == [first, second]
-    assert second.tenants["other"] is first.tenants["other"]
-    assert second.tenants["acme"] is not first.tenants["acme"]
 
 
 @pytest.mark.parametrize("what", ["directory", "dangling link", "fifo"])

@@ -27,3 +27,9 @@ def test_first_and_last_address_and_the_neighbours() -> None:
     assert ranges.covering(IPv4Address(0)) == IPv4Network("0.0.0.0/32")
     assert ranges.covering(IPv4Address(1)) is None
     assert Ranges().covering(IPv4Address(0)) is None
+
+
+def test_the_same_networks_are_the_same_ranges() -> None:
+    halves = [IPv4Network("10.0.0.0/9"), IPv4Network("10.128.0.0/9")]
+    assert Ranges(halves) == Ranges([IPv4Network("10.0.0.0/8")])
+    assert len({Ranges(halves), Ranges([IPv4Network("10.0.0.0/8")]), Ranges()}) == 2

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from appliance.policy.loader import PolicyStore
+from appliance.policy.reloads import Reloads
+from appliance.policy.store import PolicyStore
 from appliance.policy.watch import LOOK_AGAIN_SECONDS, SETTLE_SECONDS, PolicyWatch
 from appliance.settings import Settings
 
@@ -43,9 +44,9 @@ class FakeNotifier:
 class CountingStore(PolicyStore):
     reloads = 0
 
-    def reload(self) -> Any:
+    def reloading(self) -> Any:
         self.reloads += 1
-        return super().reload()
+        return super().reloading()
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def clock() -> Clock:
 
 def watching(settings: Settings, clock: Clock) -> tuple[CountingStore, PolicyWatch]:
     store = CountingStore(settings)
-    watch = PolicyWatch(store, settings, clock, FakeNotifier)
+    watch = PolicyWatch(Reloads(store, clock), settings, clock, FakeNotifier)
     watch.start()
     return store, watch
 
@@ -138,7 +139,7 @@ def test_the_real_notifier_has_what_is_needed(settings: Settings, clock: Clock) 
 
     reactor = EPollReactor()
     store = CountingStore(settings)
-    watch = PolicyWatch(store, settings, clock, lambda: inotify.INotify(reactor))
+    watch = PolicyWatch(Reloads(store, clock), settings, clock, lambda: inotify.INotify(reactor))
     watch.start()
     try:
         (settings.tenants_dir / "acme.yaml").write_text(SHUT)

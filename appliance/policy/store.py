@@ -1,0 +1,54 @@
+"""The policies in force in a running process: the last good ones, whatever becomes of their documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from appliance.policy.compile import OperatorLayer
+from appliance.policy.loader import Kept, Readings, assemble, loading
+from appliance.policy.problems import PolicyError, Problem, Severity, errors
+from appliance.policy.set import PolicySet
+from appliance.settings import Settings
+from appliance.steps import finish
+
+
+class PolicyStore:
+    """The policy in force. A document with errors changes nothing: the last good one stays, under the
+    operator's newest layer; a tenant whose document was never good has none, and is denied everything.
+    """  # noqa: D205 - one thought
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._readings = Readings()
+        self._operator: tuple[OperatorLayer, bytes] | None = None
+        self._tenants: dict[str, Kept] = {}
+        self._listeners: list[Callable[[PolicySet], object]] = []
+        self.current = PolicySet()
+        self.last_error: PolicyError | None = None
+        self.warnings: tuple[Problem, ...] = ()
+
+    def listen(self, changed: Callable[[PolicySet], object]) -> None:
+        """Call `changed` with each new set (not with the current one)."""
+        self._listeners.append(changed)
+
+    def reload(self) -> PolicySet:
+        """Read what has changed; never raises for a bad document, see `last_error`."""
+        return finish(self.reloading())
+
+    def reloading(self) -> Generator[None, None, PolicySet]:
+        """The same in steps; one at a time."""
+        loaded = yield from loading(self._settings, self._readings, self._operator)
+        found = errors(loaded.problems)
+        self.last_error = PolicyError(found) if found else None
+        self.warnings = tuple(p for p in loaded.problems if p.severity is Severity.WARNING)
+        if loaded.operator is None:
+            return self.current
+        self._operator = loaded.operator
+        kept = {name: new or self._tenants.get(name) for name, new in loaded.tenants.items()}
+        self._tenants = {name: layer for name, layer in kept.items() if layer is not None}
+        new = assemble(self._settings, self._operator, self._tenants, self.current)
+        if new.generation != self.current.generation:
+            self.current = new
+            for changed in tuple(self._listeners):
+                changed(new)
+        return self.current
