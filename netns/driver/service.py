@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -19,7 +20,7 @@ from netns.driver.authz import Authorization
 from netns.driver.containers import Containers
 from netns.driver.docker_facts import DockerFacts
 from netns.driver.engine_age import age_of_engine
-from netns.driver.facts import EngineUnavailable
+from netns.driver.facts import Engine, EngineUnavailable
 from netns.driver.inside import fixed_inside
 from netns.driver.journal import Journal
 from netns.driver.network_driver import NetworkDriver
@@ -70,38 +71,88 @@ def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: Au
     Three connections to dockerd, because one kind of question may wait for a container's lock while dockerd
     holds that lock and waits for another of our answers.
     """
-    docker = settings.docker
-    judging = DockerFacts(reactor, docker.socket, threads=8)
-    following = DockerFacts(reactor, docker.socket, threads=8, timeout=60)
-    switching = DockerFacts(reactor, docker.socket, threads=2, timeout=SWITCH_TIMEOUT)
+    connection = partial(DockerFacts, reactor, settings.docker.socket)
+    judging = connection(threads=8)
+    following = connection(threads=8, timeout=60)
+    switching = connection(threads=2, timeout=SWITCH_TIMEOUT)
     sealer = Sealer(reactor)
-
-    def real_path(path: str) -> str:
-        return fixed_inside(docker.root, path)
-
-    tenants = str(settings.state_dir / "tenants")
-    daemon_json = seen_from_here(docker.root, str(docker.daemon_json))
-    switch = AdmissionSwitch(
-        switching,
-        settings.instance,
-        daemon_json,
-        reactor.seconds,
-        partial(age_of_engine, docker),
-    )
     journal = Journal(audit)
-    follower = Authorization(following, settings.instance, tenants, real_path)
-    containers = Containers(reactor, following, plumbing, follower, journal.stopped)
+
+    switch = _switch(switching, settings, reactor)
+    watch = _switch_watch(switch, plumbing, settings, reactor, journal)
+    containers = _containers(following, plumbing, settings, reactor, journal)
+    keeper = _seal_keeper(sealer, containers, reactor, journal)
+    sandboxes = Sandboxes(
+        reactor,
+        settings.docker.root,
+        sealer,
+        containers,
+        probe=Probe(),
+        in_thread=sealer.in_thread,
+        keeper=keeper,
+    )
+    driver = NetworkDriver(plumbing, switching, switch, sandboxes, lambda: surroundings(plumbing, settings))
+    authorization = _authorization(judging, settings, journal, switch, containers)
+
+    watch.start()
+    for part in (watch, keeper, sandboxes):
+        reactor.addSystemEventTrigger("during", "shutdown", part.stop)
+    for asked in (judging, following, switching, sealer):
+        reactor.addSystemEventTrigger("during", "shutdown", asked.close)
+    Deferred.fromCoroutine(take_over(driver, plumbing, sandboxes, containers)).addErrback(
+        lambda failure: _log.failure("taking over failed", failure=failure)
+    )
+    return site(driver, authorization)
+
+
+def _switch(engine: Engine, settings: Settings, reactor: Any) -> AdmissionSwitch:
+    return AdmissionSwitch(
+        engine,
+        settings.instance,
+        _daemon_json(settings),
+        reactor.seconds,
+        partial(age_of_engine, settings.docker),
+    )
+
+
+def _switch_watch(
+    switch: AdmissionSwitch, plumbing: Endpoints, settings: Settings, reactor: Any, journal: Journal
+) -> SwitchWatch:
+    how = mend(settings.instance, _daemon_json(settings))
+    return SwitchWatch(
+        reactor, switch.asks, lambda: bool(plumbing.networks()), lambda on: journal.admission(how, on=on)
+    )
+
+
+def _containers(
+    engine: Engine, plumbing: Endpoints, settings: Settings, reactor: Any, journal: Journal
+) -> Containers:
+    """Containers, each judged once more when it is there."""
+    judge = Authorization(engine, settings.instance, *_in_dockerds_root(settings))
+    return Containers(reactor, engine, plumbing, judge, journal.stopped)
+
+
+def _seal_keeper(sealer: Sealer, containers: Containers, reactor: Any, journal: Journal) -> SealKeeper:
+    async def unsealed(attachment: Attachment, why: str) -> None:
+        await containers.stop(attachment, "not-sealed", why)
+
+    return SealKeeper(reactor, sealer, sealer.in_thread, resealed=journal.resealed, lost=unsealed)
+
+
+def _authorization(
+    engine: Engine, settings: Settings, journal: Journal, switch: AdmissionSwitch, containers: Containers
+) -> Authorization:
+    """What dockerd asks about every call of its API."""
 
     def start_refused(reference: str) -> None:
         Deferred.fromCoroutine(containers.tidy(reference)).addErrback(
             lambda failure: _log.failure("tidying failed", failure=failure)
         )
 
-    authorization = Authorization(
-        judging,
+    return Authorization(
+        engine,
         settings.instance,
-        tenants,
-        real_path,
+        *_in_dockerds_root(settings),
         report=journal.refused,
         heard=switch.heard,
         unrecordable=journal.unrecordable,
@@ -109,35 +160,14 @@ def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: Au
         start_refused=start_refused,
     )
 
-    async def unsealed(attachment: Attachment, why: str) -> None:
-        await containers.stop(attachment, "not-sealed", why)
 
-    look = sealer.in_thread
-    keeper = SealKeeper(reactor, sealer, look, resealed=journal.resealed, lost=unsealed)
-    sandboxes = Sandboxes(
-        reactor, docker.root, sealer, containers, probe=Probe(), in_thread=look, keeper=keeper
-    )
-    watch = SwitchWatch(
-        reactor,
-        switch.asks,
-        lambda: bool(plumbing.networks()),
-        lambda on: journal.admission(mend(settings.instance, daemon_json), on=on),
-    )
-    driver = NetworkDriver(plumbing, switching, switch, sandboxes, lambda: surroundings(plumbing, settings))
+def _daemon_json(settings: Settings) -> Path:
+    return seen_from_here(settings.docker.root, str(settings.docker.daemon_json))
 
-    def stop() -> None:
-        watch.stop()
-        keeper.stop()
-        sandboxes.stop()
-        for part in (judging, following, switching, sealer):
-            part.close()
 
-    watch.start()
-    reactor.addSystemEventTrigger("during", "shutdown", stop)
-    Deferred.fromCoroutine(take_over(driver, plumbing, sandboxes, containers)).addErrback(
-        lambda failure: _log.failure("taking over failed", failure=failure)
-    )
-    return site(driver, authorization)
+def _in_dockerds_root(settings: Settings) -> tuple[str, Callable[[str], str]]:
+    """Where tenants' directories are for dockerd, and what it takes a path for."""
+    return str(settings.state_dir / "tenants"), partial(fixed_inside, settings.docker.root)
 
 
 async def take_over(

@@ -9,12 +9,13 @@ from typing import Any
 from driver_fakes import ENDPOINT, NET, FakeEngine, FakePlumbing, FakeSandboxes, FakeSwitch
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 
-from appliance.settings import NameServer, ResolverSettings, Settings, Uplink, UplinkProxy
+from appliance.settings import DockerSettings, NameServer, ResolverSettings, Settings, Uplink, UplinkProxy
 from netns.driver.containers import Containers
 from netns.driver.facts import NetworkFact
 from netns.driver.network_driver import NetworkDriver
-from netns.driver.service import surroundings, take_over, tenants_in
+from netns.driver.service import plugin_site, surroundings, take_over, tenants_in
 from netns.plumbing import Attachment
 
 
@@ -61,3 +62,15 @@ def test_taking_over_waits_for_dockerd_then_looks_at_every_link() -> None:
     clock.pump([2.1] * 2)
     assert done == [None]
     assert sandboxes.log == [("recheck", ENDPOINT)]
+
+
+def test_what_is_served_ends_with_its_reactor(tmp_path: Path) -> None:
+    reactor: Any = MemoryReactorClock()  # type: ignore[no-untyped-call] # Twisted
+    audit: Any = object()
+    docker = DockerSettings(socket=tmp_path / "none.sock", root=tmp_path)
+    plugin_site(FakePlumbing(), Settings(docker=docker), reactor, audit)
+    watching, taking_over = sorted(reactor.getDelayedCalls(), key=lambda call: -call.time)
+    for end, words, named in reactor.triggers["during"]["shutdown"]:
+        end(*words, **named)
+    assert not watching.active()
+    assert taking_over.active(), "not before the site is served: dockerd asks us before it answers us"
