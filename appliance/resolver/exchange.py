@@ -10,24 +10,24 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.opcode
 import dns.rcode
-import dns.rdataclass
 import dns.rdatatype
-import dns.rrset
 
 from appliance.names import HostName, InvalidName
-from appliance.resolver.message import EDNS_UDP, addresses_of, dotted
+from appliance.resolver.message import EDNS_UDP, dotted
 from appliance.resolver.outcome import Absent, Found, Unusable, UpstreamResult
+from appliance.resolver.reply import MAX_RECORDS, MAX_REPLY, Labels, Reply, UnreadableReply, read_records
 
 MAX_LINKS = 8
 MAX_ADDRESSES = 128
 _HEADER = struct.Struct(">6H")
 _QR = 0x8000
+_OPCODE = 0x7800
+_RCODE = 0x000F
+_TYPE_AND_CLASS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,12 @@ class Query:
     identity: int
     asked: dns.name.Name
     wire: bytes
+
+    @property
+    def question(self) -> bytes:
+        """The question section: the name as it was cased, type and class."""
+        name = sum(1 + len(label) for label in self.asked.labels)
+        return self.wire[_HEADER.size : _HEADER.size + name + _TYPE_AND_CLASS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ def read_reply(query: Query, wire: bytes, *, over_tcp: bool) -> UpstreamResult |
     """
     if len(wire) < _HEADER.size:
         return Foreign("shorter than a header")
-    identity, flags, questions, *_ = _HEADER.unpack_from(wire)
+    identity, flags, questions, answers, authorities, additional = _HEADER.unpack_from(wire)
     if identity != query.identity or not flags & _QR:
         return Foreign("another id, or no response")
     # RFC 2181 §9: ignore what a truncated response holds.
@@ -80,28 +86,35 @@ def read_reply(query: Query, wire: bytes, *, over_tcp: bool) -> UpstreamResult |
         return Retry("truncated")
     if questions != 1:
         return _unreadable(over_tcp=over_tcp)
-    try:
-        message = dns.message.from_wire(wire)
-        (question,) = message.question
-    except (dns.exception.DNSException, ValueError, KeyError, IndexError, struct.error):
-        return _unreadable(over_tcp=over_tcp)
-    if (
-        message.opcode() != dns.opcode.QUERY
-        or (question.rdclass, question.rdtype) != (dns.rdataclass.IN, dns.rdatatype.A)
-        or question.name != query.asked
-    ):
+    # No octet but a letter's changes with its case: lengths are below 64, type and class are 1.
+    start = _HEADER.size + len(query.question)
+    question = wire[_HEADER.size : start]
+    if flags & _OPCODE or question.lower() != query.question.lower():
         return Foreign("another question")
-    if question.name.labels != query.asked.labels and not over_tcp:
+    if question != query.question and not over_tcp:
         return Retry("the case of the name differs")
     if over_tcp and flags & dns.flags.TC:
         return Unusable("upstream-failed", "the name server truncated its answer over TCP")
-    match message.rcode():
+    if len(wire) > MAX_REPLY or answers + authorities + additional > MAX_RECORDS:
+        return too_large() if over_tcp else Retry("too large")
+    try:
+        reply = read_records(wire, start, (answers, authorities, additional))
+    except UnreadableReply:
+        return _unreadable(over_tcp=over_tcp)
+    match dns.rcode.Rcode.make(reply.rcode_high << 4 | flags & _RCODE):
         case dns.rcode.NOERROR:
-            return _read_answer(query, message)
+            return _read_answer(query, reply)
         case dns.rcode.NXDOMAIN:
-            return _absent(query, message)
+            return _absent(query, reply)
         case rcode:
             return Unusable("upstream-failed", f"the name server answered {dns.rcode.to_text(rcode)}")
+
+
+def too_large() -> Unusable:
+    """A reply over TCP that is not read: it costs all tenants time, and no other server's is smaller."""
+    return Unusable(
+        "upstream-failed", f"the answer has over {MAX_RECORDS} records or {MAX_REPLY} octets", final=True
+    )
 
 
 def _unreadable(*, over_tcp: bool) -> Retry | Unusable:
@@ -110,51 +123,36 @@ def _unreadable(*, over_tcp: bool) -> Retry | Unusable:
     return Retry("unreadable")
 
 
-def _read_answer(query: Query, message: dns.message.Message) -> UpstreamResult:
+def _read_answer(query: Query, reply: Reply) -> UpstreamResult:
     """Follow CNAMEs from the asked name through the answer section, and no other section."""
-    owner, links, ttl = query.asked, list[HostName](), 2**31 - 1
+    owner: Labels = tuple(label.lower() for label in query.asked.labels if label)
+    links, ttl = list[HostName](), 2**31 - 1
     while True:
-        found = _record_set(message, owner, dns.rdatatype.A)
+        found = reply.addresses.get(owner)
         if found is not None:
-            addresses = tuple(dict.fromkeys(addresses_of(found)))
+            addresses = tuple(dict.fromkeys(found.values))
             if len(addresses) > MAX_ADDRESSES:
-                return Unusable("upstream-failed", f"the answer has over {MAX_ADDRESSES} addresses")
+                detail = f"the answer has over {MAX_ADDRESSES} addresses"
+                return Unusable("upstream-failed", detail, final=True)
             return Found(addresses, tuple(links), min(ttl, found.ttl))
-        alias = _record_set(message, owner, dns.rdatatype.CNAME)
+        alias = reply.aliases.get(owner)
         if alias is None:
-            return Absent(tuple(links), _negative_ttl(message, ttl), exists=True)
-        if len(alias) != 1 or len(links) == MAX_LINKS:
+            return Absent(tuple(links), min(ttl, reply.negative_ttl), exists=True)
+        if len(alias.targets) != 1 or len(links) == MAX_LINKS:
             return Unusable("upstream-failed", f"the chain of CNAMEs is ambiguous or over {MAX_LINKS} links")
-        owner, ttl = alias[0].target, min(ttl, alias.ttl)
+        (owner,), ttl = alias.targets, min(ttl, alias.ttl)
         try:
-            links.append(to_host_name(owner))
+            links.append(to_host_name(dns.name.Name((*owner, b""))))
         except InvalidName as error:
             return Unusable("upstream-failed", f"a CNAME leads to what is no host name ({error.reason})")
 
 
-def _absent(query: Query, message: dns.message.Message) -> UpstreamResult:
+def _absent(query: Query, reply: Reply) -> UpstreamResult:
     """NXDOMAIN. RFC 6604 §3: with CNAMEs in the answer it speaks of the last name of the chain."""
-    result = _read_answer(query, message)
+    result = _read_answer(query, reply)
     if isinstance(result, Absent):
         return Absent(result.links, result.ttl, exists=False)
     return Unusable("upstream-failed", "the name server answered NXDOMAIN and an address")
-
-
-def _record_set(
-    message: dns.message.Message, owner: dns.name.Name, kind: dns.rdatatype.RdataType
-) -> dns.rrset.RRset | None:
-    for rrset in message.answer:
-        if (rrset.name, rrset.rdclass, rrset.rdtype) == (owner, dns.rdataclass.IN, kind):
-            return rrset
-    return None
-
-
-def _negative_ttl(message: dns.message.Message, ttl: int) -> int:
-    """RFC 2308 §5: the lesser of the SOA's own TTL and its MINIMUM field; without a SOA, no time at all."""
-    for rrset in message.authority:
-        if rrset.rdtype == dns.rdatatype.SOA:
-            return min(ttl, rrset.ttl, int(rrset[0].minimum))
-    return 0
 
 
 def to_host_name(name: dns.name.Name) -> HostName:

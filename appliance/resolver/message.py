@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
 
 import dns.edns
 import dns.exception
@@ -21,9 +20,6 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
-
-if TYPE_CHECKING:
-    from dns.rdtypes.IN.A import A
 
 MAX_QUESTION = 512
 """Octets of a question that we read: a name (255 at most), a type, the EDNS options of today's clients.
@@ -155,14 +151,6 @@ def write_answer(
             )
         )
     return _to_wire(reply, max_size)
-
-
-def addresses_of(rrset: dns.rrset.RRset) -> tuple[IPv4Address, ...]:
-    """The addresses of an A record set, none for a set of another type."""
-    if (rrset.rdclass, rrset.rdtype) != (dns.rdataclass.IN, dns.rdatatype.A):
-        return ()
-    records: list[A] = list(rrset)
-    return tuple(IPv4Address(record.address) for record in records)
 
 
 def dotted(name: dns.name.Name) -> bytes:

@@ -35,10 +35,14 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """Upstream gave nothing to rely on. `reason` is a stable code, `detail` a sentence."""
+    """Upstream gave nothing to rely on. `reason` is a stable code, `detail` a sentence.
+
+    When it is `final` the zone itself is at fault, and another server has nothing better.
+    """
 
     reason: str
     detail: str
+    final: bool = False
 
 
 UpstreamResult = Found | Absent | Unusable

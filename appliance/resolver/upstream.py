@@ -14,8 +14,9 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
-from appliance.resolver.exchange import Foreign, Query, Retry, read_reply, write_query
+from appliance.resolver.exchange import Foreign, Query, Retry, read_reply, too_large, write_query
 from appliance.resolver.outcome import Unusable, UpstreamResult
+from appliance.resolver.reply import MAX_REPLY
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -29,7 +30,6 @@ MAX_TRIES = 3
 MAX_FOREIGN = 16
 """Datagrams that are no reply to the query, after which somebody is taken to be guessing (RFC 5452 §9.2)."""
 
-MAX_DATAGRAM = 4096
 _LENGTH = struct.Struct(">H")
 
 
@@ -61,6 +61,7 @@ class UpstreamClient:
             result = await self._ask(self._servers[index], name)
             if not isinstance(result, Unusable):
                 self._first = index
+            if not isinstance(result, Unusable) or result.final:
                 return result
         return result
 
@@ -142,7 +143,7 @@ class _Datagrams:
         """Look at what has come, until something is a reply."""
         while not self.result.called:
             try:
-                datagram, sender = self._socket.recvfrom(MAX_DATAGRAM)
+                datagram, sender = self._socket.recvfrom(MAX_REPLY + 1)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -183,10 +184,15 @@ class _Stream(Protocol):
         self.transport.write(_LENGTH.pack(len(self._query.wire)) + self._query.wire)
 
     def dataReceived(self, data: bytes) -> None:
+        if self.result.called:
+            return
         self._buffer += data
         if len(self._buffer) < _LENGTH.size:
             return
         (length,) = _LENGTH.unpack_from(self._buffer)
+        if length > MAX_REPLY:
+            self._finish(too_large())
+            return
         if len(self._buffer) < _LENGTH.size + length:
             return
         reply = read_reply(

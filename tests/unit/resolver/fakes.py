@@ -150,3 +150,10 @@ def finished(coroutine):
     if hasattr(result, "raiseException"):
         result.raiseException()
     return result
+
+
+def addresses_of(rrset):
+    """The addresses of an A record set, none for a set of another type."""
+    if rrset.rdtype != dns.rdatatype.A:
+        return ()
+    return tuple(IPv4Address(record.address) for record in rrset)

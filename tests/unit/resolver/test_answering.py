@@ -13,11 +13,10 @@ from twisted.logger import globalLogPublisher
 
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import Outcome
-from appliance.resolver.message import addresses_of
 from appliance.resolver.outcome import Found, Unusable
 from appliance.resolver.rate import Admission
 
-from .fakes import PRIVATE, PUBLIC, finished, question
+from .fakes import PRIVATE, PUBLIC, addresses_of, finished, question
 
 
 @pytest.fixture

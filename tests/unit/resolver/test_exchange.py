@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from appliance.resolver.exchange import Foreign, Retry, read_reply, write_query
 from appliance.resolver.outcome import Absent, Found, Unusable
+from appliance.resolver.reply import MAX_RECORDS, MAX_REPLY
 
 from .fakes import PUBLIC, PUBLIC_TOO, name
 
@@ -153,8 +154,38 @@ def test_another_rcode_is_a_failure_of_that_server(query, rcode):
 
 
 def test_b11_a_reply_with_too_many_addresses_is_not_used(query):
-    many = (str(PUBLIC + step) for step in range(129))
-    assert isinstance(read(query, reply_to(query, ("www.ok.example.", 60, "IN", "A", *many))), Unusable)
+    many = [str(PUBLIC + step) for step in range(129)]
+    assert isinstance(read(query, reply_to(query, (*A[:4], *many[:128]))), Found)
+    assert read(query, reply_to(query, (*A[:4], *many))).final
+
+
+def test_b11_an_alias_of_two_targets_is_not_used(query):
+    reply = reply_to(query, ("www.ok.example.", 60, "IN", "CNAME", "a.example."))
+    wire = bytearray(reply.to_wire())
+    second = b"\xc0\x0c\0\5\0\1\0\0\0\x3c\0\4\1b\xc0\x13"
+    wire += second
+    wire[7] = 2
+    assert "ambiguous" in read_reply(query, bytes(wire), over_tcp=True).detail
+
+
+def test_a_reply_with_too_many_records_is_asked_for_over_tcp_and_there_it_ends(query):
+    many = (str(PUBLIC + step) for step in range(MAX_RECORDS))
+    reply = reply_to(query, A, authority=[("ok.example.", 60, "IN", "A", *many)])
+    assert isinstance(read(query, reply), Retry)
+    assert read(query, reply, over_tcp=True).final
+
+
+def test_a_reply_of_too_many_octets_is_asked_for_over_tcp_and_there_it_ends(query):
+    texts = [f'"{number:0250}"' for number in range(17)]
+    reply = reply_to(query, A, authority=[("ok.example.", 60, "IN", "TXT", *texts)])
+    assert len(reply.to_wire()) > MAX_REPLY
+    assert isinstance(read(query, reply), Retry)
+    assert read(query, reply, over_tcp=True).final
+
+
+def test_an_extended_rcode_is_a_failure_of_that_server(query):
+    result = read(query, reply_to(query, A, rcode=dns.rcode.BADVERS))
+    assert result == Unusable("upstream-failed", "the name server answered BADVERS")
 
 
 def test_b11_a_reply_of_two_questions_or_none_is_not_read(query):

@@ -16,14 +16,13 @@ from appliance.resolver.message import (
     ExtendedError,
     Question,
     Unreadable,
-    addresses_of,
     dotted,
     read_question,
     refuse_unread,
     write_answer,
 )
 
-from .fakes import PUBLIC, PUBLIC_TOO, question
+from .fakes import PUBLIC, PUBLIC_TOO, addresses_of, question
 
 
 def read(wire):

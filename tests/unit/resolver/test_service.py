@@ -22,11 +22,10 @@ from appliance.ipc import JsonLines
 from appliance.links import link_mark
 from appliance.resolver import tcp
 from appliance.resolver.client import ResolverClient, Unresolved
-from appliance.resolver.message import addresses_of
 from appliance.resolver.service import Resolver
 from appliance.settings import NameServer, Settings, Uids
 
-from .fakes import PUBLIC, FakeAudit, Policies, name, question
+from .fakes import PUBLIC, FakeAudit, Policies, addresses_of, name, question
 from .test_upstream import answer
 
 CONTAINER = "127.0.0.2"

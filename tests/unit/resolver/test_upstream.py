@@ -14,7 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.trial.unittest import TestCase
 
+from appliance.resolver import exchange
 from appliance.resolver.outcome import Absent, Found, Unusable
+from appliance.resolver.reply import MAX_REPLY
 from appliance.resolver.upstream import MAX_FOREIGN, UpstreamClient
 from appliance.settings import NameServer
 
@@ -194,6 +196,41 @@ class UpstreamTests(TestCase):
         for over_tcp in (wrong_id, lambda _: framed(b"\xff" * 40), lambda _: None):
             self.server.over_tcp = over_tcp
             assert isinstance(await self.client.query(OK), Unusable)
+
+    async def test_a_huge_answer_is_not_read_and_no_other_server_is_asked(self):
+        def truncated(query):
+            reply = answer(query)
+            reply.flags |= dns.flags.TC
+            return [reply.to_wire()]
+
+        def huge(query):
+            addresses = b"".join(
+                b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + struct.pack(">I", step) for step in range(3950)
+            )
+            head = answer(query).to_wire()
+            question = query.question[0].name.to_wire() + b"\0\1\0\1"
+            return framed(head[:6] + struct.pack(">3H", 3950, 0, 0) + question + addresses)
+
+        def from_wire(wire, *options, **others):
+            assert len(wire) <= 512, "only the server's own reading of our query"
+            return self.from_wire(wire, *options, **others)
+
+        self.from_wire = dns.message.from_wire
+        self.patch(dns.message, "from_wire", from_wire)
+        self.patch(exchange, "read_records", lambda *_: self.fail("read"))
+        self.server.over_udp, self.server.over_tcp = truncated, huge
+        client = UpstreamClient(reactor, (self.server.place, self.second.place), try_time=0.3)
+        result = await client.query(OK)
+        assert (result.reason, result.final) == ("upstream-failed", True)
+        assert client.queries == 2
+        assert (len(self.server.tcp_queries), self.second.udp_queries) == (1, [])
+
+    async def test_a_long_reply_over_tcp_is_given_up_before_it_has_come(self):
+        self.server.over_udp = lambda _: [b"\0"] * MAX_FOREIGN
+        self.server.over_tcp = lambda _: struct.pack(">H", MAX_REPLY + 1) + b"\0" * 8
+        result = await self.client.query(OK)
+        assert (result.reason, result.final) == ("upstream-failed", True)
+        assert self.client.queries == 2
 
     async def test_a_silent_server_costs_a_bounded_time_and_the_next_is_asked(self):
         self.server.over_udp = lambda _: []
