@@ -23,6 +23,7 @@ from appliance.gateway import refusals
 from appliance.gateway.limits import Limits
 from appliance.gateway.refusals import Refusal
 from appliance.names import HostName
+from appliance.tls.records import Records
 from appliance.tls.upstream import explain
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Dialler:
             wrappedFactory=Factory(),
             clock=cast("Any", self._connector),
         )
-        tls = TLSMemoryBIOProtocol(factory, upstream)  # type: ignore[no-untyped-call]  # Twisted
+        tls = CountingTLS(factory, upstream)
         install(transport, tls)
         try:
             await upstream.secured
@@ -114,6 +115,19 @@ class Dialler:
         except (SSL.Error, ConnectionClosed) as error:
             explanation = explain(error)
             raise DialFailed(refusals.not_verified(name, explanation.fault, explanation.detail)) from error
+
+
+class CountingTLS(TLSMemoryBIOProtocol):
+    """TLS that knows whether it holds the beginning of a record, which may be an answer's."""
+
+    def __init__(self, factory: TLSMemoryBIOFactory, upstream: Upstream) -> None:
+        super().__init__(factory, upstream)  # type: ignore[no-untyped-call]  # Twisted
+        self.records = Records()
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `TLSMemoryBIOProtocol`."""
+        self.records.feed(data)
+        super().dataReceived(data)  # type: ignore[no-untyped-call]  # Twisted
 
 
 async def connected(connector: IReactorTCP, address: IPv4Address, port: int, seconds: float) -> Any:

@@ -41,14 +41,14 @@ class Pool:
     def take(self, key: Key, addresses: Container[IPv4Address]) -> Upstream | None:
         """The connection that rested last among those to one of the addresses judged for this request.
 
-        One to which something came meanwhile is ended.
+        One to which something came meanwhile is ended. One that is still `delivering` is passed over.
         """
         resting = self._idle.get(key)
         if not resting:
             return None
         for index in range(len(resting) - 1, -1, -1):
             upstream = resting[index]
-            if upstream.address in addresses:
+            if upstream.address in addresses and not upstream.delivering:
                 del resting[index]
                 self._forget(upstream, resting)
                 if not upstream.quiet:
@@ -57,6 +57,10 @@ class Pool:
                 upstream.deadline = NEVER
                 return upstream
         return None
+
+    def delivering(self, key: Key) -> bool:
+        """Whether one rests here that can be taken in the next turn of the reactor, but not in this one."""
+        return any(upstream.delivering for upstream in self._idle.get(key, ()))
 
     def put(self, upstream: Upstream) -> None:
         """Let a connection rest here, or end it when there is no room."""

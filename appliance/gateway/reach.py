@@ -9,6 +9,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from twisted.internet.task import deferLater
+
 from appliance.gateway import refusals
 from appliance.gateway.dial import DialFailed
 from appliance.gateway.pool import Key
@@ -44,7 +46,11 @@ async def reach(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream 
     key = _key(caller, origin)
     try:
         addresses = await _addresses(worker, caller, origin, policy)
-        upstream = None if exchange.retried else worker.pool.take(key, addresses)
+        upstream = None
+        if not exchange.retried:
+            if worker.pool.delivering(key):
+                await deferLater(worker.reactor, 0)
+            upstream = worker.pool.take(key, addresses)
         if upstream is None:
             exceeded = worker.budget.dial(worker.charged(caller.endpoint), origin.destination)
             if exceeded is not None:

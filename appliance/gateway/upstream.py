@@ -50,7 +50,11 @@ class Downstream(Protocol):
 
 @implementer(IHandshakeListener)
 class Upstream(TwistedProtocol):
-    """See the module. `reused` counts the exchanges before the present one."""
+    """See the module. `reused` counts the exchanges before the present one; `lost`: gone, or ended by us.
+
+    `delivering` while TLS gives out what has come: behind the answer that is just heard there may be more, of
+    which neither the kernel nor OpenSSL can be asked. So long nobody may have the connection.
+    """
 
     transport: Any
 
@@ -59,6 +63,7 @@ class Upstream(TwistedProtocol):
         self.address = address
         self.reused = 0
         self.lost = False
+        self.delivering = False
         self.deadline = NEVER
         self.secured: Deferred[None] | None = Deferred(lambda _: self.abort()) if key.secure else None
         self._idle = idle
@@ -89,7 +94,13 @@ class Upstream(TwistedProtocol):
         While the connection rests that is the answer to no request, or its end: it must not come to be taken
         for the answer to the next one.
         """
-        tcp = self.transport.transport if self.key.secure else self.transport
+        tcp = self.transport
+        if self.key.secure:
+            if not tcp.records.whole:
+                return False
+            tcp = tcp.transport
+        if self.lost or tcp.disconnecting:
+            return False
         try:
             tcp.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -122,8 +133,8 @@ class Upstream(TwistedProtocol):
     def abort(self) -> None:
         """End the connection; whoever used it hears nothing more."""
         self._downstream = None
-        self._keep_alive = False
         if not self.lost:
+            self.lost = True
             self.transport.abortConnection()
 
     def deadline_passed(self) -> None:
@@ -211,8 +222,10 @@ class Upstream(TwistedProtocol):
             return
         self._downstream = self._reader = None
         self._keep_alive = reusable = self._keep_alive and not reader.surplus
-        # From here on this connection may already be resting, or be in use again, when `response` returns.
+        # This connection may be resting when `response` returns, and be in use again where there is no TLS.
+        self.delivering = self.key.secure
         downstream.response(head, pieces, done=True)
+        self.delivering = False
         if not reusable:
             self.abort()
 

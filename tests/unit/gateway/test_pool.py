@@ -20,6 +20,7 @@ class Resting:
         self.deadline = NEVER
         self.aborted = False
         self.quiet = True
+        self.delivering = False
 
     def abort(self) -> None:
         self.aborted = True
@@ -85,6 +86,20 @@ def test_one_to_which_something_came_while_it_rested_is_ended_and_not_used() -> 
     poisoned.quiet = False
     assert idle.take(KEY, (PUBLIC,)) is good
     assert (good.aborted, poisoned.aborted, len(idle)) == (False, True, 0)
+
+
+def test_one_that_still_delivers_is_left_where_it_is() -> None:
+    idle, resting = pool(), Resting()
+    assert not idle.delivering(KEY)
+    idle.put(resting)
+    assert not idle.delivering(KEY)
+    resting.delivering = True
+    assert idle.delivering(KEY)
+    assert not idle.delivering(replace(KEY, tenant="beta"))
+    assert idle.take(KEY, (PUBLIC,)) is None
+    assert (resting.aborted, len(idle)) == (False, 1)
+    resting.delivering = False
+    assert idle.take(KEY, (PUBLIC,)) is resting
 
 
 def test_one_tenant_leaves_room_for_anothers_connections_f4() -> None:

@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 
 from appliance.gateway.pool import Key
 from appliance.gateway.upstream import Upstream
+from appliance.tls.records import Records
 
 from .support import PUBLIC, SITE, Wire
 
@@ -170,3 +171,19 @@ class Inside:
 
     def __init__(self, tcp: Wire) -> None:
         self.transport = tcp
+        self.records = Records()
+
+
+def test_one_that_has_ended_is_not_quiet_although_nothing_came() -> None:
+    """Twisted closes in its next turn, and until then the connection rests."""
+    for end in ("abort", "deadline_passed", "server"):
+        upstream, _, rested = asked()
+        upstream.dataReceived(OK)
+        assert rested
+        assert upstream.quiet
+        if end == "server":
+            upstream.transport.loseConnection()  # as TLS does on close_notify
+        else:
+            getattr(upstream, end)()
+            upstream.transport.disconnecting = False  # nor does Twisted's TCP say so of one that is aborted
+        assert not upstream.quiet
