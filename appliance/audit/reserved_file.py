@@ -30,6 +30,12 @@ def reserve_beyond_end(descriptor: int, offset: int, length: int) -> None:
             raise OSError(number, os.strerror(number))
 
 
+def free_share(path: Path) -> float:
+    """The part of the file system of `path` that is free for us (statvfs(3)), 0 to 1. Raises `OSError`."""
+    status = os.statvfs(path)
+    return status.f_bavail / max(1, status.f_blocks)
+
+
 class ReservedFile:
     """`size` and `reserved_end` are octets from the beginning; `reserved_end` is at least `size`."""
 

@@ -2,14 +2,19 @@
 
 Writing is synchronous and does not wait for the disk (no fsync but at rotation and close): a crash of the
 process loses nothing, a crash of the machine may lose the last seconds. After a write that failed nothing is
-promised until another one has worked, which says how many records were lost. Files rotate by size; the oldest
-beyond `Limits.retained_files` is removed, and that removal is itself a record.
+promised until another one has worked, which says how many records were lost. Files rotate by size.
+
+How long full files are kept: the newest `retained_files` always, older ones for `least_age_seconds`, so that
+who writes much in a short time does not push out what others had done before. That takes more of the disk
+while it lasts: up to `most_files`, and only as long as `free_share` of the file system stays free. Each
+removal is a record; one before the least age is marked as failed.
 """
 
 from __future__ import annotations
 
 import errno
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +25,23 @@ from appliance.audit import place
 from appliance.audit.chain import Head, seal
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import MAX_RECORD, LifecycleRecord, Outcome, Record, compose
-from appliance.audit.reserved_file import Reserve, ReservedFile, reserve_beyond_end
+from appliance.audit.reserved_file import Reserve, ReservedFile, free_share, reserve_beyond_end
 from appliance.audit.tail import DamagedLog, mark, read_tail
+
+RETENTION = "retention"
 
 _log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Octets of a file before it rotates, full files kept, octets reserved at a time."""
+    """Octets of a file before it rotates, full files kept (see the module), octets reserved at a time."""
 
     file_bytes: int = 64 * 1024 * 1024
     retained_files: int = 32
+    most_files: int = 512
+    least_age_seconds: float = 24 * 3600.0
+    free_share: float = 0.2
     reserve_bytes: int = 1024 * 1024
 
 
@@ -46,6 +56,7 @@ class Sink:
         clock: Callable[[], float] = time.time,
         limits: Limits = Limits(),
         reserve: Reserve = reserve_beyond_end,
+        free: Callable[[Path], float] = free_share,
     ) -> None:
         """Take the process's chain up where it ended. Raises `AuditUnavailable` with the mend."""
         self._directory = audit_dir
@@ -53,8 +64,10 @@ class Sink:
         self._clock = clock
         self._limits = limits
         self._reserve = reserve
+        self._free = free
         self._claims = 0
         self._lost = 0
+        self._removals: deque[LifecycleRecord] = deque()
         self._rotate_at = limits.file_bytes
         self._refusing = False
         self._head = Head()
@@ -107,13 +120,13 @@ class Sink:
                 self._rotate()
 
     def _make_room(self) -> None:
-        needed = (self._claims + 1 + (self._lost > 0)) * MAX_RECORD
         try:
-            if self._file.reserved_end - self._file.size < needed:
+            if self._file.reserved_end - self._file.size < self._needed():
+                self._remove_oldest()
                 try:
-                    self._file.reserve_ahead(needed + self._limits.reserve_bytes)
+                    self._file.reserve_ahead(self._needed() + self._limits.reserve_bytes)
                 except OSError:
-                    self._file.reserve_ahead(needed)
+                    self._file.reserve_ahead(self._needed())
         except OSError as error:
             explanation = _explain(self._path, error)
             if not self._refusing:
@@ -122,9 +135,14 @@ class Sink:
             raise AuditUnavailable(explanation) from error
         if self._lost:
             self._own_up()
+        while self._removals:
+            self._append(self._removals.popleft())
         if self._refusing:
             self._refusing = False
             _log.info("audit log available again: {path}", path=str(self._path))
+
+    def _needed(self) -> int:
+        return (self._claims + 1 + (self._lost > 0) + len(self._removals)) * MAX_RECORD
 
     def _own_up(self) -> None:
         """There is room, and yet records were lost: that goes on record before anything is promised."""
@@ -200,20 +218,39 @@ class Sink:
             raise
 
     def _remove_oldest(self) -> None:
+        """Remove what need not be kept; the record of that is written when room is made the next time."""
         full = place.full_files(self._directory, self._process)
-        for sequence, path in full[: max(0, len(full) - self._limits.retained_files)]:
+        kept = self._limits.retained_files
+        for files, (sequence, path) in zip(range(len(full), kept, -1), full, strict=False):
             try:
+                age = self._clock() - path.stat().st_mtime
+                reason = self._why_removed(files, age)
+                if reason is None:
+                    return
                 path.unlink()
-                self.write(
-                    LifecycleRecord(
-                        event="audit-file-removed",
-                        subject=path.name,
-                        reason="retention",
-                        detail=f"records up to {sequence} of {self._process} are no longer kept",
-                    )
-                )
-            except (OSError, AuditUnavailable) as error:
+            except OSError as error:
                 _log.error("{path} not removed: {error}", path=str(path), error=str(error))
+                continue
+            self._removals.append(
+                LifecycleRecord(
+                    event="audit-file-removed",
+                    subject=path.name,
+                    outcome=Outcome.ALLOWED if reason == RETENTION else Outcome.FAILED,
+                    reason=reason,
+                    detail=f"records up to {sequence} of {self._process} are no longer kept; "
+                    f"the last of them is {age / 3600:.1f} hours old",
+                )
+            )
+
+    def _why_removed(self, files: int, age: float) -> str | None:
+        """The reason why the oldest of so many full files goes, or None. Its last record has that age (s)."""
+        if age >= self._limits.least_age_seconds:
+            return RETENTION
+        if files > self._limits.most_files:
+            return "too-many-files"
+        if self._free(self._path) < self._limits.free_share:
+            return "disk-nearly-full"
+        return None
 
 
 class Room:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.audit.reserved_file import ReservedFile
+from appliance.audit.reserved_file import ReservedFile, free_share
 
 
 def test_a_failed_append_leaves_nothing_of_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +49,8 @@ def test_reserving_is_not_repeated_while_enough_is_left(tmp_path: Path) -> None:
     file.reserve_ahead(601)
     assert calls == [1000, 601]
     file.close()
+
+
+def test_the_free_share_of_a_file_system(tmp_path: Path) -> None:
+    assert 0 <= free_share(tmp_path) <= 1
+    assert free_share(Path("/proc")) == 0
