@@ -27,13 +27,12 @@ JsonRecord = dict[str, Any]
 class Selection:
     """Which records to show; every condition that is given must hold.
 
-    `endpoint` and `container` match from the beginning of the id, as Docker's own commands do. `refused`
-    keeps all that was not allowed. `since` and `until` are RFC 3339 UTC texts as in the records, inclusive.
+    `container` matches from the beginning of the id, as Docker's own commands do. `refused` keeps all that
+    was not allowed. `since` and `until` are RFC 3339 UTC texts as in the records, inclusive.
     """
 
     tenant: str | None = None
     run: str | None = None
-    endpoint: str | None = None
     container: str | None = None
     refused: bool = False
     kinds: frozenset[Kind] = frozenset()
@@ -45,8 +44,6 @@ class Selection:
         if self.tenant is not None and record.get("tenant") != self.tenant:
             return False
         if self.run is not None and record.get("run") != self.run:
-            return False
-        if self.endpoint is not None and not str(record.get("endpoint") or "").startswith(self.endpoint):
             return False
         if self.container is not None and not str(record.get("container") or "").startswith(self.container):
             return False

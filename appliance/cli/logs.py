@@ -14,6 +14,7 @@ from appliance.audit.record import Kind
 from appliance.audit.verify import verify
 from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure
+from appliance.cli.moments import as_moment
 from appliance.cli.output import Cli, pass_cli, printable
 from appliance.cli.tenants import existing
 
@@ -31,6 +32,21 @@ COLOURS = {"allowed": "green", "denied": "red", "failed": "yellow"}
 @click.option("--tenant", metavar="NAME", shell_complete=tenant_names, help="Only this tenant's.")
 @click.option("--denied", is_flag=True, help="Only what was refused or failed.")
 @click.option("--run", "run_id", metavar="ID", help="Only one run's (the id that egress run printed).")
+@click.option("--container", metavar="ID", help="Only one container's: its id, or how that begins.")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice([kind.value for kind in Kind]),
+    multiple=True,
+    help="Only records of this kind; may be given more than once.",
+)
+@click.option(
+    "--since",
+    metavar="WHEN",
+    callback=as_moment,
+    help="From a time on: 10m, 2h, 1d ago, or 2026-11-21T16:00:00Z (RFC 3339).",
+)
+@click.option("--until", metavar="WHEN", callback=as_moment, help="Up to a time, written like --since.")
 @click.option("-n", "--lines", type=click.IntRange(1), help="Only the last N.")
 @click.option("--verify", "verifying", is_flag=True, help="Check the hash chains instead of printing.")
 @pass_cli
@@ -40,23 +56,31 @@ def log(
     tenant: str | None,
     denied: bool,
     run_id: str | None,
+    container: str | None,
+    kinds: tuple[str, ...],
+    since: str | None,
+    until: str | None,
     lines: int | None,
     verifying: bool,
 ) -> None:
     """Show what was decided, oldest first: one line a record; with --json one JSON object a line.
 
-    For example: egress log -f --tenant acme --denied
+    For example: egress log -f --tenant acme --denied, or: egress log --kind dns --since 10m
     """
+    if following and until is not None:
+        raise click.UsageError("-f goes on without end, --until does not; leave one of them away")
+    if since is not None and until is not None and since > until:
+        raise click.UsageError("--until is before --since; exchange them")
     folder = cli.settings.audit_dir
     if not folder.is_dir():
         raise Failure(f"no audit records in {folder}; was the appliance started? (egress up)")
     if verifying:
         _verify(cli)
         return
-    wanted = Selection(tenant=tenant, refused=denied, run=run_id)
+    wanted = Selection(tenant, run_id, container, denied, frozenset(map(Kind, kinds)), since, until)
     try:
         printed = 0
-        if lines is not None or not following:
+        if lines is not None or since is not None or not following:
             printed = _print(cli, _last(records(folder, wanted), lines))
         if tenant is not None and not printed:
             existing(cli.settings, tenant)  # one that was removed still has its records

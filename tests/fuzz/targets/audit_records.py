@@ -37,7 +37,7 @@ TOKENS = (
 )  # fmt: skip
 SELECTIONS = (
     Selection(),
-    Selection(tenant="acme", run="r", endpoint="e", container="c"),
+    Selection(tenant="acme", run="r", container="c"),
     Selection(refused=True, kinds=frozenset({Kind.DNS, Kind.REQUEST}), since="2026", until="2027"),
 )
 

@@ -59,7 +59,6 @@ ADMISSION = AdmissionRecord(
         (Selection(tenant="acme", refused=True), 1),
         (Selection(kinds=frozenset({Kind.ADMISSION})), 2),
         (Selection(container="c0ffee"), 1),
-        (Selection(endpoint="e"), 0),
         (Selection(run="r"), 0),
         (Selection(since="1970-01-01T00:00:02.000000Z"), 2),
         (Selection(until="1970-01-01T00:00:02.000000Z"), 3),

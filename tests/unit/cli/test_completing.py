@@ -34,6 +34,11 @@ def test_tenants_are_offered(
     assert offered(settings_file, *words, typed="g") == ["globex"]
 
 
+def test_kinds_of_records_are_offered(settings_file: Path) -> None:
+    assert offered(settings_file, "log", "--kind", typed="l") == ["lifecycle"]
+    assert "--since" in offered(settings_file, "log", typed="--s")
+
+
 def test_nothing_is_offered_without_settings(tmp_path: Path) -> None:
     assert offered(tmp_path / "absent.yaml", "tenant", "show") == []
     assert "EGRESS_SETTINGS" not in os.environ

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
-from appliance.audit.record import LifecycleRecord
+from appliance.audit.record import AdmissionRecord, LifecycleRecord, Outcome
 from appliance.audit.sink import Sink
 from appliance.cli.logs import line
 from appliance.settings import Settings
@@ -27,6 +28,11 @@ REQUEST: dict[str, Any] = {
     "host": "example.org", "port": 443, "path": "/a", "outcome": "allowed", "status": 200, "reason": "allowed-by-rule",
     "rule": "acme.yaml:3", "detail": "one sentence",
 }  # fmt: skip
+
+STOPPED = AdmissionRecord(
+    operation="run", tenant="acme", container="c1", image="base", user=None, outcome=Outcome.DENIED,
+    reason="process-status", rule=None, detail=None,
+)  # fmt: skip
 
 
 def shown(**record: Any) -> str:
@@ -89,6 +95,57 @@ def test_records_for_a_person_and_for_a_machine(egress: Egress, settings: Settin
         "started"
     ] * 2
     assert "intact" in egress("log", "--verify").output
+
+
+def times(egress: Egress, *options: str) -> list[str]:
+    return [json.loads(text)["time"][:19] for text in egress("--json", "log", *options).stdout.splitlines()]
+
+
+def test_records_of_one_container_of_one_kind_of_a_time(egress: Egress, settings: Settings) -> None:
+    settings.audit_dir.mkdir(parents=True)
+    clock = [1_795_276_800.0]  # 2026-11-21T16:00:00Z
+    with contextlib.closing(Sink(settings.audit_dir, "netd", clock=lambda: clock[0])) as sink:
+        for container in ("c0ffee", "c0de"):
+            sink.write(LifecycleRecord(event="started"))
+            sink.write(replace(STOPPED, container=container))
+            clock[0] += 60
+    first, second = "2026-11-21T16:00:00", "2026-11-21T16:01:00"
+    assert times(egress, "--container", "c0f") == [first]
+    assert times(egress, "--container", "c0") == [first, second]
+    assert times(egress, "--kind", "lifecycle") == [first, second]
+    assert len(times(egress, "--kind", "lifecycle", "--kind", "admission")) == 4
+    assert times(egress, "--since", f"{second}Z") == [second] * 2
+    assert times(egress, "--until", f"{first}Z") == [first] * 2
+    assert times(egress, "--kind", "admission", "--since", "2026-11-21T17:00:30+01:00") == [second]
+
+
+def test_what_is_older_is_shown_before_what_follows(
+    egress: Egress, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(settings, {}, {})
+    monkeypatch.setattr("appliance.cli.logs.follow", lambda *_: iter(()))
+    assert egress("log", "-f").output == ""
+    assert len(egress("log", "-f", "--since", "1h").output.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--since", "soon"), "'soon' is no time; write a span back from now (30s, 10m, 2h, 1d)"),
+        (("--until", "2026-11-21"), "'2026-11-21' is no time"),
+        (("--since", "1h", "--until", "2h"), "--until is before --since"),
+        (("-f", "--until", "1h"), "-f goes on without end"),
+        (("--kind", "packets"), "'packets' is not one of 'request', 'connection', 'dns'"),
+    ],
+)
+def test_what_selects_nothing_is_told(
+    egress: Egress, settings: Settings, options: tuple[str, ...], words: str
+) -> None:
+    write(settings, {})
+    result = egress("log", *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert words in json.loads(egress("--json", "log", *options).stdout)["error"]
 
 
 def test_a_tenant_that_does_not_exist(egress: Egress, settings: Settings) -> None:
