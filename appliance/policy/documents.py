@@ -20,6 +20,7 @@ from appliance.policy.paths import PathPattern
 from appliance.workload import TENANT_NAME
 
 POLICY_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+POLICY_NAME_MEND = "use up to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
 _RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 _SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")

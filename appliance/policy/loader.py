@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -22,14 +23,14 @@ from appliance.policy.compile import (
     compile_tenant,
 )
 from appliance.policy.compile_rule import Entry
-from appliance.policy.documents import POLICY_NAME
+from appliance.policy.documents import POLICY_NAME, POLICY_NAME_MEND
 from appliance.policy.problems import PolicyError, Problem, Severity, errors
 from appliance.policy.rules import RuleIndex
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 from appliance.settings import Settings
 from appliance.steps import finish
-from appliance.workload import TENANT_NAME
+from appliance.workload import TENANT_NAME, TENANT_NAME_MEND
 from appliance.yamldoc import MAX_BYTES, Document, Position, YamlError
 
 __all__ = [
@@ -47,6 +48,19 @@ __all__ = [
 ]
 
 _Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, slots=True)
+class _Naming:
+    """What the documents of a directory may be called."""
+
+    what: str
+    grammar: re.Pattern[str]
+    mend: str
+
+
+_TENANT = _Naming("tenant name", TENANT_NAME, TENANT_NAME_MEND)
+_POLICY = _Naming("policy name", POLICY_NAME, POLICY_NAME_MEND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +185,7 @@ def loading(
     named, named_digest, faults = yield from _named(settings, readings)
     problems += faults
     tenants: dict[str, Kept | None] = {}
-    for name, file in _documents(settings.tenants_dir, TENANT_NAME.fullmatch, "tenant", problems):
+    for name, file in _documents(settings.tenants_dir, _TENANT, problems):
         content = _content(file)
         make = partial(compile_tenant, tenant=name, operator=operator, named=named)
         layer, faults = yield from readings.of(file, content, digest + named_digest, make)
@@ -208,7 +222,7 @@ def _named(
     named: dict[str, tuple[Entry, ...] | None] = {}
     problems: list[Problem] = []
     digest = hashlib.sha256()
-    for name, file in _documents(settings.policies_dir, POLICY_NAME.fullmatch, "policy", problems):
+    for name, file in _documents(settings.policies_dir, _POLICY, problems):
         content = _content(file)
         digest.update(name.encode() + b"\0" + content.digest)
         named[name], faults = yield from readings.of(file, content, b"", compile_named)
@@ -262,9 +276,7 @@ def _generation(*parts: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def _documents(
-    directory: Path, is_name: Callable[[str], object], what: str, problems: list[Problem]
-) -> list[tuple[str, Path]]:
+def _documents(directory: Path, naming: _Naming, problems: list[Problem]) -> list[tuple[str, Path]]:
     """(name, file) of every document, in order; hidden files and other endings are somebody else's."""
     try:
         files = sorted(f for f in directory.iterdir() if f.suffix == ".yaml" and not f.name.startswith("."))
@@ -275,14 +287,10 @@ def _documents(
         return []
     good = []
     for file in files:
-        if is_name(file.stem):
+        if naming.grammar.fullmatch(file.stem):
             good.append((file.stem, file))
         else:
-            problems.append(
-                _fault(
-                    file, f"{file.stem!r} is no {what} name", "rename it: a-z, 0-9 and '-', a letter first"
-                )
-            )
+            problems.append(_fault(file, f"{file.stem!r} is no {naming.what}", f"rename it: {naming.mend}"))
     return good
 
 

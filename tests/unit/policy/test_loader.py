@@ -57,6 +57,26 @@ def test_every_problem_of_every_file_is_told(settings: Settings) -> None:
     assert "other.yaml:2:1: found duplicate key" in lines[3]
 
 
+@pytest.mark.parametrize(
+    ("folder", "mend"),
+    [
+        (
+            "tenants",
+            "is no tenant name; rename it: use up to 32 of a-z, 0-9 and '-', a letter first and no '-' l",
+        ),
+        (
+            "policies",
+            "is no policy name; rename it: use up to 64 of a-z, 0-9, '.', '_' and '-', a letter or d",
+        ),
+    ],
+)
+def test_a_bad_name_is_told_with_the_grammar_of_its_kind(settings: Settings, folder: str, mend: str) -> None:
+    write(settings, f"{folder}/Bad_.yaml", LISTS_A)
+    with pytest.raises(PolicyError) as refused:
+        load_policy_set(settings)
+    assert mend in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["tenants/acme.yaml", "operator.yaml"])
 def test_a_document_that_everybody_may_write_is_not_read(settings: Settings, name: str) -> None:
     text = LISTS_A if name.startswith("tenants") else "deny: [{hosts: [x.example.com]}]\n"
