@@ -29,7 +29,7 @@ from appliance.policy.rules import RuleIndex
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 from appliance.settings import Settings
-from appliance.steps import finish
+from appliance.stepwise import finish
 from appliance.workload import TENANT_NAME, TENANT_NAME_MEND
 from appliance.yamldoc import MAX_BYTES, Document, Position, YamlError
 
@@ -264,7 +264,6 @@ def assemble(
     return PolicySet(
         MappingProxyType(compiled),
         _generation(operator_digest, *parts),
-        tuple((tenant, e.network, e.port) for tenant, e in layer.exceptions if tenant in compiled),
         layer.denied_addresses.networks,
     )
 

@@ -14,13 +14,11 @@ from appliance.policy.tenant import TenantPolicy
 class PolicySet:
     """What is enforced: `generation` changes with every byte of any document.
 
-    `exceptions` are (tenant, network, port) triples that the kernel's output rules need too; `denied` are the
-    ranges that no tenant may reach.
+    `denied` are the ranges that no tenant may reach.
     """
 
     tenants: Mapping[str, TenantPolicy] = field(default_factory=lambda: MappingProxyType({}))
     generation: str = "none"
-    exceptions: tuple[tuple[str, IPv4Network, int], ...] = ()
     denied: tuple[IPv4Network, ...] = ()
 
     def for_tenant(self, tenant: str) -> TenantPolicy:

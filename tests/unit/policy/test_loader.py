@@ -37,7 +37,9 @@ def test_tenants_named_policies_and_the_operator(settings: Settings) -> None:
     policies = load_policy_set(settings)
     assert hosts(policies) == {"a.example.com"}
     assert hosts(policies, "other") == {"b.example.com"}
-    assert policies.exceptions == (("acme", IPv4Network("10.20.0.0/24"), 443),)
+    inside = IPv4Address("10.20.0.7")
+    assert policies.tenants["acme"].judge_address(inside, 443, inside).allowed
+    assert not policies.tenants["other"].judge_address(inside, 443, inside).allowed
     with pytest.raises(TypeError):
         policies.tenants["evil"] = policies.tenants["acme"]  # type: ignore[index] - the point
 
@@ -93,7 +95,7 @@ def test_other_files_are_nobodys_policy(settings: Settings) -> None:
 
 def test_an_exception_for_nobody_is_a_warning(settings: Settings) -> None:
     write(settings, "operator.yaml", "exceptions: [{tenant: ghost, cidr: 10.20.0.0/24, port: 443}]\n")
-    assert load_policy_set(settings).exceptions == ()
+    assert load_policy_set(settings).tenants == {}
     store = PolicyStore(settings)
     store.reload()
     assert store.last_error is None
