@@ -27,7 +27,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.nodes import ScalarNode
 
-from appliance.steps import finish
+from appliance.stepwise import finish
 
 MAX_BYTES = 2 * 1024 * 1024
 MAX_DEPTH = 32

@@ -9,7 +9,7 @@ from appliance.policy.loader import Kept, Readings, assemble, loading
 from appliance.policy.problems import PolicyError, Problem, Severity, errors
 from appliance.policy.set import PolicySet
 from appliance.settings import Settings
-from appliance.steps import finish
+from appliance.stepwise import finish
 
 
 class PolicyStore:

@@ -276,7 +276,7 @@ OPERATOR = (
     _source("ranges-of-exceptions", "no operator excepts a range that is always blocked", "G3-ranges", (),
             ("appliance/addresses.py", "if block.kind not in EXCEPTABLE:", "if False:")),
     _source("last-good-policy", "a policy that cannot be read changes nothing", "G2-last-good", JUDGES,
-            ("appliance/policy/loader.py", "name: new or self._tenants.get(name) for", "name: new for")),
+            ("appliance/policy/store.py", "name: new or self._tenants.get(name) for", "name: new for")),
     _source("no-policy", "who has no policy may do nothing", "G1-absent", JUDGES,
             ("appliance/policy/set.py", "or TenantPolicy(tenant)",
              "or next(iter(self.tenants.values()), TenantPolicy(tenant))"), reached=True),

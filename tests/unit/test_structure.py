@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("appliance", "netns", "squid")
 
-LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.steps", "appliance.faults",
+LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.stepwise", "appliance.faults",
           "appliance.processes",
           "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.peer", "appliance.workload", "appliance.control", "appliance.acceptor",
           "appliance.links", "appliance.admission_probe", "appliance.docker_root")  # fmt: skip
@@ -20,8 +20,8 @@ LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appli
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.names": (),
     "appliance.addresses": (),
-    "appliance.steps": (),
-    "appliance.yamldoc": ("appliance.steps",),
+    "appliance.stepwise": (),
+    "appliance.yamldoc": ("appliance.stepwise",),
     "appliance.ipc": (),
     "appliance.peer": (),
     "appliance.links": (),

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from appliance.steps import finish
+from appliance.stepwise import finish
 
 
 def test_work_is_done_to_its_end_and_its_result_returned() -> None:
