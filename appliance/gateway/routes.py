@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from appliance.gateway import refusals
 from appliance.gateway.refusals import Refusal
@@ -21,6 +21,9 @@ from appliance.names import Host, HostName
 from appliance.policy.tenant import TenantPolicy
 from appliance.resolver.client import Resolved, Unresolved
 from appliance.resolver.flights import Flights
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
 
 CAPACITY = 4096
 ASKED_PER_TENANT = 32
@@ -57,11 +60,11 @@ class _Route:
 class Routes:
     """Judged addresses by tenant, host and port; the least recently found one is forgotten first."""
 
-    def __init__(self, resolver: Resolver, seconds: Callable[[], float]) -> None:
+    def __init__(self, resolver: Resolver, clock: IReactorTime) -> None:
         self._resolver = resolver
-        self._seconds = seconds
+        self._seconds = clock.seconds
         self._kept: OrderedDict[tuple[str, Host, int], _Route] = OrderedDict()
-        self._asked: Flights[Any] = Flights()
+        self._asked: Flights[Any] = Flights(clock)
 
     def kept(self, policy: TenantPolicy, host: Host, port: int) -> tuple[IPv4Address, ...]:
         """Addresses already resolved and judged under this policy, or nothing."""

@@ -79,7 +79,7 @@ class Worker:
         self.telling = Telling(self.audit, self.deadlines, limits, neighbours.nanoseconds)
         self.turns = Turns(neighbours.reactor, limits.turn_seconds)
         self.pool = Pool(limits, self.deadlines)
-        self.routes = Routes(neighbours.resolver, self.seconds)
+        self.routes = Routes(neighbours.resolver, neighbours.reactor)
         connector = neighbours.connector or neighbours.reactor
         way = neighbours.way(connector, limits)
         self.dialler = Dialler(connector, neighbours.upstream_tls, limits, way)

@@ -65,7 +65,7 @@ class Lookup:
         self._own = own
         self.cache = AnswerCache(min_ttl, max_ttl)
         self.pins = Pins()
-        self.flights: Flights[Entry] = Flights()
+        self.flights: Flights[Entry] = Flights(clock)
 
     async def resolve(self, tenant: str, name: HostName, max_age: float | None = None) -> LookupResult:
         """Judged and pinned addresses. Asks upstream when nothing is known, or nothing young enough."""

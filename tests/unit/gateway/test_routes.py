@@ -10,6 +10,7 @@ from appliance.gateway.routes import ASKED_PER_TENANT, NoRoute, Routes
 from appliance.names import HostName
 from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.resolver.client import Resolved
+from appliance.resolver.flights import RESUMED_PER_TURN
 
 from .support import OTHER_PUBLIC, PUBLIC, SITE, Names, web_policy
 
@@ -26,7 +27,7 @@ def now(coroutine):
 
 def routes(names: Names) -> tuple[Routes, Clock]:
     clock = Clock()
-    return Routes(names, clock.seconds), clock
+    return Routes(names, clock), clock
 
 
 def test_one_resolution_serves_until_its_ttl() -> None:
@@ -102,6 +103,15 @@ class Slow:
         return await self.answer
 
 
+class Turning(Clock):
+    """As in a reactor, what is called later during a turn waits for the next one."""
+
+    def turn(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call.func(*call.args)
+
+
 def waiting(coroutine) -> list:
     results: list = []
     Deferred.fromCoroutine(coroutine).addBoth(results.append)
@@ -109,18 +119,33 @@ def waiting(coroutine) -> list:
 
 
 def test_the_resolver_is_asked_once_for_all_who_wait_for_a_name() -> None:
-    slow = Slow()
-    found = Routes(slow, Clock().seconds)
+    slow, clock = Slow(), Clock()
+    found = Routes(slow, clock)
     policy = web_policy()
     results = [waiting(found.find(policy, SITE, 80)) for _ in range(1000)]
     assert slow.asked == [("acme", "site.net")]
     slow.answer.callback(Resolved((PUBLIC,), 60))
+    clock.advance(0)
     assert results == [[(PUBLIC,)]] * 1000
+
+
+def test_of_500_who_wait_for_a_name_few_go_on_before_others_are_heard() -> None:
+    slow, clock = Slow(), Turning()
+    found = Routes(slow, clock)
+    policy = web_policy()
+    results = [waiting(found.is_pinned(policy, SITE, 443, PUBLIC)) for _ in range(500)]
+    slow.answer.callback(True)
+    assert sum(map(len, results)) == RESUMED_PER_TURN
+    clock.turn()
+    assert sum(map(len, results)) == 2 * RESUMED_PER_TURN
+    while clock.calls:
+        clock.turn()
+    assert results == [[True]] * 500
 
 
 def test_names_that_nobody_answers_take_few_places_and_none_of_another_tenant() -> None:
     slow = Slow()
-    found = Routes(slow, Clock().seconds)
+    found = Routes(slow, Clock())
     mine, theirs = web_policy(), TenantPolicy("beta", "one", profile=Profile.READ_ONLY_WEB)
     for number in range(ASKED_PER_TENANT - 1):
         assert waiting(found.find(mine, HostName(f"n{number}.slow.net"), 80)) == []
