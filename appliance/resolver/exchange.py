@@ -11,13 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import dns.flags
-import dns.message
 import dns.name
 import dns.rcode
-import dns.rdatatype
 
 from appliance.names import HostName, InvalidName
-from appliance.resolver.message import EDNS_UDP, dotted
+from appliance.resolver.message import dotted, write_name, write_opt
 from appliance.resolver.outcome import Absent, Found, Unusable, UpstreamResult
 from appliance.resolver.reply import MAX_RECORDS, MAX_REPLY, Labels, Reply, UnreadableReply, read_records
 
@@ -27,7 +25,7 @@ _HEADER = struct.Struct(">6H")
 _QR = 0x8000
 _OPCODE = 0x7800
 _RCODE = 0x000F
-_TYPE_AND_CLASS = 4
+_A_IN = b"\0\1\0\1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Query:
     def question(self) -> bytes:
         """The question section: the name as it was cased, type and class."""
         name = sum(1 + len(label) for label in self.asked.labels)
-        return self.wire[_HEADER.size : _HEADER.size + name + _TYPE_AND_CLASS]
+        return self.wire[_HEADER.size : _HEADER.size + name + len(_A_IN)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,8 @@ def write_query(name: HostName, random_bits: Callable[[int], int]) -> Query:
     coin = random_bits(len(name.text))
     cased = "".join(letter.upper() if coin >> place & 1 else letter for place, letter in enumerate(name.text))
     asked = dns.name.from_text(cased)
-    message = dns.message.make_query(asked, dns.rdatatype.A, use_edns=0, payload=EDNS_UDP, id=identity)
-    return Query(name, identity, asked, message.to_wire())
+    head = _HEADER.pack(identity, dns.flags.RD, 1, 0, 0, 1)
+    return Query(name, identity, asked, head + write_name(asked) + _A_IN + write_opt())
 
 
 def read_reply(query: Query, wire: bytes, *, over_tcp: bool) -> UpstreamResult | Foreign | Retry:

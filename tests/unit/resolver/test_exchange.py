@@ -51,6 +51,7 @@ def test_a_query_has_the_case_and_id_that_chance_gives(query):
     assert text != text.lower()
     assert sent.flags & dns.flags.RD
     assert sent.payload == 1232
+    assert sent.to_wire() == query.wire
     assert write_query(name("www.ok.example"), bits(0)).asked.to_text() == "www.ok.example."
 
 
