@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -36,15 +37,20 @@ def doctor(cli: Cli) -> None:
     with cli.progress("looking"):
         checks = [*preflight.before_up(cli.settings), *running(cli.settings)]
     if cli.as_json:
-        cli.emit([{"name": c.name, "ok": c.ok, "detail": c.detail, "mend": c.mend} for c in checks])
+        cli.emit([asdict(check) for check in checks])
     else:
         for check in checks:
-            mark = click.style("ok  ", fg="green") if check.ok else click.style("FAIL", fg="red")
-            click.echo(f"{mark}  {check.name}: {check.detail}")
-            if not check.ok and check.mend:
+            click.echo(f"{_mark(check)}  {check.name}: {check.detail}")
+            if check.mend and (check.warns or not check.ok):
                 click.echo(f"      mend: {check.mend}")
     if not all(check.ok for check in checks):
         raise SystemExit(1)
+
+
+def _mark(check: Check) -> str:
+    if not check.ok:
+        return click.style("FAIL", fg="red")
+    return click.style("warn", fg="yellow") if check.warns else click.style("ok  ", fg="green")
 
 
 def running(settings: Settings) -> Iterator[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from array import array
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -170,3 +171,28 @@ def test_a_mend_is_one_that_the_settings_take(settings: Settings, monkeypatch: p
     mends.append(preflight.fallback(chained.model_copy(update={"resolver": elsewhere})).mend)
     for mend in mends:
         assert mend.endswith("or leave `uplink.chained` away and write `fallback: false` in the settings")
+
+
+@pytest.mark.parametrize(
+    ("cid", "warns"),
+    [(3, True), (0xFFFFFFFF, False), (None, False)],
+    ids=["guest", "no transport", "no device"],
+)
+def test_a_channel_to_the_hypervisor_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cid: int | None, warns: bool
+) -> None:
+    device = tmp_path / "vsock"
+    if cid is not None:
+        device.touch()
+    monkeypatch.setattr(preflight, "VSOCK", device)
+
+    def ioctl(_file: object, request: int, into: array[int]) -> int:
+        assert request == preflight._GET_LOCAL_CID
+        into[0] = cid or 0
+        return 0
+
+    monkeypatch.setattr(preflight.fcntl, "ioctl", ioctl)
+    check = preflight.host_channel()
+    assert check.ok
+    assert check.warns is (cid == 3)
+    assert ("CID 3" in check.detail) is (cid == 3)

@@ -60,7 +60,7 @@ def test_well(egress: Egress, asked: list[tuple[str, Any]]) -> None:
 
 def test_for_a_machine(egress: Egress, asked: list[tuple[str, Any]]) -> None:
     checks = json.loads(egress("--json", "doctor").stdout)
-    assert all(set(check) == {"name", "ok", "detail", "mend"} for check in checks)
+    assert all(set(check) == {"name", "ok", "detail", "mend", "warns"} for check in checks)
 
 
 def test_drift_is_told() -> None:
@@ -144,3 +144,13 @@ def test_a_fallback_that_serves_is_a_fault_with_its_history() -> None:
     (idle,) = doctor.fallback({"fallback": "stands by", "fallback_mode": "auto", "fallback_serves": []})
     assert idle.ok
     assert list(doctor.fallback({})) == []
+
+
+def test_a_warning_has_its_mend_and_is_no_failure(
+    asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch, egress: Egress
+) -> None:
+    warning = Check("vsock", ok=True, warns=True, detail="there is a channel", mend="close it")
+    monkeypatch.setattr(doctor.preflight, "before_up", lambda _settings: [warning])
+    done = egress("doctor")
+    assert done.exit_code == 0
+    assert "warn  vsock: there is a channel\n      mend: close it\n" in done.output
