@@ -160,8 +160,8 @@ def host_channel() -> Check:
         "vsock",
         ok=True,
         warns=True,
-        detail=f"this guest (CID {cid[0]}) has a channel to its hypervisor, outside of every network namespace",
-        mend="keep its modules from loading (blacklist vmw_vsock_virtio_transport, vsock) or the device from the guest",
+        detail=f"this guest (CID {cid[0]}) can speak to its hypervisor outside of all network namespaces",
+        mend="blacklist the modules vmw_vsock_virtio_transport and vsock, or take the device away",
     )
 
 

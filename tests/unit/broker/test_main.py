@@ -86,7 +86,10 @@ def test_it_signs_records_and_ends_cleanly_and_starts_again_with_the_same_root(a
     [
         (lambda a: (a.root / "ca" / "root.key").chmod(0o644), "run: chmod 600"),
         (lambda a: a.settings.write_text("nonsense: true\n"), "nonsense"),
-        (lambda a: (a.root / "audit" / "broker" / "broker.jsonl").write_text("x\n" * 9), "egress log --verify"),
+        (
+            lambda a: (a.root / "audit" / "broker" / "broker.jsonl").write_text("x\n" * 9),
+            "egress log --verify",
+        ),
     ],
     ids=["loose-key", "bad-settings", "damaged-audit"],
 )
