@@ -80,11 +80,16 @@ def idle(cells: Cells, at: int, now: int, length: int) -> bool:
 
 
 def _sum(places: Iterable[Place], at: int, number: int) -> tuple[int, int]:
+    # `counted` of each, written out: a request asks for nine sums, and calls were half of what they took.
     current = previous = 0
     for cells, base in places:
-        one, other = counted(cells, base + at, number)
-        current += one
-        previous += other
+        here = base + at
+        known = cells[here]
+        if known == number:
+            current += cells[here + _CURRENT]
+            previous += cells[here + _PREVIOUS]
+        elif known == number - 1:
+            previous += cells[here + _CURRENT]
     return current, previous
 
 

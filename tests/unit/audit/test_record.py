@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,10 @@ def test_the_events_that_the_record_names_are_written_somewhere() -> None:
     files = [f for package in ("appliance", "netns", "squid") for f in (root / package).rglob("*.py")]
     code = "".join(f.read_text(encoding="utf-8") for f in files)
     assert [word for word in sorted(words) if f'event="{word}"' not in code] == []
+
+
+@pytest.mark.parametrize(
+    "seconds", [0.0, 1.5, 1767225599.9999994, 1767225599.9999996, 1767225600.0000005, 2**31 + 0.25]
+)
+def test_a_time_is_rounded_as_the_standard_library_does(seconds: float) -> None:
+    assert audit.timestamp(seconds) == datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
