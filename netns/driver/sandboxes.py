@@ -117,13 +117,18 @@ class Sandboxes:
         while not self._probe.is_namespace(sandbox):
             waited = self._clock.seconds() - began
             await self._containers.pause(next(pause for until, pause in PACE if waited < until))
+        appeared = self._clock.seconds()
         try:
             await self._sealer.seal(sandbox, gateway)
         except SealFailed as error:
             await self._containers.stop(attachment, "not-sealed", str(error))
             return
+        took = self._clock.seconds() - appeared
         if await self._in_thread(self._probe.runs_already, sandbox):
-            why = "its embedded DNS was not sealed before it ran"
+            why = (
+                "its embedded DNS was not sealed before it ran; its sandbox was there "
+                f"{appeared - began:.3f} s after Docker joined it, and to seal it took {took:.3f} s"
+            )
             await self._containers.stop(attachment, "sealed-late", why)
             return
         self._keeper.keep(attachment, sandbox, gateway)
