@@ -15,7 +15,7 @@ from netns.driver.seal import FAMILY, ROUTE_LOCALNET, TABLE, seal_holds, seal_ru
 
 TIMEOUT = 10  # seconds; it takes some 20 ms
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-_LIST = f"read -r it < {ROUTE_LOCALNET} && echo $it && nft -n list table {FAMILY} {TABLE}"
+_LIST = f"cat {ROUTE_LOCALNET} && nft -n list table {FAMILY} {TABLE}"
 _APPLY = f"nft -f - && echo 1 > {ROUTE_LOCALNET} && {_LIST}"
 
 
