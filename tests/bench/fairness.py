@@ -2,7 +2,8 @@
 
 `make bench`. A container of one tenant asks for a page again and again, on a connection and with a look-up of
 its own each time; beside it a container of another tenant does nothing, or floods in one way. Rounds of quiet and
-of each flood alternate, so drift of the machine meets all alike. The flooder's limits are the defaults. Prints
+of each flood alternate, so drift of the machine meets all alike. The flooder's limits are the defaults, of the policy and of
+`egress run`. Prints
 p50 and p99 and their ratios to quiet, and writes tests/bench/results/fairness.json.
 """
 
@@ -28,6 +29,7 @@ GOAL = 2.0
 KINDS = ("quiet", "requests", "connections", "dns", "bytes")
 WORKING, FLOODING = policies.READER, "lab-flood"
 FLOOD_SECONDS = 15
+AS_RUN = ("--cpus", "1")  # as `egress run` bounds a job: who floods has not the host's processors as well
 LAB = Path(__file__).parents[1] / "lab"
 RESULTS = Path(__file__).with_name("results") / "fairness.json"
 
@@ -52,7 +54,7 @@ def beside(kind: str) -> tuple[list[float], str]:
         return waited(), ""
     text = (LAB / "flood.py").read_text()
     command = ("python3", "-c", text, WWW.name, str(FLOOD_SECONDS), *[kind] * 3)
-    flooder = start_hardened(FLOODING, IMAGES[Image.PYTHON], command)
+    flooder = start_hardened(FLOODING, IMAGES[Image.PYTHON], command, *AS_RUN)
     try:
         return waited(), (logs_of(flooder).splitlines() or [""])[0]
     finally:
