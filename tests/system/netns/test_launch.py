@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance import ipc
+from appliance.privilege import NICE
 
 pytestmark = pytest.mark.system
 
@@ -23,7 +24,8 @@ status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text
 state = {
     "sockets": {name: [s.type.name, str(s.getsockname())] for name, s in found.items()},
     "status": {k: status[k].split() for k in ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")},
-    "environment": sorted(os.environ), "cwd": os.getcwd(), "umask": os.umask(0),
+    "environment": sorted(os.environ), "cwd": os.getcwd(), "umask": os.umask(0), "nice": os.getpriority(os.PRIO_PROCESS, 0),
+    "leads_a_session": os.getsid(0) == os.getpid(),
     "descriptors": sorted(int(n) for n in os.listdir("/proc/self/fd")),
     "namespace": os.stat("/proc/self/ns/net").st_ino,
 }
@@ -106,6 +108,8 @@ def test_an_unprivileged_process_holds_nothing_but_its_listeners(rig, kernel, fi
             or "SECRET" not in state["environment"]
         )
         assert state["cwd"] == "/"
+        assert state["nice"] == NICE
+        assert state["leads_a_session"]
         assert state["umask"] == 0o027
         assert [d for d in state["descriptors"] if d > 5] in (
             [],
