@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.audit import place
+from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import MAX_RECORD
 from appliance.audit.sink import Limits, Sink
 from tests.unit.audit.written import EVENT, Disk, checked, lines
