@@ -93,7 +93,7 @@ class Supervisor:
                     waiting.append(pid)
             deadline = time.monotonic() + STOP_WITHIN + 2
             while any(pid and not is_zombie(pid) for pid in waiting) and time.monotonic() < deadline:
-                await task.deferLater(self._reactor, 0.05)  # type: ignore[arg-type]
+                await task.deferLater(self._reactor, 0.05)  # type: ignore[arg-type]  # it is all of these in one
         await defer.maybeDeferred(self._monitor.stopService)
 
     def pid(self, name: str) -> int | None:
@@ -114,7 +114,7 @@ class Supervisor:
             answer = await threads.deferToThread(_status, path)
             if answer.get("ready"):
                 return
-            await task.deferLater(self._reactor, 0.1)  # type: ignore[arg-type]
+            await task.deferLater(self._reactor, 0.1)  # type: ignore[arg-type]  # the same
         raise TimeoutError(
             f"{process.name} is not ready after {READY_WITHIN:.0f} s; see {self._settings.log_dir}"
         )
@@ -159,7 +159,7 @@ def main() -> None:
     path = settings.control_socket(NAME)
     path.unlink(missing_ok=True)
 
-    reactor.listenUNIX(str(path), ControlFactory(operations(supervisor)), mode=0o600)  # type: ignore[attr-defined]
+    reactor.listenUNIX(str(path), ControlFactory(operations(supervisor)), mode=0o600)  # type: ignore[attr-defined]  # the module is its reactor
     reactor.addSystemEventTrigger(
         "before", "shutdown", lambda: defer.Deferred.fromCoroutine(supervisor.stop())
     )

@@ -253,7 +253,7 @@ def _echo(world: World) -> list[Case]:
     t = world.targets
     places = (t.literal, t.private, t.www.address)
     canaries = tuple(
-        Canary(f"echo {a}", world.packets(a, "icmp"), lambda a=a: world.probe("icmp", a))  # type: ignore[misc]
+        Canary(f"echo {a}", world.packets(a, "icmp"), lambda a=a: world.probe("icmp", a))  # type: ignore[misc]  # binds the loop's value
         for a in places
     )
     return [
@@ -271,7 +271,7 @@ def _protocols(world: World) -> list[Case]:
     t = world.targets
     canaries = tuple(
         Canary(name, world.packets(t.literal, str(number)),
-               lambda number=number: world.probe("raw", t.literal, str(number)))  # type: ignore[misc]
+               lambda number=number: world.probe("raw", t.literal, str(number)))  # type: ignore[misc]  # the same
         for name, number in PROTOCOLS.items()
     )  # fmt: skip
     raw = [("raw", t.literal, str(number)) for number in PROTOCOLS.values()]

@@ -143,7 +143,7 @@ def _bad_servers(world: World) -> list[Case]:
         Canary(
             f"anything at {site.name}",
             world.requests(site.name),
-            lambda site=site: world.fetch(site, "/canary/control", "--insecure"),  # type: ignore[misc]
+            lambda site=site: world.fetch(site, "/canary/control", "--insecure"),  # type: ignore[misc]  # the default binds the loop's value
         )
         for site in bad.values()
     )

@@ -2,7 +2,8 @@
 
 The text of this module is sent into a container (`python3 -c`); arguments: what to do, and a JSON value that
 says to whom; and so on. Every attempt leaves one line, which begins with its own label. What is asked of a
-name server or of a web server is written down as data by the rows; here is only how it is asked.
+name server or of a web server is written down as data by the rows; here is only how it is asked. It is long
+because it is sent as one text: inside a container there is nothing of ours that it could import.
 """
 
 import concurrent.futures

@@ -1,6 +1,7 @@
 """Request bytes with what must become of them: the smuggling gate and attack class E, by bytes.
 
 Read by the unit tests of `appliance.http1`, and by whoever sends them from a container or to Squid.
+It is long because it is one table, in the order of the attack list: one is looked for here and nowhere else.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class Witness:
             self._thread.join()
         for key in list(self._selector.get_map().values() if self._selector.get_map() else ()):
             with contextlib.suppress(OSError, AttributeError):
-                key.fileobj.close()  # type: ignore[union-attr]
+                key.fileobj.close()  # type: ignore[union-attr]  # all are sockets, none a number
         self._selector.close()
         if self._writer is not None:
             self._writer.close()

@@ -114,15 +114,20 @@ def two_is_asked_anew(talk: Talk) -> bool:
     return talk.bodies == [b"ONE", b"TWO"]
 
 
+def two_follows_on_it(talk: Talk) -> bool:
+    """On the connection of the first request, and its answer is the one that is given."""
+    talk.server.hear()
+    talk.server.deliver(talk.server.answer(b"TWO"))
+    assert talk.server.heard == ONE + TWO
+    assert talk.dials == 1
+    return talk.bodies == [b"ONE", b"TWO"]
+
+
 def test_a_second_request_goes_on_the_same_connection() -> None:
     talk = Talk(ONE)
     talk.server.deliver(talk.server.answer(b"ONE"))
     talk.says(TWO)
-    talk.server.hear()
-    talk.server.deliver(talk.server.answer(b"TWO"))
-    assert talk.server.heard == ONE + TWO
-    assert talk.bodies == [b"ONE", b"TWO"]
-    assert talk.dials == 1
+    assert two_follows_on_it(talk)
 
 
 def test_so_does_one_that_waited_behind_the_first() -> None:
@@ -131,11 +136,7 @@ def test_so_does_one_that_waited_behind_the_first() -> None:
     talk.server.hear()
     assert talk.server.heard == ONE  # not before all that came is read
     talk.worker.reactor.advance(0)
-    talk.server.hear()
-    talk.server.deliver(talk.server.answer(b"TWO"))
-    assert talk.server.heard == ONE + TWO
-    assert talk.bodies == [b"ONE", b"TWO"]
-    assert talk.dials == 1
+    assert two_follows_on_it(talk)
 
 
 def test_an_answer_to_a_request_not_yet_sent_is_nobodys() -> None:
