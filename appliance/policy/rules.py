@@ -168,7 +168,7 @@ class RuleIndex:
         """The buckets that speak of `host`, the most specific first."""
         found = [bucket] if (bucket := self._exact.get(host)) else []
         if self._below:
-            found.extend(bucket for suffix in parents(host) if (bucket := self._below.get(suffix)))
+            found += [bucket for suffix in parents(host) if (bucket := self._below.get(suffix))]
         return found
 
     def entries(self) -> Iterator[tuple[HostPattern, AllowRule | DenyRule]]:
@@ -188,13 +188,14 @@ class RuleIndex:
         )
 
 
-def parents(host: str) -> Iterator[str]:
+def parents(host: str) -> list[str]:
     """Every proper suffix of a name at a label's edge, the longest first."""
-    dot = host.find(".")
-    while dot >= 0:
-        host = host[dot + 1 :]
-        yield host
-        dot = host.find(".")
+    found = []
+    _, dot, rest = host.partition(".")
+    while dot:
+        found.append(rest)
+        _, dot, rest = rest.partition(".")
+    return found
 
 
 def allowed(reason: Reason, rule: str, detail: str) -> Verdict:

@@ -99,3 +99,12 @@ def test_a_body_limit_above_the_cap_is_a_warning() -> None:
     (problem,) = problems_of(RULE % ("a.example.com", rule))
     assert problem.severity is Severity.WARNING
     assert "above caps.request_body, 10MiB" in problem.message
+
+
+def test_equal_parts_of_rules_are_one_object() -> None:
+    policy = compiled("rules:\n" + "".join(
+        f"- {{name: r{number}, hosts: [h{number}.example.com], paths: [/a/**], query: [k]}}\n" for number in (1, 2)
+    ))  # fmt: skip
+    one, other = (rule for _, rule in policy.layers[1].entries())
+    for part in ("services", "methods", "paths", "query", "content_types"):
+        assert getattr(one, part) is getattr(other, part), part

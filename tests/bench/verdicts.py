@@ -1,0 +1,170 @@
+"""What a verdict costs as rules grow from 10 to 100,000: microseconds of the evaluator that the gateway asks.
+
+Rules are mixed (exact hosts, `*.suffix`, path patterns, methods and bodies, denials) and compiled by the real
+compiler from documents as the YAML reader gives them; a tenant's document holds 10,000 of them at most, the
+others are in named policies that it uses. Requests are heads that the real parser has read, half of them for
+rules drawn over the whole policy, half just beside one or for hosts that no rule knows.
+
+Two loads, each judged under every policy in turn: *again*, where requests of a few hundred kinds come back as a
+container's do, and *anew*, where none comes twice and each is about another rule, which is the worst case.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import statistics
+from collections.abc import Iterator
+from time import perf_counter_ns
+from typing import Any
+
+from appliance.gateway.judging import facts_of
+from appliance.gateway.origin import Origin
+from appliance.http1.head import RequestHead, parse_request_head
+from appliance.policy.compile import OperatorLayer, compile_named, compile_tenant
+from appliance.policy.rules import RuleIndex
+from appliance.policy.tenant import TenantPolicy
+from appliance.policy.verdict import RequestFacts
+from appliance.yamldoc import Document, Position
+from tests.bench.rows import Row
+
+COUNTS = (10, 1_000, 10_000, 100_000)
+RULES_A_DOCUMENT = 10_000
+REQUESTS = 4_000  # a round, of each load, under each policy
+AGAIN, ANEW = "again", "anew"
+DISTINCT = {AGAIN: 200, ANEW: REQUESTS}
+GROWTH, MICROSECONDS = 1.2, 10.0
+KINDS = 10  # of rules, and as many of requests
+COLD = (
+    "the steps are the same, but each verdict meets a rule that no cache of the processor holds: "
+    "some fifteen places of memory, at about 0.1 µs each"
+)
+
+
+def rule(number: int) -> dict[str, Any]:
+    """One written rule; what it is about goes by `number`."""
+    kind = number % KINDS
+    written: dict[str, Any] = {"name": f"r{number}", "hosts": [host_of(number)]}
+    if kind < 3:
+        written["paths"] = ["/v1/**", f"/files/{number}/*"]
+    elif kind < 5:
+        written |= {"methods": ["GET", "POST"], "paths": ["/api/*/items/**", "/health"],
+                    "query": ["page", "size"], "content_types": ["application/json"]}  # fmt: skip
+    elif kind < 8:
+        written["hosts"] = [f"*.{host_of(number)}"]
+    elif kind == 8:
+        written |= {"effect": "deny", "paths": ["/admin/**"], "methods": ["DELETE"]}
+    else:
+        written["query"] = "any"
+    return written
+
+
+def host_of(number: int) -> str:
+    """The host, or the suffix, that a rule is about."""
+    return f"service-{number}.team-{number % 97}.example.net"
+
+
+def policy_of(count: int) -> TenantPolicy:
+    """A tenant's policy of `count` rules, compiled as from disk."""
+    rules = [rule(number) for number in range(count)]
+    own, *others = (rules[first : first + RULES_A_DOCUMENT] for first in range(0, count, RULES_A_DOCUMENT))
+    named = {
+        f"shared-{number}": compile_named(_document({"rules": part}, f"shared-{number}.yaml"))[0]
+        for number, part in enumerate(others)
+    }
+    data: dict[str, Any] = {"profile": "allowlist", "rules": own}
+    if named:
+        data["use"] = list(named)
+    layer, problems = compile_tenant(_document(data, "bench.yaml"), "bench", OperatorLayer(), named)
+    if layer is None:
+        raise RuntimeError(str(problems[0]))
+    return TenantPolicy("bench", str(count), layer.caps, profile=layer.profile, own=RuleIndex(layer.entries))
+
+
+def _document(data: dict[str, Any], file: str) -> Document:
+    return Document(data, {(): Position(file, 1, 1)}, file)
+
+
+def requests(load: str, count: int, seed: int) -> Iterator[RequestFacts]:
+    """`REQUESTS` requests for a policy of `count` rules, each read from its octets."""
+    chance = random.Random(seed)
+    distinct = []
+    for place in range(DISTINCT[load]):
+        number = chance.randrange(count // KINDS) * KINDS + place % KINDS
+        distinct.append(_head(number, place, hit=chance.random() < 0.5))
+    heads = distinct * (REQUESTS // len(distinct))
+    chance.shuffle(heads)
+    for octets in heads:
+        head = parse_request_head(octets)
+        if not isinstance(head, RequestHead):
+            raise TypeError(f"no whole head: {octets!r}")
+        yield facts_of(head, Origin("https", head.host, 443))
+
+
+def _head(number: int, place: int, *, hit: bool) -> bytes:
+    """A request that rule `number` decides, or one beside it; `place` tells it from others."""
+    kind, host, method, path, more = number % KINDS, host_of(number), "GET", f"/{place}", ""
+    if kind < 3:
+        path = f"/files/{number}/{place}" if hit else f"/files/{number}/{place}/b"
+    elif kind < 5:
+        method, path = "POST", f"/api/{place}/items/7?page=2" if hit else f"/api/{place}/things/7?page=2"
+        more = "Content-Type: application/json\r\nContent-Length: 20\r\n"
+    elif kind < 8:
+        host = f"a.b.{host}" if hit else f"other-{number}.example.org"
+    elif kind == 8:
+        method, path = "DELETE" if hit else "GET", f"/admin/{place}"
+    elif not hit:
+        host = f"unknown-{number}.example.com"
+    head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n{more}\r\n"
+    return head.encode()
+
+
+def judged(policy: TenantPolicy, asked: list[RequestFacts]) -> list[float]:
+    """Microseconds of each verdict."""
+    judge, spent = policy.judge, []
+    for facts in asked:
+        begun = perf_counter_ns()
+        judge(facts)
+        spent.append((perf_counter_ns() - begun) / 1000)
+    return spent
+
+
+def percentile(values: list[float], part: float) -> float:
+    """The value that `part` of all do not exceed."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+def measure(rounds: int) -> list[Row]:
+    """Growth over the rules, and the middle verdict under the most of them, for both loads."""
+    policies = {count: policy_of(count) for count in COUNTS}
+    gc.collect()
+    gc.freeze()  # a worker's policies are not looked through either
+    spent: dict[tuple[str, int], list[list[float]]] = {}
+    for number in range(rounds):
+        for count, policy in policies.items():
+            for load in DISTINCT:
+                found = judged(policy, list(requests(load, count, number)))
+                spent.setdefault((load, count), []).append(found)
+    return [row for load in DISTINCT for row in _rows(load, {count: spent[load, count] for count in COUNTS})]
+
+
+def _rows(load: str, spent: dict[int, list[list[float]]]) -> list[Row]:
+    p50 = {count: statistics.median(map(statistics.median, found)) for count, found in spent.items()}
+    p99 = {count: statistics.median(percentile(one, 0.99) for one in found) for count, found in spent.items()}
+    least, most = COUNTS[0], COUNTS[-1]
+    growth = p50[most] / p50[least]
+    raw: dict[str, Any] = {f"p50_us_{count}": round(value, 2) for count, value in p50.items()}
+    raw |= {f"p99_us_{count}": round(value, 2) for count, value in p99.items()}
+    raw["verdicts"] = sum(map(len, spent[most]))
+    why = COLD if load == ANEW and growth > GROWTH else ""
+    name = f"verdict on requests that come {load}"
+    return [
+        Row(f"{name}: p50, {most} rules / {least} rules", growth, GROWTH, "down", raw, why),
+        Row(f"{name}: p50 with {most} rules / {MICROSECONDS:.0f} µs", p50[most] / MICROSECONDS, 1.0, "down",
+            {"ours_us": round(p50[most], 2), "goal_us": MICROSECONDS}),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    for row in measure(5):
+        print(row.as_json())
