@@ -1,4 +1,4 @@
-"""The nft program, run in the namespace of the calling thread: load a text, list a table, count.
+"""nft in the namespace of the calling thread: load a text, list a table, count.
 
 To see whether a table in the kernel is the one we want, we let nft list both in the same form: the wanted one
 after loading it into an empty namespace of its own (which also proves that this kernel can do all of it). The
@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from netns import namespaces
+from netns import libnftables, namespaces
+from netns.libnftables import Form
 
-STARTED: deque[int] = deque(maxlen=64)
-"""Pids of the last runs of nft: a change by one of them is our own."""
-
-_TIMEOUT = 30  # seconds; nft answers in milliseconds
 _RULE = re.compile(r"(inet|ip) (\S+) (\S+) \d+(?: \d+)?\s*")
 _ELEMENT = "\telement "
 _DYNAMIC = re.compile(r"\tset (\S+) \{[^}]*?\tflags [a-z,]*\bdynamic\b[^}]*?\n(\t\telements = \{[^}]*\}\n)")
@@ -33,19 +28,19 @@ class NftError(Exception):
 
 def load(text: str) -> None:
     """Check, then load atomically. Raises `NftError`; nothing is changed then."""
-    _run(["-c", "-f", "-"], text)
-    _run(["-f", "-"], text)
+    _run(text, check_only=True)
+    _run(text)
 
 
 def change(text: str) -> None:
     """Load atomically what needs no check of its own. Raises `NftError`; nothing is changed then."""
-    _run(["-f", "-"], text)
+    _run(text)
 
 
 def listing(family: str, table: str) -> str | None:
     """The table in canonical form, None when there is no such table. Raises `NftError`."""
     try:
-        return _normal(_run(["-s", "--debug=netlink", "list", "table", family, table]))
+        return _normal(_run(f"list table {family} {table}", Form.STATELESS | Form.BYTECODE))
     except NftError as error:
         if "No such file or directory" in str(error):
             return None
@@ -69,18 +64,23 @@ def canonical(family: str, table: str, text: str) -> str:
     return found
 
 
+def written_out(family: str, table: str) -> str:
+    """The table as an operator sees it, all in numbers. Raises `NftError` also when there is none."""
+    return _run(f"list table {family} {table}", Form.NUMERIC)
+
+
 def counters(family: str, table: str) -> dict[str, tuple[int, int]]:
     """Packets and bytes of each named counter; empty when there is no such table. Raises `NftError`."""
     return {
         item["name"]: (int(item["packets"]), int(item["bytes"]))
-        for item in _objects("counter", ["list", "counters", "table", family, table])
+        for item in _objects("counter", f"list counters table {family} {table}")
     }
 
 
 def elements(family: str, table: str, name: str) -> list[Any]:
     """Elements of a set as nft's JSON has them; empty when there is none. Raises `NftError`."""
     found: list[Any] = []
-    for item in _objects("set", ["list", "set", family, table, name]):
+    for item in _objects("set", f"list set {family} {table} {name}"):
         found += item.get("elem", [])
     return found
 
@@ -90,9 +90,9 @@ def delete_table(family: str, table: str) -> None:
     change(f"table {family} {table}\ndelete table {family} {table}\n")
 
 
-def _objects(kind: str, command: list[str]) -> Iterator[Any]:
+def _objects(kind: str, command: str) -> Iterator[Any]:
     try:
-        answer = json.loads(_run(["-j", *command]))
+        answer = json.loads(_run(command, Form.JSON))
     except NftError as error:
         if "No such file or directory" in str(error):
             return
@@ -136,19 +136,10 @@ def _sorted_lists(lines: list[str]) -> Iterator[str]:
             inside = ""
 
 
-def _run(arguments: list[str], text: str = "") -> str:
-    pipe = subprocess.PIPE
+def _run(commands: str, form: Form = Form.PLAIN, *, check_only: bool = False) -> str:
     try:
-        started = subprocess.Popen(["nft", *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-    except FileNotFoundError as error:
+        return libnftables.run(commands, form, check_only=check_only)
+    except libnftables.Absent as error:
         raise NftError("nft is not installed; apt-get install nftables") from error
-    with started:
-        STARTED.append(started.pid)
-        try:
-            said, complained = started.communicate(text, timeout=_TIMEOUT)
-        except subprocess.TimeoutExpired as error:
-            started.kill()
-            raise NftError(f"nft did not answer within {_TIMEOUT} s") from error
-    if started.returncode:
-        raise NftError(f"nft refused: {' '.join(complained.split())[:500] or f'exit {started.returncode}'}")
-    return said
+    except libnftables.Refused as error:
+        raise NftError(f"nft refused: {str(error)[:500]}") from error

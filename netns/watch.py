@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
-from netns import namespaces, nft
+from netns import libnftables, namespaces
 from netns.notices import LOST, NFTABLES_GROUPS, ROUTE_GROUPS, Notice, Transactions, route_notices
 from netns.state import Side
 
@@ -148,7 +148,7 @@ class KernelWatch:
         inside = side is Side.GATEWAY
         mentions = b"" if inside else self._peer + b"\0"
         groups = tuple(g for g in ROUTE_GROUPS if inside or g in _OUTER_GROUPS)
-        transactions = Transactions(nft.STARTED, None if inside else self._host_tables)
+        transactions = Transactions(libnftables.STARTED, None if inside else self._host_tables)
         told = self._heard
         ears.append(
             Ear(self._reactor, NETLINK_ROUTE, groups, lambda data: route_notices(data, mentions), told)

@@ -1,9 +1,13 @@
-"""Applies and reads the seal, in a child process that enters the sandbox; netd itself never moves."""
+"""Applies and reads the seal: a thread enters the sandbox for it, some milliseconds, and the others stay.
+
+Without a child: nsenter, sh, nft, cat and nft again took 21 ms, 9 of them of a processor that runc needed to
+start the container; this takes 1.
+"""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -11,13 +15,8 @@ from typing import Any, Protocol, TypeVar
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from netns.driver.seal import FAMILY, ROUTE_LOCALNET, TABLE, seal_holds, seal_ruleset
-
-TIMEOUT = 10  # seconds; it takes some 20 ms
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-_LIST = f"cat {ROUTE_LOCALNET} && nft -n list table {FAMILY} {TABLE}"
-_APPLY = f"nft -f - && echo 1 > {ROUTE_LOCALNET} && {_LIST}"
-
+from netns import namespaces, nft
+from netns.driver.seal import FAMILY, ROUTE_LOCALNET, TABLE, first_seal, seal_holds, seal_ruleset
 
 T = TypeVar("T")
 
@@ -71,33 +70,34 @@ class Sealer:
 
 def seal(sandbox: Path, gateway: IPv4Address) -> None:
     """See `Sealer.seal`; blocks."""
-    listing = _inside(sandbox, _APPLY, seal_ruleset(gateway))
-    if not seal_holds(listing, gateway):
+    with _inside(sandbox):
+        try:
+            nft.change(first_seal(gateway))
+        except nft.NftError:  # there is such a table, perhaps not ours
+            nft.change(seal_ruleset(gateway))
+        Path(ROUTE_LOCALNET).write_text("1", encoding="ascii")
+        held = seal_holds(_listing(), gateway)
+    if not held:
         raise SealFailed(f"the seal of the embedded DNS in {sandbox} does not hold")
 
 
 def holds(sandbox: Path, gateway: IPv4Address) -> bool:
     """See `Sealer.holds`; blocks."""
     try:
-        return seal_holds(_inside(sandbox, _LIST, ""), gateway)
+        with _inside(sandbox):
+            return seal_holds(_listing(), gateway)
     except SealFailed:
         return False
 
 
-def _inside(sandbox: Path, script: str, stdin: str) -> str:
+def _listing() -> str:
+    return Path(ROUTE_LOCALNET).read_text(encoding="ascii") + nft.written_out(FAMILY, TABLE)
+
+
+@contextmanager
+def _inside(sandbox: Path) -> Iterator[None]:
     try:
-        done = subprocess.run(
-            ["nsenter", f"--net={sandbox}", "--", "/bin/sh", "-c", script],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env=_ENVIRONMENT,
-            timeout=TIMEOUT,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr or "").strip().replace("\n", " ")[:300]
-        raise SealFailed(f"cannot seal the embedded DNS in {sandbox}: {said or error}") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
+        with namespaces.entered(str(sandbox)):
+            yield
+    except (OSError, nft.NftError) as error:
         raise SealFailed(f"cannot seal the embedded DNS in {sandbox}: {error}") from error
-    return done.stdout

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from netns import namespaces, nft
+from netns import libnftables, namespaces, nft
 
 pytestmark = pytest.mark.system
 
@@ -81,7 +81,8 @@ def test_what_the_kernel_cannot_do_is_said_with_the_mend():
 
 
 def test_nft_absent_is_said_with_the_mend(monkeypatch):
-    monkeypatch.setenv("PATH", "/nonexistent")
+    libnftables._library.cache_clear()
+    monkeypatch.setattr(libnftables, "_SONAME", "libnonexistent.so.1")
     with pytest.raises(nft.NftError, match="apt-get install nftables"):
         nft.listing("inet", "probe")
 

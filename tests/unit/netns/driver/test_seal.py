@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from netns.driver.seal import seal_holds, seal_ruleset, seal_table
+from netns.driver.seal import first_seal, seal_holds, seal_ruleset, seal_table
 
 GATEWAY = IPv4Address("172.29.0.1")
 GOOD = "1\n" + seal_table(GATEWAY)
@@ -15,6 +15,13 @@ GOOD = "1\n" + seal_table(GATEWAY)
 def test_it_replaces_itself_in_one_transaction() -> None:
     lines = seal_ruleset(GATEWAY).splitlines()
     assert lines[:2] == ["table ip egress_seal", "delete table ip egress_seal"]
+
+
+def test_the_first_one_deletes_nothing_and_is_refused_where_there_is_a_table() -> None:
+    text = first_seal(GATEWAY)
+    assert text.startswith("create table ip egress_seal\n")
+    assert "delete" not in text
+    assert text.endswith(seal_table(GATEWAY))
 
 
 def test_it_holds() -> None:
