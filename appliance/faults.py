@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -25,8 +26,13 @@ class Fault:
 
 def faults(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Fault]:
     """Each fault once. A validator of ours words its error as `message; mend`."""
+    return faults_of(error.errors(include_url=False), document, model)
+
+
+def faults_of(errors: Iterable[Any], document: Document, model: type[BaseModel]) -> list[Fault]:
+    """The same of `ValidationError.errors()`; their `loc` begins at the document."""
     found: dict[tuple[Position, str], Fault] = {}
-    for fault in error.errors(include_url=False):
+    for fault in errors:
         if _is_echo(fault, document):
             continue
         worded = _worded(fault, document, model)

@@ -33,6 +33,7 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_VALUES = 250_000
 EVENTS_IN_A_STEP = 50
+LONG = 100_000  # bytes; to begin with more takes milliseconds
 _TAG = "tag:yaml.org,2002:"
 _MERGE, _STR = f"{_TAG}merge", f"{_TAG}str"
 _COLLECTIONS = frozenset({None, "!", f"{_TAG}map", f"{_TAG}seq"})
@@ -58,17 +59,17 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Plain data (dict, list, str, int, float, bool, None) and where each part stands."""
+    """Plain data (dict, list, str, int, float, bool, None) and where each part stands: line and column."""
 
     data: Any
-    positions: dict[Path_, Position]
+    positions: dict[Path_, tuple[int, int]]
     file: str
 
     def at(self, path: Path_) -> Position:
         """Position of the value at `path`, or of its nearest existing ancestor."""
         while path and path not in self.positions:
             path = path[:-1]
-        return self.positions.get(path, Position(self.file, 1, 1))
+        return Position(self.file, *self.positions.get(path, (1, 1)))
 
 
 def load(path: Path) -> Document:
@@ -90,12 +91,17 @@ def loading(raw: bytes, file: str) -> Generator[None, None, Document]:
     """The same in steps of a few milliseconds at most, so that others have their turn."""
     if len(raw) > MAX_BYTES:
         raise YamlError(f"{file}:1:1: larger than {MAX_BYTES} bytes")
+    if len(raw) > LONG:
+        yield
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise YamlError(f"{file}:1:1: not UTF-8 (byte {error.start})") from error
     try:
-        return (yield from _Reading(text, file).steps())
+        reading = _Reading(text, file)
+        if len(raw) > LONG:
+            yield
+        return (yield from reading.steps())
     except YamlError:
         raise
     except MarkedYAMLError as error:
@@ -130,7 +136,7 @@ class _Reading:
             f"{_TAG}null": make.construct_yaml_null, f"{_TAG}bool": make.construct_yaml_bool,
             f"{_TAG}int": make.construct_yaml_int, f"{_TAG}float": make.construct_yaml_float,
         }  # fmt: skip
-        self._positions: dict[Path_, Position] = {}
+        self._positions: dict[Path_, tuple[int, int]] = {}
         self._open: list[_Frame] = []
         self._data: Any = None
         self._values = 0
@@ -157,11 +163,8 @@ class _Reading:
                 begun = True
         return Document(self._data, self._positions, self._file)
 
-    def _where(self, event: Any) -> Position:
-        return Position(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
-
     def _fault(self, event: Any, why: str) -> YamlError:
-        return YamlError(f"{self._where(event)}: {why}")
+        return YamlError(f"{Position(self._file, *_where(event))}: {why}")
 
     def _foreign(self, event: Any) -> YamlError:
         return self._fault(event, f"could not determine a constructor for the tag {event.tag!r}; remove it")
@@ -198,7 +201,7 @@ class _Reading:
         text = str(event.value)
         frame.key = key, text
         # The better pointer for "unknown key" than its value's.
-        self._positions[(*frame.place, text)] = self._where(event)
+        self._positions[(*frame.place, text)] = _where(event)
 
     def _value(self, event: Any, tag: str) -> Any:
         if tag == _STR:
@@ -233,5 +236,9 @@ class _Reading:
                 place = (*frame.place, text)
         if len(place) > MAX_DEPTH:
             raise self._fault(event, f"nested deeper than {MAX_DEPTH}")
-        self._positions.setdefault(place, self._where(event))
+        self._positions.setdefault(place, _where(event))
         return place
+
+
+def _where(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1

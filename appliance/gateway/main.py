@@ -7,6 +7,7 @@ intermediate). Until then connections wait in the kernel's accept queue: a resta
 from __future__ import annotations
 
 import argparse
+import gc
 import socket
 import sys
 from typing import Any
@@ -220,6 +221,10 @@ def main(arguments: list[str] | None = None) -> int:
     except _CANNOT_START as error:
         sys.stderr.write(f"egress-gateway: {error}\n")
         return 1
+    # What is loaded by now stays, so no full collection looks at it. One took 18 ms, with 10,000 rules 42 ms.
+    # Not after each reload: connections that are open then would be kept for good where they are in cycles.
+    gc.collect()
+    gc.freeze()
     # Twisted ends on SIGTERM and waits for what this returns.
     reactor.addSystemEventTrigger("before", "shutdown", process.stop)
     reactor.run()

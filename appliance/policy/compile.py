@@ -7,18 +7,19 @@ them, caps below their ceilings, policies that are used and exist. What concerns
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 from pathlib import PurePath
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from appliance.names import HostName, parse_host
 from appliance.policy.caps import DEFAULT_CEILINGS, Caps, format_size
 from appliance.policy.compile_limits import OperatorLimits, compile_limits, compile_operator_limits
-from appliance.policy.compile_rule import Entry, Origin, compile_rules
+from appliance.policy.compile_rule import Entry, Origin, compiling_rules
 from appliance.policy.documents import (
     CapsDocument,
     NamedPolicyDocument,
@@ -28,14 +29,18 @@ from appliance.policy.documents import (
 )
 from appliance.policy.hosts import is_special_use
 from appliance.policy.limits import TenantLimits
-from appliance.policy.problems import Problem, errors, from_validation
+from appliance.policy.problems import Problem, errors
 from appliance.policy.ranges import Ranges
+from appliance.policy.reading import Rules, reading
 from appliance.policy.redundancy import Placed, redundant
-from appliance.policy.rules import AllowRule
+from appliance.policy.rules import AllowRule, RuleIndex
 from appliance.policy.tenant import PrivateException, Profile
+from appliance.stepwise import finish, letting_go
 from appliance.yamldoc import Document, Path_
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+HOSTS_IN_A_STEP = 100
 
 _CAP_FIELDS = {
     "uri": "uri_bytes",
@@ -77,8 +82,13 @@ class TenantLayer:
 
     profile: Profile
     caps: Caps
-    entries: tuple[Entry, ...]
+    rules: RuleIndex
     limits: TenantLimits
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every rule with the hosts that it speaks of."""
+        return tuple(self.rules.entries())
 
 
 def compile_operator(
@@ -88,18 +98,25 @@ def compile_operator(
 
     `own_networks` are the appliance's links: no exception may reach them.
     """
+    return finish(compiling_operator(document, own_networks))
+
+
+def compiling_operator(
+    document: Document, own_networks: Iterable[IPv4Network] = ()
+) -> Generator[None, None, tuple[OperatorLayer | None, list[Problem]]]:
+    """The same in steps."""
     if document.data == {}:
         return OperatorLayer(), []  # said in so many words: no rules but the defaults
-    model, problems = _read(document, OperatorDocument)
+    model, rules, problems = yield from _reading(document, OperatorDocument)
     if model is None:
         return None, problems
     file = PurePath(document.file).name
     placed: list[Placed] = []
-    for key, rules in (("allow", model.allow), ("deny", model.deny)):
-        found, faults = compile_rules(document, (key,), rules or (), Origin.OPERATOR)
+    for key in ("allow", "deny"):
+        found, faults = yield from compiling_rules(document, (key,), rules.get(key, ()), Origin.OPERATOR)
         placed += found
         problems += faults
-    problems += redundant(placed)
+    problems += yield from redundant(placed)
     ceilings, faults = _caps(document, model.caps, DEFAULT_CEILINGS, None)
     problems += faults
     exceptions: list[tuple[str, PrivateException]] = []
@@ -128,34 +145,55 @@ def compile_operator(
     limits, faults = compile_operator_limits(document, model.limits)
     problems += faults
     addresses = Ranges(map(IPv4Network, model.deny_addresses or ()))
-    layer = OperatorLayer(_entries(placed), ceilings, tuple(exceptions), passthrough, limits, addresses)
+    layer = OperatorLayer(
+        tuple(_entries(placed)), ceilings, tuple(exceptions), passthrough, limits, addresses
+    )
     return (None if errors(problems) else layer), problems
 
 
 def compile_named(document: Document) -> tuple[tuple[Entry, ...] | None, list[Problem]]:
     """The rules of a named policy, or None when the document has errors."""
-    model, problems = _read(document, NamedPolicyDocument)
+    return finish(compiling_named(document))
+
+
+def compiling_named(
+    document: Document,
+) -> Generator[None, None, tuple[tuple[Entry, ...] | None, list[Problem]]]:
+    """The same in steps."""
+    model, rules, problems = yield from _reading(document, NamedPolicyDocument)
     if model is None:
         return None, problems
-    placed, faults = compile_rules(document, ("rules",), model.rules, Origin.NAMED)
-    problems += faults + redundant(placed)
-    return (None if errors(problems) else _entries(placed)), problems
+    placed, faults = yield from compiling_rules(document, ("rules",), rules["rules"], Origin.NAMED)
+    problems += faults
+    problems += yield from redundant(placed)
+    yield from letting_go(rules["rules"])
+    return (None if errors(problems) else tuple(_entries(placed))), problems
 
 
 def compile_tenant(
     document: Document, tenant: str, operator: OperatorLayer, named: Mapping[str, tuple[Entry, ...] | None]
 ) -> tuple[TenantLayer | None, list[Problem]]:
     """The tenant's layer, or None when its document, or a policy that it uses, has errors."""
-    model, problems = _read(document, TenantDocument)
+    return finish(compiling_tenant(document, tenant, operator, named))
+
+
+def compiling_tenant(
+    document: Document, tenant: str, operator: OperatorLayer, named: Mapping[str, tuple[Entry, ...] | None]
+) -> Generator[None, None, tuple[TenantLayer | None, list[Problem]]]:
+    """The same in steps."""
+    model, rules, problems = yield from _reading(document, TenantDocument)
     if model is None:
         return None, problems
     caps, faults = _caps(document, model.caps, Caps(), operator.ceilings)
     problems += faults
     limits, faults = compile_limits(document, model.limits, tenant, operator.limits)
     problems += faults
-    placed, faults = compile_rules(document, ("rules",), model.rules or (), Origin.TENANT, caps)
-    problems += faults + redundant(placed)
-    problems += [p for item in placed if (p := _unreachable_host(item, tenant, operator)) is not None]
+    placed, faults = yield from compiling_rules(
+        document, ("rules",), rules.get("rules", ()), Origin.TENANT, caps
+    )
+    problems += faults
+    problems += yield from redundant(placed)
+    problems += yield from _unreachable_hosts(placed, tenant, operator)
     used: list[Entry] = []
     for index, name in enumerate(model.use or ()):
         entries = named.get(name)
@@ -163,25 +201,34 @@ def compile_tenant(
             problems.append(_unusable(document, ("use", index), name, named))
         else:
             used += entries
-    layer = TenantLayer(Profile(model.profile), caps, (*_entries(placed), *used), limits)
-    return (None if errors(problems) else layer), problems
+    made = yield from RuleIndex.making(chain(_entries(placed), used))
+    yield from letting_go(placed)
+    yield from letting_go(rules.get("rules", []))
+    if errors(problems):
+        return None, problems
+    return TenantLayer(Profile(model.profile), caps, made, limits), problems
 
 
-def _read(document: Document, model: type[_Model]) -> tuple[_Model | None, list[Problem]]:
+def _reading(
+    document: Document, model: type[_Model]
+) -> Generator[None, None, tuple[_Model | None, Rules, list[Problem]]]:
     if document.data is None or document.data == {}:
         # A file cut off by a full disk must not turn an allowlist into the default profile.
         known = ", ".join(model.model_fields)
-        return None, [
-            Problem(document.at(()), "the document is empty", f"write some of: {known}; or remove the file")
-        ]
-    try:
-        return model.model_validate(document.data), []
-    except ValidationError as error:
-        return None, from_validation(error, document, model)
+        return (
+            None,
+            {},
+            [
+                Problem(
+                    document.at(()), "the document is empty", f"write some of: {known}; or remove the file"
+                )
+            ],
+        )
+    return (yield from reading(document, model))
 
 
-def _entries(placed: Iterable[Placed]) -> tuple[Entry, ...]:
-    return tuple((item.pattern, item.rule) for item in placed)
+def _entries(placed: Iterable[Placed]) -> Iterator[Entry]:
+    return ((item.pattern, item.rule) for item in placed)
 
 
 def _caps(
@@ -212,11 +259,24 @@ def _same_exception(one: tuple[str, PrivateException], other: tuple[str, Private
     return (tenant, a.network, a.port, a.name) == (other_tenant, b.network, b.port, b.name)
 
 
-def _unreachable_host(item: Placed, tenant: str, operator: OperatorLayer) -> Problem | None:
-    """A tenant's allow rule for a host that only the operator can open."""
-    if not isinstance(item.rule, AllowRule):
-        return None
-    pattern, exceptions = item.pattern, operator.exceptions_of(tenant)
+def _unreachable_hosts(
+    placed: Sequence[Placed], tenant: str, operator: OperatorLayer
+) -> Generator[None, None, list[Problem]]:
+    """A tenant's allow rules for hosts that only the operator can open."""
+    exceptions = operator.exceptions_of(tenant)
+    problems = []
+    for number, item in enumerate(placed):
+        if isinstance(item.rule, AllowRule):
+            problems.append(_unreachable_host(item, exceptions, operator))
+        if (number + 1) % HOSTS_IN_A_STEP == 0:
+            yield
+    return [problem for problem in problems if problem is not None]
+
+
+def _unreachable_host(
+    item: Placed, exceptions: tuple[PrivateException, ...], operator: OperatorLayer
+) -> Problem | None:
+    pattern = item.pattern
     host = parse_host(pattern.name)
     if isinstance(host, HostName):
         special = is_special_use(HostName(f"x.{host}") if pattern.below else host)

@@ -6,7 +6,7 @@ for exact hosts alone, items that go together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import PurePath
@@ -14,17 +14,19 @@ from typing import Any, TypeVar
 
 from appliance.policy.caps import MAX_SIZE, Caps, format_size
 from appliance.policy.documents import OperatorRule, Rule
-from appliance.policy.hosts import HostPattern, parse_pattern
+from appliance.policy.hosts import HostPattern, anybodys, is_anybodys
 from appliance.policy.methods import READING, STATE_CHANGING
 from appliance.policy.paths import ANY_PATH, PathPattern
 from appliance.policy.problems import Problem, Severity
 from appliance.policy.redundancy import Placed
 from appliance.policy.rules import AllowRule, DenyRule, Service, allowed, denied
 from appliance.policy.verdict import Reason
-from appliance.yamldoc import Document, Path_
+from appliance.stepwise import finish
+from appliance.yamldoc import Document, Path_, Position
 
 Entry = tuple[HostPattern, AllowRule | DenyRule]
 Written = Rule | OperatorRule
+HOSTS_IN_A_STEP = 20
 _Item = TypeVar("_Item")
 
 _DEFAULT_PORT = {"https": 443, "http": 80}
@@ -64,6 +66,13 @@ def compile_rules(
     document: Document, key: Path_, rules: Sequence[Written], origin: Origin, caps: Caps | None = None
 ) -> tuple[list[Placed], list[Problem]]:
     """Every rule of the list at `key`, once for each of its hosts, and what is wrong with them."""
+    return finish(compiling_rules(document, key, rules, origin, caps))
+
+
+def compiling_rules(
+    document: Document, key: Path_, rules: Iterable[Written], origin: Origin, caps: Caps | None = None
+) -> Generator[None, None, tuple[list[Placed], list[Problem]]]:
+    """The same in steps."""
     placed: list[Placed] = []
     problems: list[Problem] = []
     names: dict[str, int] = {}
@@ -88,8 +97,13 @@ def compile_rules(
         label = _label(document, place, rule, origin)
         compiled = _deny(rule, label, origin, shared) if denies else _allow(rule, label, origin, shared)
         for number, text in enumerate(rule.hosts):
-            pattern = parse_pattern(text, public_suffix_safe=False)
-            placed.append(Placed(document.at((*place, "hosts", number)), index, pattern, compiled))
+            position = document.at((*place, "hosts", number))
+            pattern = HostPattern.of(text)
+            if not denies:
+                problems += _faults_of_host(position, pattern, rule)
+            placed.append(Placed(position, index, pattern, compiled))
+            if len(placed) % HOSTS_IN_A_STEP == 0:
+                yield
     return placed, problems
 
 
@@ -147,33 +161,13 @@ def _deny(rule: Written, label: str, origin: Origin, shared: _Shared) -> DenyRul
 
 
 def _faults_of_allow(document: Document, place: Path_, rule: Written, caps: Caps | None) -> Iterator[Problem]:
-    methods = frozenset(rule.methods or READING)
-    changing = sorted(methods & STATE_CHANGING)
-    for number, text in enumerate(rule.hosts):
-        position = document.at((*place, "hosts", number))
-        try:
-            pattern = parse_pattern(text)
-        except ValueError as error:
-            message, _, mend = str(error).partition("; ")
-            yield Problem(position, message, mend)
-            continue
-        if pattern.below and changing:
-            yield Problem(
-                position, f"{pattern} with {', '.join(changing)}: state-changing methods need exact hosts",
-                "list the exact names, or keep to GET, HEAD and OPTIONS",
-            )  # fmt: skip
-        elif pattern.below and rule.upgrade:
-            yield Problem(
-                position, f"{pattern} with upgrade: what can send anything needs exact hosts",
-                "list the exact names, or leave upgrade out",
-            )  # fmt: skip
     if isinstance(rule, Rule) and rule.tls == "passthrough":
         yield Problem(
             document.at((*place, "tls")), "only the operator may let TLS through unread",
             "leave it out, or ask for a passthrough in operator.yaml",
         )  # fmt: skip
     yield from _faults_of_upgrade(document, place, rule)
-    if rule.content_types and methods <= READING:
+    if rule.content_types and READING.issuperset(rule.methods or READING):
         yield Problem(
             document.at((*place, "content_types")), "GET and HEAD carry no body, so no content type",
             "leave it out, or add a method with a body",
@@ -190,6 +184,26 @@ def _faults_of_allow(document: Document, place: Path_, rule: Written, caps: Caps
             document.at((*place, "max_body")),
             f"max_body is above caps.request_body, {format_size(caps.request_body_bytes)}, which wins",
             "raise caps.request_body, or write less here", Severity.WARNING,
+        )  # fmt: skip
+
+
+def _faults_of_host(position: Position, pattern: HostPattern, rule: Written) -> Iterator[Problem]:
+    """Of a host of an allow rule: only a wildcard can be wrong with what the rule allows."""
+    if not pattern.below:
+        return
+    changing = STATE_CHANGING.intersection(rule.methods or ())
+    if is_anybodys(pattern):
+        yield Problem(position, *anybodys(str(pattern), pattern))
+    elif changing:
+        yield Problem(
+            position,
+            f"{pattern} with {', '.join(sorted(changing))}: state-changing methods need exact hosts",
+            "list the exact names, or keep to GET, HEAD and OPTIONS",
+        )  # fmt: skip
+    elif rule.upgrade:
+        yield Problem(
+            position, f"{pattern} with upgrade: what can send anything needs exact hosts",
+            "list the exact names, or leave upgrade out",
         )  # fmt: skip
 
 

@@ -27,7 +27,8 @@ _SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _QUERY_KEY = re.compile(r"(?:[ -$'-~]|%25|%[01][0-9A-F]|%7F|%[89A-F][0-9A-F]){1,256}")  # without % and &
 
 
-def _distinct(items: tuple[object, ...]) -> tuple[object, ...]:
+def distinct(items: tuple[object, ...]) -> tuple[object, ...]:
+    """The items, none of which may be there twice. Raises `ValueError`."""
     seen: set[object] = set()
     for item in items:
         if item in seen:
@@ -132,35 +133,35 @@ Size = Annotated[
     ),
 ]
 TenantName = Annotated[Text, _named(TENANT_NAME, "tenant name")]
-Tenants = Annotated[tuple[TenantName, ...], Field(min_length=1), AfterValidator(_distinct)]
-Ports = Annotated[tuple[Port, ...], Field(min_length=1), AfterValidator(_distinct)]
+Tenants = Annotated[tuple[TenantName, ...], Field(min_length=1), AfterValidator(distinct)]
+Ports = Annotated[tuple[Port, ...], Field(min_length=1), AfterValidator(distinct)]
 Networks = Annotated[
     tuple[Annotated[Text, AfterValidator(_any_network)], ...],
     Field(min_length=1, max_length=MAX_NETWORKS),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
 ]
 HostText = Annotated[Text, AfterValidator(_host)]
 ExactHost = Annotated[Text, AfterValidator(_exact_host)]
-Hosts = Annotated[tuple[HostText, ...], Field(min_length=1), AfterValidator(_distinct)]
-Schemes = Annotated[tuple[Literal["http", "https"], ...], Field(min_length=1), AfterValidator(_distinct)]
+Hosts = Annotated[tuple[HostText, ...], Field(min_length=1), AfterValidator(distinct)]
+Schemes = Annotated[tuple[Literal["http", "https"], ...], Field(min_length=1), AfterValidator(distinct)]
 Methods = Annotated[
-    tuple[Annotated[Text, AfterValidator(_method)], ...], Field(min_length=1), AfterValidator(_distinct)
+    tuple[Annotated[Text, AfterValidator(_method)], ...], Field(min_length=1), AfterValidator(distinct)
 ]
 Paths = Annotated[
-    tuple[Annotated[Text, AfterValidator(_path)], ...], Field(min_length=1), AfterValidator(_distinct)
+    tuple[Annotated[Text, AfterValidator(_path)], ...], Field(min_length=1), AfterValidator(distinct)
 ]
 MediaType = Annotated[Text, _named(_MEDIA_TYPE, "media type in lower case without parameters")]
 QueryKey = Annotated[Text, _named(_QUERY_KEY, "query key (decoded; only %, controls and non-ASCII as %XX)")]
 
 
-QueryKeys = Annotated[tuple[QueryKey, ...], Field(min_length=1), AfterValidator(_distinct)]
-MediaTypes = Annotated[tuple[MediaType, ...], Field(min_length=1), AfterValidator(_distinct)]
+QueryKeys = Annotated[tuple[QueryKey, ...], Field(min_length=1), AfterValidator(distinct)]
+MediaTypes = Annotated[tuple[MediaType, ...], Field(min_length=1), AfterValidator(distinct)]
 Subprotocol = Annotated[Text, _named(_SUBPROTOCOL, "WebSocket subprotocol (a token, RFC 6455 section 4.1)")]
-Subprotocols = Annotated[tuple[Subprotocol, ...], Field(min_length=1), AfterValidator(_distinct)]
+Subprotocols = Annotated[tuple[Subprotocol, ...], Field(min_length=1), AfterValidator(distinct)]
 PolicyNames = Annotated[
     tuple[Annotated[Text, _named(POLICY_NAME, "policy name")], ...],
     Field(min_length=1),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
 ]
 
 
@@ -273,7 +274,7 @@ class ExceptionDocument(_Document):
 class PassthroughDocument(_Document):
     """Hosts whose TLS is relayed unread; only what the operator trusts with anything."""
 
-    hosts: Annotated[tuple[ExactHost, ...], Field(min_length=1), AfterValidator(_distinct)]
+    hosts: Annotated[tuple[ExactHost, ...], Field(min_length=1), AfterValidator(distinct)]
     ports: Ports = (443,)
     tenants: Tenants | None = Field(None, description="left out: every tenant")
 

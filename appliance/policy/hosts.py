@@ -41,6 +41,12 @@ class HostPattern:
     name: str
     below: bool = False
 
+    @classmethod
+    def of(cls, canonical: str) -> HostPattern:
+        """The pattern that `canonical` is the text of."""
+        below = canonical.startswith("*.")
+        return cls(canonical[2:] if below else canonical, below)
+
     def covers(self, other: HostPattern) -> bool:
         """Whether every host of `other` is one of ours."""
         if not self.below:
@@ -52,13 +58,9 @@ class HostPattern:
 
 
 @cache
-def _public_suffixes() -> PublicSuffixList:
+def public_suffixes() -> PublicSuffixList:
+    """The list, which takes 60 ms to read the first time; who may not stop for so long asks for it early."""
     return PublicSuffixList()
-
-
-def is_public_suffix(name: HostName) -> bool:
-    """Whether strangers may register names directly below `name`; so for every top-level domain."""
-    return bool(_public_suffixes().is_public(name.text))
 
 
 def is_special_use(host: Host) -> bool:
@@ -104,12 +106,23 @@ def parse_pattern(text: str, *, public_suffix_safe: bool = True) -> HostPattern:
     if not isinstance(host, HostName):
         # pydantic takes ValueError, whatever the fault
         raise ValueError(f"{text!r} is a wildcard over an address; write names")  # noqa: TRY004 - see above
-    if public_suffix_safe and is_public_suffix(host):
-        raise ValueError(
-            f"{text!r} covers names that anybody can register; write *.<a registered domain>.{host} "
-            "or exact names"
-        )
-    return HostPattern(host.text, below=True)
+    pattern = HostPattern(host.text, below=True)
+    if public_suffix_safe and is_anybodys(pattern):
+        raise ValueError("; ".join(anybodys(text, pattern)))
+    return pattern
+
+
+def is_anybodys(pattern: HostPattern) -> bool:
+    """Whether the pattern covers names that strangers may register; so for every top-level domain."""
+    return pattern.below and bool(public_suffixes().is_public(pattern.name))
+
+
+def anybodys(text: str, pattern: HostPattern) -> tuple[str, str]:
+    """What is wrong with such a pattern, and what to write."""
+    return (
+        f"{text!r} covers names that anybody can register",
+        f"write *.<a registered domain>.{pattern.name} or exact names",
+    )
 
 
 def _network(text: str) -> IPv4Network | IPv6Network | None:

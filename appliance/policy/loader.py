@@ -18,9 +18,9 @@ from appliance import yamldoc
 from appliance.policy.compile import (
     OperatorLayer,
     TenantLayer,
-    compile_named,
-    compile_operator,
-    compile_tenant,
+    compiling_named,
+    compiling_operator,
+    compiling_tenant,
 )
 from appliance.policy.compile_rule import Entry
 from appliance.policy.documents import POLICY_NAME, POLICY_NAME_MEND
@@ -29,7 +29,7 @@ from appliance.policy.rules import RuleIndex
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 from appliance.settings import Settings
-from appliance.stepwise import finish
+from appliance.stepwise import finish, letting_go
 from appliance.workload import TENANT_NAME, TENANT_NAME_MEND
 from appliance.yamldoc import MAX_BYTES, Document, Position, YamlError
 
@@ -74,6 +74,7 @@ class _Content:
 
 _Found = tuple[_Made | None, list[Problem]]
 """What was made of a document, None where it has errors; with its errors and warnings."""
+_Making = Callable[[Document], Generator[None, None, _Found[_Made]]]
 
 
 class Readings:
@@ -84,7 +85,7 @@ class Readings:
         self._used: dict[Path, tuple[bytes, _Found[Any]]] = {}
 
     def of(
-        self, file: Path, content: _Content, also: bytes, make: Callable[[Document], _Found[_Made]]
+        self, file: Path, content: _Content, also: bytes, make: _Making[_Made]
     ) -> Generator[None, None, _Found[_Made]]:
         """What `make` makes of the document in `file`, in steps. `also`: digest of whatever else it takes."""
         key = content.digest + also
@@ -100,13 +101,16 @@ class Readings:
         self._known, self._used = self._used, {}
 
 
-def _making(
-    file: Path, content: _Content, make: Callable[[Document], _Found[_Made]]
-) -> Generator[None, None, _Found[_Made]]:
+def _making(file: Path, content: _Content, make: _Making[_Made]) -> Generator[None, None, _Found[_Made]]:
     document, problems = yield from _parsing(file, content)
     if document is None:
         return None, problems
-    made, faults = make(document)
+    made, faults = yield from make(document)
+    yield from letting_go(document.positions)
+    if isinstance(document.data, dict):
+        for part in document.data.values():
+            if isinstance(part, list):
+                yield from letting_go(part)
     return made, problems + faults
 
 
@@ -133,7 +137,7 @@ def load_policy_set(settings: Settings) -> PolicySet:
     if errors(loaded.problems) or loaded.operator is None:
         raise PolicyError(errors(loaded.problems))
     tenants = {name: kept for name, kept in loaded.tenants.items() if kept is not None}
-    return assemble(settings, loaded.operator, tenants, PolicySet())
+    return finish(assemble(settings, loaded.operator, tenants, PolicySet()))
 
 
 def check_tenant_file(settings: Settings, file: Path, least: Severity = Severity.ERROR) -> list[Problem]:
@@ -170,7 +174,7 @@ def _judged(settings: Settings, file: Path, content: _Content, tenant: str) -> l
         raise PolicyError(errors(problems))
     named, _, _ = finish(_named(settings, Readings()))
     _, found = finish(
-        _making(file, content, lambda document: compile_tenant(document, tenant, operator, named))
+        _making(file, content, lambda document: compiling_tenant(document, tenant, operator, named))
     )
     return found
 
@@ -187,7 +191,7 @@ def loading(
     tenants: dict[str, Kept | None] = {}
     for name, file in _documents(settings.tenants_dir, _TENANT, problems):
         content = _content(file)
-        make = partial(compile_tenant, tenant=name, operator=operator, named=named)
+        make = partial(compiling_tenant, tenant=name, operator=operator, named=named)
         layer, faults = yield from readings.of(file, content, digest + named_digest, make)
         problems += faults
         own = hashlib.sha256(content.digest + named_digest).digest()
@@ -209,7 +213,7 @@ def _operator(
         return (*last, [_fault(file, "is gone; its last good rules stay in force", mend)])
     content = _content(file)
     own_networks = (settings.uplink.address.network,)
-    make = partial(compile_operator, own_networks=own_networks)
+    make = partial(compiling_operator, own_networks=own_networks)
     layer, problems = yield from readings.of(file, content, repr(own_networks).encode(), make)
     if layer is None and last is not None:
         return (*last, problems)
@@ -225,7 +229,7 @@ def _named(
     for name, file in _documents(settings.policies_dir, _POLICY, problems):
         content = _content(file)
         digest.update(name.encode() + b"\0" + content.digest)
-        named[name], faults = yield from readings.of(file, content, b"", compile_named)
+        named[name], faults = yield from readings.of(file, content, b"", compiling_named)
         problems += faults
     return named, digest.digest(), problems
 
@@ -235,10 +239,10 @@ def assemble(
     operator: tuple[OperatorLayer, bytes],
     tenants: Mapping[str, Kept],
     previous: PolicySet,
-) -> PolicySet:
-    """The set of all tenants' policies; one that is the same as in `previous` is the same object."""
+) -> Generator[None, None, PolicySet]:
+    """The set of all tenants' policies, in steps; one that is as in `previous` is the same object."""
     layer, operator_digest = operator
-    index = RuleIndex(layer.entries)
+    index = yield from RuleIndex.making(layer.entries)
     nat64 = settings.nat64_prefixes
     compiled: dict[str, TenantPolicy] = {}
     for name, kept in tenants.items():
@@ -253,7 +257,7 @@ def assemble(
             kept.layer.caps,
             profile=kept.layer.profile,
             operator=index,
-            own=RuleIndex(kept.layer.entries),
+            own=kept.layer.rules,
             exceptions=layer.exceptions_of(name),
             passthrough=layer.passthrough_of(name),
             nat64_prefixes=nat64,

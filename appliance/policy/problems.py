@@ -6,10 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydantic import BaseModel, ValidationError
-
-from appliance.faults import faults
-from appliance.yamldoc import Document, Position
+from appliance.yamldoc import Position
 
 
 class Severity(StrEnum):
@@ -44,8 +41,3 @@ class PolicyError(ValueError):
 def errors(problems: Iterable[Problem]) -> list[Problem]:
     """Only those that keep a document from being used."""
     return [p for p in problems if p.severity is Severity.ERROR]
-
-
-def from_validation(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
-    """A problem for each fault that pydantic found, worded for the person who wrote the document."""
-    return [Problem(f.position, f.message, f.mend) for f in faults(error, document, model)]

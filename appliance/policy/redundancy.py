@@ -7,7 +7,7 @@ rules that meet only in part are a warning: both hold, and the wider limits win 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from appliance.policy.hosts import HostPattern
@@ -17,8 +17,9 @@ from appliance.policy.rules import AllowRule, DenyRule, parents
 from appliance.yamldoc import Position
 
 MAX_RULES_A_HOST = 256  # comparing is quadratic for one host, and so is reading such a policy
-MAX_COMPARISONS = 10_000_000
-"""Pairs of path segments: a second or two, in which the process that reads the document does nothing else."""
+MAX_COMPARISONS = 10_000_000  # pairs of path segments: a second or two in all
+RULES_IN_A_STEP = 50
+COMPARISONS_IN_A_STEP = 10_000
 
 Rule = AllowRule | DenyRule
 
@@ -33,11 +34,15 @@ class Placed:
     rule: Rule
 
 
-def redundant(placed: Sequence[Placed]) -> list[Problem]:
-    """A problem for every host of a rule that other rules leave nothing to decide."""
+def redundant(placed: Sequence[Placed]) -> Generator[None, None, list[Problem]]:
+    """A problem for every host of a rule that other rules leave nothing to decide; in steps."""
     by_host: dict[HostPattern, list[Placed]] = defaultdict(list)
-    for item in placed:
+    sizes: dict[int, int] = {}
+    for number, item in enumerate(placed):
         by_host[item.pattern].append(item)
+        sizes[id(item.rule)] = sizes.get(id(item.rule)) or _segments(item.rule)
+        if (number + 1) % RULES_IN_A_STEP == 0:
+            yield
     crowded = {pattern for pattern, items in by_host.items() if len(items) > MAX_RULES_A_HOST}
     problems = [
         Problem(
@@ -47,9 +52,11 @@ def redundant(placed: Sequence[Placed]) -> list[Problem]:
         )
         for pattern in crowded
     ]
-    sizes = {id(item.rule): _segments(item.rule) for item in placed}
-    compared = 0
-    for item in placed:
+    compared = since = 0
+    for number, item in enumerate(placed):
+        if (number + 1) % RULES_IN_A_STEP == 0 or compared - since > COMPARISONS_IN_A_STEP:
+            since = compared
+            yield
         if item.pattern in crowded:
             continue
         others = [o for o in _speaking_of(item.pattern, by_host) if o is not item]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from appliance.policy.set import PolicySet
 from appliance.policy.store import PolicyStore
+from appliance.stepwise import put_off_full_collections
 
 
 class Reloads:
@@ -19,6 +20,7 @@ class Reloads:
         self.store = store
         self._clock = clock
         self._work: Generator[None, None, PolicySet] | None = None
+        self._collect_as_usual: Callable[[], object] | None = None
         self._asked: list[Deferred[PolicySet]] = []
         self._answered_next: list[Deferred[PolicySet]] = []
 
@@ -33,6 +35,7 @@ class Reloads:
     def _begin(self) -> None:
         self._answered_next, self._asked = self._asked, []
         self._work = self.store.reloading()
+        self._collect_as_usual = put_off_full_collections()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -48,6 +51,8 @@ class Reloads:
 
     def _end(self, result: PolicySet | Failure) -> None:
         self._work = None
+        if self._collect_as_usual is not None:
+            self._collect_as_usual()
         answered, self._answered_next = self._answered_next, []
         if self._asked:
             self._begin()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from appliance.policy.hosts import HostPattern
 from appliance.policy.paths import PathPattern
 from appliance.policy.verdict import Outcome, Reason, RequestFacts, Verdict
+from appliance.stepwise import finish
 
 ENCODED_SLASH = "%2F"
+ENTRIES_IN_A_STEP = 1000
 Service = tuple[str, int]  # scheme and port
 
 # RFC 9110 §8.3.1, with no room for what only some readers take: parameters must be complete.
@@ -147,22 +149,45 @@ class Bucket:
     denies: tuple[DenyRule, ...]
 
 
+_NOTHING = Bucket((), ())
+
+
 class RuleIndex:
     """Rules by exact host and by suffix; immutable after construction."""
 
     __slots__ = ("_below", "_exact")
 
     def __init__(self, entries: Iterable[tuple[HostPattern, AllowRule | DenyRule]] = ()) -> None:
-        grouped: dict[HostPattern, list[AllowRule | DenyRule]] = {}
-        for pattern, rule in entries:
-            grouped.setdefault(pattern, []).append(rule)
         self._exact: dict[str, Bucket] = {}
         self._below: dict[str, Bucket] = {}
-        for pattern, rules in grouped.items():
-            (self._below if pattern.below else self._exact)[pattern.name] = Bucket(
-                tuple(rule for rule in rules if isinstance(rule, AllowRule)),
-                tuple(rule for rule in rules if isinstance(rule, DenyRule)),
+        finish(self._taking(entries))
+
+    @classmethod
+    def making(
+        cls, entries: Iterable[tuple[HostPattern, AllowRule | DenyRule]]
+    ) -> Generator[None, None, RuleIndex]:
+        """The index of `entries`, in steps."""
+        made = cls()
+        yield from made._taking(entries)
+        return made
+
+    def _taking(
+        self, entries: Iterable[tuple[HostPattern, AllowRule | DenyRule]]
+    ) -> Generator[None, None, None]:
+        for number, (pattern, rule) in enumerate(entries):
+            buckets = self._below if pattern.below else self._exact
+            bucket = buckets.get(pattern.name, _NOTHING)
+            buckets[pattern.name] = (
+                Bucket((*bucket.allows, rule), bucket.denies)
+                if isinstance(rule, AllowRule)
+                else Bucket(bucket.allows, (*bucket.denies, rule))
             )
+            if (number + 1) % ENTRIES_IN_A_STEP == 0:
+                yield
+
+    def held(self) -> list[object]:
+        """All that the index holds. Who lets go of this last, and step by step, frees nothing big at once."""
+        return [*self._exact.values(), *self._below.values()]
 
     def find(self, host: str) -> list[Bucket]:
         """The buckets that speak of `host`, the most specific first."""

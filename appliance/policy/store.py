@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from appliance.policy.compile import OperatorLayer
+from appliance.policy.hosts import public_suffixes
 from appliance.policy.loader import Kept, Readings, assemble, loading
 from appliance.policy.problems import PolicyError, Problem, Severity, errors
 from appliance.policy.set import PolicySet
 from appliance.settings import Settings
-from appliance.stepwise import finish
+from appliance.stepwise import finish, letting_go
 
 
 class PolicyStore:
@@ -26,6 +27,7 @@ class PolicyStore:
         self.current = PolicySet()
         self.last_error: PolicyError | None = None
         self.warnings: tuple[Problem, ...] = ()
+        public_suffixes()  # so that no reload reads them
 
     def listen(self, changed: Callable[[PolicySet], object]) -> None:
         """Call `changed` with each new set (not with the current one)."""
@@ -46,9 +48,22 @@ class PolicyStore:
         self._operator = loaded.operator
         kept = {name: new or self._tenants.get(name) for name, new in loaded.tenants.items()}
         self._tenants = {name: layer for name, layer in kept.items() if layer is not None}
-        new = assemble(self._settings, self._operator, self._tenants, self.current)
+        new = yield from assemble(self._settings, self._operator, self._tenants, self.current)
         if new.generation != self.current.generation:
+            old = _held(self.current, new)
             self.current = new
             for changed in tuple(self._listeners):
                 changed(new)
+            yield from letting_go(old)
         return self.current
+
+
+def _held(old: PolicySet, new: PolicySet) -> list[object]:
+    """What `old` holds for the tenants whose policy is another in `new`."""
+    indexes = {
+        id(index): index
+        for name, policy in old.tenants.items()
+        if new.tenants.get(name) is not policy
+        for index in policy.layers
+    }
+    return [each for index in indexes.values() for each in index.held()]

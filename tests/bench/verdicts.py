@@ -25,7 +25,7 @@ from appliance.policy.compile import OperatorLayer, compile_named, compile_tenan
 from appliance.policy.rules import RuleIndex
 from appliance.policy.tenant import TenantPolicy
 from appliance.policy.verdict import RequestFacts
-from appliance.yamldoc import Document, Position
+from appliance.yamldoc import Document
 from tests.bench.rows import Row
 
 COUNTS = (10, 1_000, 10_000, 100_000)
@@ -82,7 +82,7 @@ def policy_of(count: int) -> TenantPolicy:
 
 
 def _document(data: dict[str, Any], file: str) -> Document:
-    return Document(data, {(): Position(file, 1, 1)}, file)
+    return Document(data, {(): (1, 1)}, file)
 
 
 def requests(load: str, count: int, seed: int) -> Iterator[RequestFacts]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from appliance.policy.documents import NamedPolicyDocument, OperatorDocument, TenantDocument, _distinct
+from appliance.policy.documents import NamedPolicyDocument, OperatorDocument, TenantDocument, distinct
 from tests.unit.policy.written import document
 
 FULL = """
@@ -57,5 +57,5 @@ def test_a_long_list_is_looked_through_once() -> None:
             return id(self)
 
     items = tuple(Counted() for _ in range(1000))
-    assert _distinct(items) == items
+    assert distinct(items) == items
     assert Counted.looks <= 2 * len(items)

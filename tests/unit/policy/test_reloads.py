@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -63,6 +65,35 @@ def test_who_asks_meanwhile_is_answered_by_a_reading_that_began_later(settings: 
     assert sorted(told) == [("first", set()), ("second", {"b.example.com"}), ("third", {"b.example.com"})]
 
 
+def test_no_part_of_a_reading_is_done_in_one_piece(settings: Settings) -> None:
+    """Parsing, reading, compiling, comparing and letting go: each has steps of its own."""
+    write(settings, "tenants/acme.yaml", LONG)
+    store = PolicyStore(settings)
+    store.reload()
+    write(settings, "tenants/acme.yaml", LONG.replace("example.net", "example.org"))
+    work, steps = store.reloading(), Counter[str]()
+    for _ in work:
+        steps[_innermost(work)] += 1
+    for part in ("steps", "reading", "compiling_rules", "redundant", "_unreachable_hosts", "letting_go"):
+        assert steps[part] >= RULES / 500, part
+
+
+def _innermost(work: Any) -> str:
+    while getattr(work, "gi_yieldfrom", None) is not None:
+        work = work.gi_yieldfrom
+    return str(work.__name__)
+
+
+def test_full_collections_are_put_off_while_documents_are_read(settings: Settings) -> None:
+    write(settings, "tenants/acme.yaml", LONG)
+    usual, clock = gc.get_threshold(), Clock()
+    reloads = Reloads(PolicyStore(settings), clock)
+    reloads.ask()
+    assert gc.get_threshold() != usual
+    clock.advance(0)
+    assert gc.get_threshold() == usual
+
+
 def test_a_mistake_of_ours_is_told_and_does_not_end_reloading(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,5 +104,6 @@ def test_a_mistake_of_ours_is_told_and_does_not_end_reloading(
         broken.setattr("appliance.policy.store.assemble", None)
         reloads.ask().addErrback(failures.append)
     assert len(failures) == 1
+    assert gc.get_threshold()[2] < 10_000
     reloads.ask()
     assert hosts(reloads.store.current) == {"a.example.com"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance import yamldoc
+from appliance.policy.hosts import public_suffixes
 from appliance.policy.set import PolicySet
 from appliance.policy.store import PolicyStore
 from appliance.settings import Settings
@@ -178,3 +179,12 @@ def test_only_what_has_changed_is_read_again(settings: Settings, monkeypatch: py
     write(settings, "policies/shared.yaml", "rules: [{name: b, hosts: [c.example.com]}]\n")
     store.reload()
     assert sorted(read) == ["acme", "bad", "shared"], "those that may use it are judged again"
+
+
+def test_no_reload_reads_the_public_suffixes(settings: Settings) -> None:
+    public_suffixes.cache_clear()
+    store = PolicyStore(settings)
+    assert public_suffixes.cache_info().currsize == 1
+    write(settings, "tenants/acme.yaml", "rules: [{name: a, hosts: ['*.example.com']}]\n")
+    store.reload()
+    assert public_suffixes.cache_info().misses == 1
