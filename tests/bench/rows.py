@@ -13,11 +13,11 @@ class Row:
     """`ratio` is ours over the peer's; `direction` says which way is better; `goal` None is told, not judged.
 
     `raw` holds the figures behind it, with their units in the keys (`ours_per_second`, `peer_median_ms`);
-    `reason` why a goal is not reached, where that is known.
+    `reason` why a goal is not reached, where that is known. A peer that did not run leaves no ratio.
     """
 
     name: str
-    ratio: float
+    ratio: float | None
     goal: float | None
     direction: Direction
     raw: dict[str, Any] = field(default_factory=dict)
@@ -25,8 +25,8 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; None without a goal."""
-        if self.goal is None:
+        """Whether the goal is reached; None without a goal, or when nothing could be compared."""
+        if self.goal is None or self.ratio is None:
             return None
         return self.ratio >= self.goal if self.direction == "up" else self.ratio <= self.goal
 
@@ -34,4 +34,5 @@ class Row:
         """As the results file holds it: the raw figures beside the others."""
         row = asdict(self)
         raw = row.pop("raw")
-        return {**row, "ratio": round(self.ratio, 3), "reached": self.reached, **raw}
+        ratio = None if self.ratio is None else round(self.ratio, 3)
+        return {**row, "ratio": ratio, "reached": self.reached, **raw}

@@ -63,7 +63,10 @@ WRONG_HOST = Site("wrong-host.example.net", "93.184.215.33", Certificate.WRONG_H
 LIAR = Site("liar.example.net", "93.184.215.40")
 OLD_TLS = Site("old-tls.example.net", "93.184.215.41")  # speaks TLS 1.1 at best
 ASKS_WHO = Site("asks-who.example.net", "93.184.215.42")  # wants a client's certificate
-ODD_SITES = (LIAR, OLD_TLS, ASKS_WHO)
+# What is measured is served by `tests.bench.origin`.
+BENCH = Site("bench.example.com", "93.184.215.50")
+BENCH_TUNNEL = Site("tunnel.example.com", "93.184.215.51")
+ODD_SITES = (LIAR, OLD_TLS, ASKS_WHO, BENCH, BENCH_TUNNEL)
 SITES = (WWW, OTHER, PYPI, NPM, GIT, EXPIRED, SELF_SIGNED, WRONG_HOST)
 
 PRIVATE = "10.0.1.5"
