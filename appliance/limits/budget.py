@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from appliance.limits.ledger import ROW, Account, Counter, Ledger, Row, length_of
 from appliance.limits.window import CELLS, SECOND, add, used, wait
@@ -113,6 +114,14 @@ class Tally:
 _Charged = tuple[Scope, Account, ScopeLimits]
 
 
+class _Paying(NamedTuple):
+    """What is looked up for a payer once, and again when its limits are other ones."""
+
+    limits: TenantLimits
+    charged: tuple[_Charged, ...]
+    tally: Tally
+
+
 class Flow:
     """One exchange, or one tunnel, under way to a destination. `close` it once."""
 
@@ -147,9 +156,9 @@ class Flow:
         now, length, counter = self._clock(), self._length, _COUNTERS[measure]
         passed = None
         for scope, account, limits in self._charged:
-            limit: int = getattr(limits, measure)
-            account.add(counter, now, length, count)
-            if passed is None and account.used(counter, now, length) > limit:
+            limit = limits.bytes_out if measure is Measure.BYTES_OUT else limits.bytes_in
+            within = account.charge(counter, now, length, count, limit)
+            if not within and passed is None and account.used(counter, now, length) > limit:
                 passed = _exceeded(scope, measure, limit, account.wait(counter, now, length, limit))
         return passed
 
@@ -162,13 +171,14 @@ class Budget:
         self._clock = nanoseconds
         self._ledgers: dict[str, Ledger] = {}
         self._tallies: dict[str, Tally] = {}
+        self._paying: dict[str, _Paying] = {}
         self._departed: dict[str, Tally] = {}
         self._lately: dict[str, OrderedDict[str, None]] = {}
 
     def connect(self, payer: Payer) -> Exceeded | None:
         """One more connection of the payer, or the limit against it. Raises what `ledger` raises."""
         now = self._clock()
-        charged = self._scopes(payer)
+        charged = self._pays(payer).charged
         passed = self._first(charged, _FOR_A_CONNECTION, now, payer)
         if passed is not None:
             return self._throttled(payer, passed)
@@ -187,12 +197,15 @@ class Budget:
     def request(self, payer: Payer) -> Exceeded | None:
         """One more request, whatever will be decided about it."""
         now = self._clock()
-        charged = self._scopes(payer)
-        tally = self.tally(payer.endpoint, payer.tenant)
+        limits, charged, tally = self._pays(payer)
+        length = limits.window_seconds * SECOND
         tally.requests += 1
-        passed = self._first(charged, _FOR_A_REQUEST, now, payer)
-        if passed is not None:
-            return self._throttled(payer, passed)
+        for _, account, bounds in charged:
+            if not account.has_room(now, length, bounds):
+                passed = self._first(charged, _FOR_A_REQUEST, now, payer)
+                if passed is not None:
+                    return self._throttled(payer, passed)
+                break
         for _, account, _ in charged:
             account.add(Counter.REQUESTS, now, SECOND)
         return None
@@ -202,15 +215,17 @@ class Budget:
         now = self._clock()
         length = payer.limits.window_seconds * SECOND
         account = self._ledger(payer.tenant).destination(destination, now, length)
-        here: _Charged = (Scope.DESTINATION, account, payer.limits.destination)
-        passed = self._first((here,), _FOR_A_FLOW, now, payer)
-        if passed is not None:
-            return self._throttled(payer, passed)
+        bounds = payer.limits.destination
+        here: _Charged = (Scope.DESTINATION, account, bounds)
+        if account.open >= bounds.connections or not account.has_room(now, length, bounds):
+            passed = self._first((here,), _FOR_A_FLOW, now, payer)
+            if passed is not None:
+                return self._throttled(payer, passed)
         account.own.opened()
         account.add(Counter.REQUESTS, now, SECOND)
         self._remember(payer.tenant, destination)
-        tally = self.tally(payer.endpoint, payer.tenant)
-        return Flow((*self._scopes(payer), here), tally, self._clock, length)
+        paying = self._pays(payer)
+        return Flow((*paying.charged, here), paying.tally, self._clock, length)
 
     def dial(self, payer: Payer, destination: str) -> Exceeded | None:
         """A new connection to `destination` is needed."""
@@ -257,6 +272,7 @@ class Budget:
 
     def forget(self, endpoint: str) -> None:
         """The endpoint has left; what it had is still its tenant's."""
+        self._paying.pop(endpoint, None)
         gone = self._tallies.pop(endpoint, None)
         if gone is None:
             return
@@ -319,13 +335,17 @@ class Budget:
         if len(lately) > LATELY:
             lately.popitem(last=False)
 
-    def _scopes(self, payer: Payer) -> tuple[_Charged, ...]:
-        limits = payer.limits
-        own = self.tally(payer.endpoint, payer.tenant).account
-        return (
-            (Scope.CONTAINER, own, limits.container),
+    def _pays(self, payer: Payer) -> _Paying:
+        known = self._paying.get(payer.endpoint)
+        if known is not None and known.limits is payer.limits:
+            return known
+        limits, tally = payer.limits, self.tally(payer.endpoint, payer.tenant)
+        charged = (
+            (Scope.CONTAINER, tally.account, limits.container),
             (Scope.TENANT, self._ledger(payer.tenant).tenant, limits.tenant),
         )
+        paying = self._paying[payer.endpoint] = _Paying(limits, charged, tally)
+        return paying
 
     def _ledger(self, tenant: str) -> Ledger:
         found = self._ledgers.get(tenant)

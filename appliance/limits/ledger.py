@@ -18,6 +18,7 @@ from hashlib import blake2b
 
 from appliance.limits import window
 from appliance.limits.window import SECOND, Cells
+from appliance.policy.limits import ScopeLimits
 
 ROWS = 512
 PROBES = 16
@@ -25,7 +26,10 @@ ROW = 16
 """Cells of a row: two of the key, the gauge of what is open, four counters; one is spare."""
 
 LOOK_UP_EVERY = 16
-"""Questions of one account (an account of a destination lives as long as one exchange)."""
+"""Questions of one account of a destination after which the others' rows are looked for again."""
+
+KNOWN = 256
+"""Accounts of destinations that a ledger has at hand."""
 
 TENANT, OVERFLOW, FIRST_DESTINATION = 0, 1, 2
 _OPEN = 2
@@ -138,6 +142,12 @@ class Account:
         self._places = [(row.cells, row.at) for row in rows]
 
     @property
+    def holds_its_row(self) -> bool:
+        """Whether the destination's own row is still its own: neither shared nor given to another."""
+        key, row = self._key, self.own
+        return key is not None and row.cells[row.at] == key[0] and row.cells[row.at + 1] == key[1]
+
+    @property
     def open(self) -> int:
         """What is open in all workers."""
         return sum([cells[at + _OPEN] for cells, at in self._looked_up()])
@@ -154,6 +164,47 @@ class Account:
         """Nanoseconds until one more fits into `limit`."""
         return window.wait(self._looked_up(), counter, now, length, limit)
 
+    def has_room(self, now: int, length: int, limits: ScopeLimits) -> bool:
+        """Whether one more request is within `limits` for certain; if not, `wait` knows.
+
+        Certain it is when this window and the one before it together hold less than a limit. That spares
+        three exact answers for each account of a request: 2 us for one where they took 9.
+        """
+        second, period = now // SECOND, now // length
+        requests = bytes_out = bytes_in = 0
+        for cells, at in self._looked_up():
+            known = cells[at + _REQUESTS]
+            if known == second:
+                requests += cells[at + _REQUESTS + 1] + cells[at + _REQUESTS + 2]
+            elif known == second - 1:
+                requests += cells[at + _REQUESTS + 1]
+            known = cells[at + _BYTES_OUT]
+            if known == period:
+                bytes_out += cells[at + _BYTES_OUT + 1] + cells[at + _BYTES_OUT + 2]
+            elif known == period - 1:
+                bytes_out += cells[at + _BYTES_OUT + 1]
+            known = cells[at + _BYTES_IN]
+            if known == period:
+                bytes_in += cells[at + _BYTES_IN + 1] + cells[at + _BYTES_IN + 2]
+            elif known == period - 1:
+                bytes_in += cells[at + _BYTES_IN + 1]
+        return (
+            requests < limits.requests_per_second
+            and bytes_out < limits.bytes_out
+            and bytes_in < limits.bytes_in
+        )
+
+    def charge(self, counter: Counter, now: int, length: int, amount: int, limit: int) -> bool:
+        """Count, and whether that is within `limit` for certain; if not, `used` knows."""
+        cells, at, number = self.own.cells, self.own.at + counter, now // length
+        if cells[at] == number:
+            cells[at + 1] += amount
+        else:
+            window.add(cells, at, now, length, amount)
+        if self._others:
+            return window.at_most(self._looked_up(), counter, now, length) <= limit
+        return cells[at + 1] + cells[at + 2] <= limit
+
     def _looked_up(self) -> list[window.Place]:
         """All rows. Where the others have a destination is looked up now and then: rows come and go."""
         key = self._key
@@ -168,23 +219,35 @@ class Account:
 class Ledger:
     """All sheets of one tenant: our own and those of the other workers."""
 
-    __slots__ = ("_others", "_own", "tenant")
+    __slots__ = ("_accounts", "_others", "_own", "tenant")
 
     def __init__(self, own: Sheet | None = None, others: Sequence[Sheet] = ()) -> None:
         self._own = own or Sheet()
         self._others = others
+        self._accounts: dict[str, Account] = {}
         self.tenant = Account(self._own.row(TENANT), others)
 
     def destination(self, name: str, now: int, length: int) -> Account:
         """The account of a destination; `length` is that of the byte counters, in nanoseconds."""
+        account = self._accounts.get(name)
+        if account is not None and account.holds_its_row:
+            return account
         key = key_of(name)
-        return Account(self._own.claim(key, now, length), self._others, key)
+        account = Account(self._own.claim(key, now, length), self._others, key)
+        if account.holds_its_row:
+            if len(self._accounts) >= KNOWN:
+                self._accounts.clear()
+            self._accounts[name] = account
+        return account
 
     def known(self, name: str) -> Account | None:
         """The account of a destination that has a row of its own; to look at, nothing is claimed."""
         key = key_of(name)
         row = self._own.find(key)
         return None if row is None else Account(row, self._others, key)
+
+
+_REQUESTS, _BYTES_OUT, _BYTES_IN = map(int, (Counter.REQUESTS, Counter.BYTES_OUT, Counter.BYTES_IN))
 
 
 def length_of(counter: Counter, length: int) -> int:

@@ -61,6 +61,12 @@ def used(places: Iterable[Place], at: int, now: int, length: int) -> int:
     return current + -(-previous * (length - now % length) // length) if previous else current
 
 
+def at_most(places: Iterable[Place], at: int, now: int, length: int) -> int:
+    """What `used` cannot exceed: this window and all of the one before it."""
+    current, previous = _sum(places, at, now // length)
+    return current + previous
+
+
 def wait(places: Iterable[Place], at: int, now: int, length: int, limit: int) -> int:
     """Nanoseconds until one more fits into `limit`, if nothing else comes; 0 when it fits now."""
     current, previous = _sum(places, at, now // length)
@@ -80,7 +86,7 @@ def idle(cells: Cells, at: int, now: int, length: int) -> bool:
 
 
 def _sum(places: Iterable[Place], at: int, number: int) -> tuple[int, int]:
-    # `counted` of each, written out: a request asks for nine sums, and calls were half of what they took.
+    # `counted` of each, written out: calls were half of what they took.
     current = previous = 0
     for cells, base in places:
         here = base + at
