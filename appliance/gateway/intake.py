@@ -7,11 +7,15 @@ from typing import Any
 from appliance.http1.head import RequestHead, parse_request_head
 from appliance.http1.limits import HeadLimits
 from appliance.http1.refused import NeedMore
+from appliance.http1.section import FieldSection
 
 GATE = HeadLimits(request_line=33 * 1024, head=98 * 1024, encoded_slash=True)
 """What the gate reads before it says no: above every cap a policy can set, so that the policy's own cap and
 rule are named in the refusal. `%2F` in a path is left to policy, too, which refuses it but for rules that say
 `encoded_slash: true` (scoped packages of npm registries are asked for that way)."""
+
+KEPT_BYTES = 2048
+"""Octets of a head whose fields are kept to recognise them in the connection's next one."""
 
 
 class Intake:
@@ -20,11 +24,12 @@ class Intake:
     `begun` when the last look found the beginning of a head where there was nothing before.
     """
 
-    __slots__ = ("_held", "_searched", "_transport", "begun", "blocked", "waiting")
+    __slots__ = ("_held", "_known", "_searched", "_transport", "begun", "blocked", "waiting")
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
         self._searched = 0
+        self._known: FieldSection | None = None
         self._held = False
         self.begun = False
         self.blocked = False
@@ -41,13 +46,15 @@ class Intake:
 
     def take_head(self) -> RequestHead | NeedMore:
         """The request head that they begin with. Raises `http1.Refused`."""
-        head = parse_request_head(self.waiting, GATE, searched=self._searched)
+        head = parse_request_head(self.waiting, GATE, searched=self._searched, known=self._known)
         if isinstance(head, NeedMore):
             self.begun = not self._searched
             self._searched = head.searched
             return head
         self.waiting = self.waiting[head.head_bytes :]
         self._searched = 0
+        # The next request most often has the same fields: 1 us to compare them, 18 to judge them.
+        self._known = head.section if head.head_bytes <= KEPT_BYTES else None
         return head
 
     def hold(self) -> None:

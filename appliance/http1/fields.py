@@ -5,6 +5,8 @@ Names are in lower case. `_` beside `-` matters because CGI and its heirs read b
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 # RFC 9110 section 5.3: a field that is no list may not be repeated. Which of two counts, nobody agrees on.
@@ -64,9 +66,20 @@ def travels_in_request(name: bytes, nominated: frozenset[bytes]) -> bool:
 
 def travels_in_response(name: bytes, nominated: frozenset[bytes]) -> bool:
     """Whether a response field (lower-case name) goes on to the client as it came."""
-    return not (
-        name in HOP_BY_HOP
-        or name in nominated
-        or name in _RESPONSE_ONLY_HERE
-        or name in {b"content-length", b"proxy-connection"}
-    )
+    return name not in _STAYS_IN_RESPONSE and name not in nominated
+
+
+_STAYS_IN_RESPONSE = HOP_BY_HOP | _RESPONSE_ONLY_HERE | {b"content-length", b"proxy-connection"}
+_MEANS_SOMETHING = RESPONSE_SINGLETONS | _STAYS_IN_RESPONSE
+_LONGEST = max(map(len, _MEANS_SOMETHING))
+
+
+def response_meaning(name: bytes) -> bytes | None:
+    """The lower-case name of a response field that means something to an intermediary, else None."""
+    return _meaning(name) if len(name) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1024)
+def _meaning(name: bytes) -> bytes | None:
+    key = name.lower()
+    return key if key in _MEANS_SOMETHING else None

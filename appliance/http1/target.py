@@ -10,10 +10,9 @@ from __future__ import annotations
 import itertools
 import re
 import string
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from appliance.http1.refused import Refused
 from appliance.names import Authority, Host, InvalidName, split_authority
@@ -70,8 +69,7 @@ class TargetForm(Enum):
     AUTHORITY = "authority"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A judged target. `path` is canonical ("" in authority form), `query` canonical without '?', or None.
 
     `pairs` are the query's keys and values in order, decoded for a reader: see `query_pairs`.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from http import HTTPStatus
 
 from appliance.http1 import grammar
-from appliance.http1.fields import Headers, travels_in_request, travels_in_response
+from appliance.http1.fields import Headers, travels_in_request
 from appliance.http1.framing import CHUNKED, BodyKind, Framing
 from appliance.http1.head import RequestHead
 from appliance.http1.response import ResponseHead
@@ -18,11 +19,10 @@ _WEBSOCKET_FIELD = re.compile(rb"sec[-_]websocket[-_]", re.IGNORECASE).match
 _PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
-def host_field(authority: Authority, scheme: Scheme) -> bytes:
+def host_text(authority: Authority, scheme: Scheme) -> str:
     """The value of a Host field: the port is left out where the scheme implies it (RFC 9110 section 7.2)."""
     host = format_host(authority.host)
-    port = "" if authority.port == DEFAULT_PORTS[scheme] else f":{authority.port}"
-    return f"{host}{port}".encode("ascii")
+    return host if authority.port == DEFAULT_PORTS[scheme] else f"{host}:{authority.port}"
 
 
 def serialise_request(
@@ -41,16 +41,15 @@ def serialise_request(
     Raises `ValueError` for an `extra` that is no field: that would be our own mistake.
     """
     target = head.path if head.query is None else f"{head.path}?{head.query}"
-    parts = [
-        f"{head.method} {target} HTTP/1.1\r\nHost: ".encode("ascii"),
-        host_field(authority, scheme),
-        b"\r\n",
-    ]
+    line = f"{head.method} {target} HTTP/1.1\r\nHost: {host_text(authority, scheme)}\r\n".encode("ascii")
+    if not extra and not upgrade:
+        return b"%b%b%b\r\n" % (line, head.section.passed_on, framing_field(head.framing))
+    parts = [line]
     fields = (field for field in head.headers if travels_in_request(field[0].lower(), head.nominated))
     if upgrade:
         fields = (field for field in fields if not _WEBSOCKET_FIELD(field[0]))
     _append_fields(parts, fields, extra)
-    _append_framing(parts, head.framing)
+    parts.append(framing_field(head.framing))
     if upgrade and head.upgrade is not None:
         parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade.encode("ascii"))
     parts.append(b"\r\n")
@@ -73,26 +72,27 @@ def relayed_framing(response: ResponseHead, *, to_http_11: bool) -> Framing:
 def serialise_response_head(head: ResponseHead, *, keep_alive: bool, framing: Framing | None = None) -> bytes:
     """The head that goes to the client; `framing` (see `relayed_framing`) is that of `head` if not given."""
     framing = head.framing if framing is None else framing
-    phrase = _PHRASES.get(head.status, b"")
-    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, phrase)]
-    _append_fields(
-        parts,
-        (field for field in head.headers if travels_in_response(field[0].lower(), head.nominated)),
-    )
     if framing.kind is BodyKind.NONE:
         # RFC 9110 section 8.6: in an answer to HEAD, and in a 304, the length is that of the absent body.
         length = head.field(b"content-length")
-        if length is not None and head.status >= 200 and head.status != 204:
-            parts.append(b"Content-Length: %b\r\n" % length)
+        if length is None or head.status < 200 or head.status == 204:
+            size = b""
+        else:
+            size = b"Content-Length: %b\r\n" % length
     else:
-        _append_framing(parts, framing)
-    upgrade = head.field(b"upgrade")
-    if head.switching and upgrade is not None:
-        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
+        size = framing_field(framing)
+    last = b""
+    upgrade = head.field(b"upgrade") if head.switching else None
+    if upgrade is not None:
+        last = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
     elif not head.interim and (not keep_alive or framing.kind is BodyKind.UNTIL_CLOSE):
-        parts.append(b"Connection: close\r\n")
-    parts.append(b"\r\n")
-    return b"".join(parts)
+        last = b"Connection: close\r\n"
+    return b"%b%b%b%b\r\n" % (_status_line(head.status), head.passed_on, size, last)
+
+
+@cache
+def _status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b""))
 
 
 def _append_fields(parts: list[bytes], fields: Iterable[tuple[bytes, bytes]], extra: Headers = ()) -> None:
@@ -106,8 +106,8 @@ def _append_fields(parts: list[bytes], fields: Iterable[tuple[bytes, bytes]], ex
         parts += (name, b": ", value, b"\r\n")
 
 
-def _append_framing(parts: list[bytes], framing: Framing) -> None:
+def framing_field(framing: Framing) -> bytes:
+    """The field line that announces a body's end, or nothing."""
     if framing.kind is BodyKind.LENGTH:
-        parts.append(b"Content-Length: %d\r\n" % framing.length)
-    elif framing.kind is BodyKind.CHUNKED:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
+        return b"Content-Length: %d\r\n" % framing.length
+    return b"Transfer-Encoding: chunked\r\n" if framing.kind is BodyKind.CHUNKED else b""

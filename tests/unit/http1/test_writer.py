@@ -10,7 +10,7 @@ from appliance.http1.body import body_reader
 from appliance.http1.framing import CHUNKED, UNTIL_CLOSE, BodyKind, Framing
 from appliance.http1.head import RequestHead, parse_request_head
 from appliance.http1.response import ResponseHead, parse_response_head
-from appliance.http1.writer import host_field, relayed_framing, serialise_request, serialise_response_head
+from appliance.http1.writer import host_text, relayed_framing, serialise_request, serialise_response_head
 from appliance.names import Authority, HostName
 
 OK = Authority(HostName("ok.example"), 443)
@@ -38,8 +38,8 @@ def response(data: bytes, method: str = "GET", *, upgrade: bool = False) -> Resp
         (Authority(IPv6Address("2001:db8::1"), 443), "https", b"[2001:db8::1]"),
     ],
 )
-def test_host_field(authority: Authority, scheme: str, value: bytes) -> None:
-    assert host_field(authority, "http" if scheme == "http" else "https") == value
+def test_host_text(authority: Authority, scheme: str, value: bytes) -> None:
+    assert host_text(authority, "http" if scheme == "http" else "https").encode() == value
 
 
 def test_host_is_ours_and_not_the_caller_s() -> None:
