@@ -15,13 +15,12 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _SUFFIX = re.compile(rb',"hash":"([0-9a-f]{64})"}\Z')
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The newest record of a chain: its number (0: none yet) and digest (hex)."""
 
     sequence: int = 0
@@ -47,8 +46,13 @@ class Sealed:
 
 def seal(composed: dict[str, Any], head: Head) -> tuple[bytes, Head]:
     """The line (with its newline) for a composed record after `head`, and the new head."""
+    return seal_text(_encode(composed)[:-1], head)  # at least its time and kind
+
+
+def seal_text(text: str, head: Head) -> tuple[bytes, Head]:
+    """The same for a record that is text already: its JSON without the closing brace, not empty."""
     sequence = head.sequence + 1
-    body = _encode({**composed, "sequence": sequence, "prev": head.digest}).encode("ascii")
+    body = f'{text},"sequence":{sequence},"prev":"{head.digest}"}}'.encode("ascii")
     digest = hashlib.sha256(body).hexdigest()
     return b'%s,"hash":"%s"}\n' % (body[:-1], digest.encode("ascii")), Head(sequence, digest)
 

@@ -22,11 +22,12 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from appliance.audit import place
-from appliance.audit.chain import Head, seal
+from appliance.audit.chain import Head, seal_text
 from appliance.audit.log import AuditUnavailable
-from appliance.audit.record import MAX_RECORD, LifecycleRecord, Outcome, Record, compose
+from appliance.audit.record import MAX_RECORD, LifecycleRecord, Outcome, Record
 from appliance.audit.reserved_file import Reserve, ReservedFile, free_share, reserve_beyond_end
 from appliance.audit.tail import DamagedLog, mark, read_tail
+from appliance.audit.text import text_of
 
 RETENTION = "retention"
 
@@ -162,7 +163,7 @@ class Sink:
             raise
 
     def _append(self, record: Record, before: bytes = b"") -> None:
-        line, head = seal(compose(record, self._process, self._clock()), self._head)
+        line, head = seal_text(text_of(record, self._process, self._clock()), self._head)
         try:
             self._file.append(before + line)
         except OSError as error:

@@ -19,7 +19,7 @@ def test_a_sealed_line_reads_back_with_its_number_digest_and_predecessor() -> No
 
 
 def test_it_follows_neither_another_number_nor_another_digest() -> None:
-    line, _ = seal({}, Head(4, "a" * 64))
+    line, _ = seal({"kind": "lifecycle"}, Head(4, "a" * 64))
     sealed = unseal(line.removesuffix(b"\n"))
     assert not sealed.follows(Head(3, "a" * 64))
     assert not sealed.follows(Head(4, "b" * 64))

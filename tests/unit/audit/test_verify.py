@@ -71,7 +71,7 @@ def test_missing_oldest_files_are_said(files: list[Path]) -> None:
 
 
 def test_a_first_record_that_follows_something_is_noticed(files: list[Path]) -> None:
-    edit(files[0], 1, [seal({}, Head(0, "1" * 64))[0]])
+    edit(files[0], 1, [seal({"kind": "lifecycle"}, Head(0, "1" * 64))[0]])
     assert str(verify(files).broken) == "p.000000000003.jsonl:1: claims to be the first record and is not"
 
 
