@@ -19,6 +19,7 @@ from twisted.internet.inotify import INotify
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 
 from appliance import privilege
+from appliance import reactor as prompt
 from appliance import settings as configuration
 from appliance.acceptor import Acceptor
 from appliance.audit.log import AuditUnavailable
@@ -213,6 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
     number = parser.parse_args(arguments).worker
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
 
+    prompt.install()
     from twisted.internet import reactor  # noqa: PLC0415 - only a main may import it
 
     try:

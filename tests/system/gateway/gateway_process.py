@@ -7,6 +7,8 @@ worker's own here), and the verdict on loopback addresses, which the real policy
 Reads one JSON object from stdin, prints one JSON line when it listens, obeys lines of JSON on stdin after that.
 """
 
+# ruff: noqa: E402 - the reactor is installed before anything imports it
+
 from __future__ import annotations
 
 import json
@@ -17,6 +19,11 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from appliance import reactor as prompt
+
+prompt.install()
+
 from twisted.internet import reactor
 from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineOnlyReceiver

@@ -1,0 +1,127 @@
+"""appliance.reactor: bytes go out when they are written; all else is Twisted's."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.python import log
+from twisted.python.failure import Failure
+
+from appliance.reactor import PromptClient, PromptReactor, PromptServer
+
+Pair = tuple[PromptServer, socket.socket]
+
+
+@pytest.fixture
+def reactor() -> Iterator[PromptReactor]:
+    """One that does not run; what it knows at the end is closed."""
+    made = PromptReactor()  # type: ignore[no-untyped-call]  # Twisted
+    yield made
+    for known in {*made.getReaders(), *made.getWriters()}:
+        known.connectionLost(Failure(CONNECTION_DONE))
+    made._poller.close()
+
+
+@pytest.fixture
+def pair(reactor: PromptReactor) -> Iterator[Pair]:
+    """A connection, and its other end."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with theirs:
+        yield PromptServer(ours, Protocol(), ("", 0), None, 0, reactor), theirs  # type: ignore[arg-type]  # no port
+
+
+def test_written_at_once(pair: Pair) -> None:
+    connection, theirs = pair
+    connection.write(b"one")
+    assert theirs.recv(10) == b"one"
+    assert connection not in connection.reactor.getWriters()
+
+
+def test_what_the_kernel_does_not_take_keeps_its_order(pair: Pair) -> None:
+    connection, theirs = pair
+    big = bytes(range(256)) * 8192
+    connection.write(big)
+    assert connection in connection.reactor.getWriters()
+    connection.write(b"last")
+    got = b""
+    while connection in connection.reactor.getWriters():
+        got += theirs.recv(1 << 20)
+        assert connection.doWrite() is None
+    assert got + theirs.recv(1 << 20) == big + b"last"
+
+
+def test_an_error_is_left_for_the_reactor(pair: Pair) -> None:
+    connection, theirs = pair
+    theirs.close()
+    connection.write(b"lost")
+    assert connection in connection.reactor.getWriters()
+    assert connection.doWrite() is not None
+
+
+def test_nothing_is_written_after_the_end(pair: Pair) -> None:
+    connection, theirs = pair
+    connection._writeDisconnected = True
+    connection.write(b"late")
+    with pytest.raises(BlockingIOError):
+        theirs.recv(10)
+
+
+class Echo(Protocol):
+    def dataReceived(self, data: bytes) -> None:
+        if data == b"fail":
+            raise ValueError("a mistake")
+        self.transport.write(data.upper())  # type: ignore[union-attr]  # connected
+
+
+def turn(reactor: PromptReactor, client: socket.socket) -> bytes:
+    """What the client is told next, b"" when it is cut off."""
+    for _ in range(100):
+        reactor.doPoll(0.01)
+        reactor.runUntilCurrent()
+        try:
+            return client.recv(100)
+        except BlockingIOError:
+            pass
+    raise TimeoutError
+
+
+def test_a_failure_ends_its_connection_only(reactor: PromptReactor) -> None:
+    errors: list[object] = []
+    log.addObserver(errors.append)
+    listening = reactor.listenTCP(0, Factory.forProtocol(Echo), interface="127.0.0.1")
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(2):
+            client = stack.enter_context(socket.create_connection(listening.socket.getsockname()))
+            client.setblocking(False)
+            client.send(b"yes")
+            assert turn(reactor, client) == b"YES"
+            clients.append(client)
+        clients[0].send(b"fail")
+        assert turn(reactor, clients[0]) == b""
+        clients[1].send(b"more")
+        assert turn(reactor, clients[1]) == b"MORE"
+    log.removeObserver(errors.append)
+    assert any("a mistake" in str(error) for error in errors)
+
+
+def test_both_kinds_of_connections_are_prompt(reactor: PromptReactor) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        factory = ClientFactory.forProtocol(Protocol)
+        connector = reactor.connectTCP(*listening.getsockname(), factory)
+        assert isinstance(connector.transport, PromptClient)
+        connector.timeoutID.cancel()
+        connector.transport.stopReading()
+        connector.transport.stopWriting()
+        connector.transport.socket.close()
+
+
+def test_only_ipv4_sockets_are_adopted(reactor: PromptReactor) -> None:
+    with pytest.raises(ValueError, match="IPv4"):
+        reactor.adoptStreamPort(3, socket.AF_UNIX, Factory())
