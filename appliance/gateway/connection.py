@@ -36,10 +36,10 @@ from appliance.names import Authority, HostName
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
-    from twisted.protocols.tls import TLSMemoryBIOProtocol
     from twisted.python.failure import Failure
 
     from appliance.gateway.websocket import WebSocket
+    from appliance.tls.stream import TLSStream
 
 _log = Logger()
 
@@ -333,7 +333,7 @@ class Closing:
 class Secured:
     """A session inside TLS: bytes and the end go through TLS, all else to the session."""
 
-    def __init__(self, tls: TLSMemoryBIOProtocol, session: Session) -> None:
+    def __init__(self, tls: TLSStream, session: Session) -> None:
         self._tls = tls
         self.dataReceived: Callable[[bytes], None] = tls.dataReceived
         self.connectionLost: Callable[[Failure], None] = tls.connectionLost
@@ -341,7 +341,7 @@ class Secured:
 
     def hand_over(self, stage: WebSocket) -> None:
         """The session's place inside TLS is another's."""
-        self._tls.wrappedProtocol = stage
+        self._tls.inside = stage
         self._speak_for(stage)
 
     def _speak_for(self, inside: Session | WebSocket) -> None:

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import IAddress, IConnector, IOpenSSLClientConnectionCreator, IReactorTCP
-from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.interfaces import IAddress, IConnector, IReactorTCP
+from twisted.internet.protocol import ClientFactory
 from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from appliance.gateway import refusals
 from appliance.gateway.limits import Limits
 from appliance.gateway.refusals import Refusal
 from appliance.names import HostName
 from appliance.tls.records import Records
+from appliance.tls.stream import TLSStream
 from appliance.tls.upstream import explain
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class UpstreamTLS(Protocol):
     """Client side of TLS: verifies chain and host name, or the handshake fails."""
 
-    def creator(self, name: HostName) -> IOpenSSLClientConnectionCreator:
-        """Makes connections that end unless the peer proves to be `name`."""
+    def connection(self, name: HostName) -> SSL.Connection:
+        """A client connection over memory BIOs that ends unless the peer proves to be `name`."""
 
 
 class DialFailed(Exception):
@@ -100,14 +100,7 @@ class Dialler:
         Raises `DialFailed`.
         """
         assert upstream.secured is not None
-        factory = TLSMemoryBIOFactory(
-            self._tls.creator(name),
-            isClient=True,
-            wrappedFactory=Factory(),
-            clock=cast("Any", self._connector),
-        )
-        tls = CountingTLS(factory, upstream)
-        install(transport, tls)
+        install(transport, CountingTLS(self._tls.connection(name), upstream))
         try:
             await upstream.secured
         except ConnectTimeout as error:
@@ -117,17 +110,17 @@ class Dialler:
             raise DialFailed(refusals.not_verified(name, explanation.fault, explanation.detail)) from error
 
 
-class CountingTLS(TLSMemoryBIOProtocol):
+class CountingTLS(TLSStream):
     """TLS that knows whether it holds the beginning of a record, which may be an answer's."""
 
-    def __init__(self, factory: TLSMemoryBIOFactory, upstream: Upstream) -> None:
-        super().__init__(factory, upstream)  # type: ignore[no-untyped-call]  # Twisted
+    def __init__(self, connection: SSL.Connection, upstream: Upstream) -> None:
+        super().__init__(connection, upstream)
         self.records = Records()
 
     def dataReceived(self, data: bytes) -> None:
-        """See `TLSMemoryBIOProtocol`."""
+        """See `TLSStream`."""
         self.records.feed(data)
-        super().dataReceived(data)  # type: ignore[no-untyped-call]  # Twisted
+        super().dataReceived(data)
 
 
 async def connected(connector: IReactorTCP, address: IPv4Address, port: int, seconds: float) -> Any:

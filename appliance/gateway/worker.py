@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTCP
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from appliance.audit.log import AuditLog
 from appliance.endpoints import Endpoint, EndpointTable
@@ -34,6 +32,7 @@ from appliance.names import HostName
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 from appliance.tls.leaf import LeafCache
+from appliance.tls.stream import TLSStream
 
 if TYPE_CHECKING:
     from appliance.gateway.connection import Connection
@@ -128,12 +127,9 @@ class Worker:
         """Milliseconds since a reading of the clock."""
         return (self.seconds() - since) * 1000
 
-    def secured(self, name: HostName, session: Session) -> TLSMemoryBIOProtocol:
+    def secured(self, name: HostName, session: Session) -> TLSStream:
         """`session` inside server-side TLS as `name`. Raises `LeafUnavailable`."""
-        factory = TLSMemoryBIOFactory(
-            self._leaves.creator(name), isClient=False, wrappedFactory=Factory(), clock=self.reactor
-        )
-        return TLSMemoryBIOProtocol(factory, session)  # type: ignore[no-untyped-call]  # Twisted
+        return TLSStream(self._leaves.connection(name), session)
 
     async def dial(self, key: Key, addresses: Sequence[IPv4Address]) -> Upstream:
         """A new connection to the origin of `key` at one of the judged addresses. Raises `DialFailed`."""

@@ -10,19 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from zope.interface import implementer
 
 from appliance.names import HostName
 from appliance.tls.authority import issue_leaf, new_key
 from appliance.tls.intermediate import Intermediate
 from appliance.tls.profile import HTTP_1_1, restrict
-
-if TYPE_CHECKING:
-    from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 CAPACITY = 1024
 RENEWED_BEFORE_END = timedelta(hours=1)
@@ -96,22 +90,11 @@ class LeafCache:
             self._minted.popitem(last=False)
         return context
 
-    def creator(self, name: HostName) -> ServerConnectionCreator:
-        """What Twisted's TLS protocol asks for its connection. Raises `LeafUnavailable`."""
-        return ServerConnectionCreator(self.mint(name))
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class ServerConnectionCreator:
-    """Makes server connections of one context."""
-
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
-
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """A connection over memory BIOs."""
-        del tlsProtocol
-        return SSL.Connection(self._context, None)
+    def connection(self, name: HostName) -> SSL.Connection:
+        """A server connection over memory BIOs as `name`. Raises `LeafUnavailable`."""
+        connection = SSL.Connection(self.mint(name), None)
+        connection.set_accept_state()
+        return connection
 
 
 def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import service_identity
@@ -17,14 +16,9 @@ from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from service_identity.hazmat import DNS_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from zope.interface import implementer
 
 from appliance.names import HostName
 from appliance.tls.profile import HTTP_1_1, restrict
-
-if TYPE_CHECKING:
-    from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 
 class UpstreamFault(StrEnum):
@@ -43,7 +37,7 @@ class UpstreamCertificateInvalid(SSL.Error):
     """The server's certificate was refused. An `SSL.Error`, so that every reader of those stops for it."""
 
     def __init__(self, fault: UpstreamFault, detail: str) -> None:
-        # The shape of OpenSSL's own error queue, in which Twisted looks for an end of file.
+        # The shape of OpenSSL's own error queue.
         super().__init__([("upstream", "", detail)])
         self.fault = fault
         self.detail = detail
@@ -86,17 +80,13 @@ class UpstreamTrust:
         context.set_alpn_protos([HTTP_1_1])
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verified)
         self._context = context
-        # Not the connection's app data: Twisted overwrites that with the protocol.
         self._expected: WeakKeyDictionary[SSL.Connection, HostName] = WeakKeyDictionary()
-
-    def creator(self, name: HostName) -> ClientConnectionCreator:
-        """What Twisted's TLS protocol asks for its connection to `name`."""
-        return ClientConnectionCreator(self, name)
 
     def connection(self, name: HostName) -> SSL.Connection:
         """A client connection over memory BIOs that insists on `name`."""
         connection = SSL.Connection(self._context, None)
         connection.set_tlsext_host_name(name.text.encode("ascii"))
+        connection.set_connect_state()
         self._expected[connection] = name
         return connection
 
@@ -110,20 +100,6 @@ class UpstreamTrust:
         if depth == 0:
             _insist(self._expected.get(connection), certificate)
         return True
-
-
-@implementer(IOpenSSLClientConnectionCreator)
-class ClientConnectionCreator:
-    """Makes client connections that ask for, and insist on, one name."""
-
-    def __init__(self, trust: UpstreamTrust, name: HostName) -> None:
-        self._trust = trust
-        self._name = name
-
-    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """A connection over memory BIOs."""
-        del tlsProtocol
-        return self._trust.connection(self._name)
 
 
 def _fault_of(code: int) -> tuple[UpstreamFault, str]:

@@ -6,8 +6,6 @@ import re
 
 import pytest
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from zope.interface import implementer
 
 from appliance.gateway.connection import Connection
 from appliance.gateway.session import Session
@@ -21,15 +19,13 @@ ONE = b"GET /one HTTP/1.1\r\nHost: site.net\r\n\r\n"
 TWO = ONE.replace(b"/one", b"/two")
 
 
-@implementer(IOpenSSLClientConnectionCreator)
 class Trusting:
-    """Both the policy of a client that verifies nothing, and what it makes."""
+    """A client that verifies nothing."""
 
-    def creator(self, _name):
-        return self
-
-    def clientConnectionForTLS(self, _protocol):
-        return SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+    def connection(self, _name):
+        connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+        connection.set_connect_state()
+        return connection
 
 
 class Server:

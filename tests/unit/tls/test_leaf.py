@@ -129,7 +129,7 @@ def test_nothing_is_minted_without_an_intermediate_or_after_its_end(calendar: Ca
     calendar.now = NOW + timedelta(hours=24)
     assert not cache.ready
     with pytest.raises(LeafUnavailable):
-        cache.creator(OK)
+        cache.connection(OK)
 
 
 def test_no_session_ticket_is_issued(cache: LeafCache) -> None:

@@ -1,4 +1,4 @@
-"""appliance.tls.upstream: Twisted's TLS against servers that are wrong in every way (D11)."""
+"""appliance.tls.upstream: our TLS against servers that are wrong in every way (D11)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from OpenSSL import SSL
-from twisted.internet.interfaces import IHandshakeListener
-from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, connect
-from zope.interface import implementer
 
 from appliance.names import HostName
-from appliance.tls.leaf import ServerConnectionCreator
+from appliance.tls.stream import TLSStream
 from appliance.tls.upstream import (
     Explanation,
     TrustStoreError,
@@ -33,7 +29,6 @@ from .chains import Origin, pem
 OK = HostName.parse("ok.example")
 
 
-@implementer(IHandshakeListener)
 class Recorder(Protocol):
     """Speaks as soon as it may, and remembers how it ended."""
 
@@ -43,12 +38,10 @@ class Recorder(Protocol):
         self.completed = False
         self.reason: BaseException | None = None
 
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.write(self.says)
-
     def handshakeCompleted(self) -> None:
         self.completed = True
+        assert self.transport is not None
+        self.transport.write(self.says)
 
     def dataReceived(self, data: bytes) -> None:
         self.heard += data
@@ -71,11 +64,10 @@ def trust(tmp_path: Path, origin: Origin) -> UpstreamTrust:
 def talk(trust: UpstreamTrust, server: SSL.Context, name: HostName = OK) -> tuple[Recorder, Recorder]:
     """Let both sides run until nothing moves; the client wants to send a request at once."""
     ours, theirs = Recorder(b"GET / HTTP/1.1\r\n\r\n"), Recorder()
-    clock = Clock()
-    client = TLSMemoryBIOFactory(trust.creator(name), True, Factory(), clock)
-    remote = TLSMemoryBIOFactory(ServerConnectionCreator(server), False, Factory(), clock)
-    server_protocol = TLSMemoryBIOProtocol(remote, theirs)
-    client_protocol = TLSMemoryBIOProtocol(client, ours)
+    accepting = SSL.Connection(server, None)
+    accepting.set_accept_state()
+    server_protocol = TLSStream(accepting, theirs)
+    client_protocol = TLSStream(trust.connection(name), ours)
     pump = connect(
         server_protocol,
         FakeTransport(server_protocol, isServer=True),
@@ -83,7 +75,6 @@ def talk(trust: UpstreamTrust, server: SSL.Context, name: HostName = OK) -> tupl
         FakeTransport(client_protocol, isServer=False),
     )
     for _ in range(20):
-        clock.advance(0.1)
         pump.flush()
     return ours, theirs
 
@@ -156,12 +147,12 @@ def test_an_old_protocol_is_refused(origin: Origin, trust: UpstreamTrust) -> Non
 
 def test_a_server_that_speaks_no_tls_is_a_protocol_fault(trust: UpstreamTrust) -> None:
     ours = Recorder()
-    client = TLSMemoryBIOFactory(trust.creator(OK), True, Factory(), Clock())
-    protocol = TLSMemoryBIOProtocol(client, ours)
-    plain = Recorder(b"SSH-2.0-OpenSSH_9.2\r\n")
+    protocol = TLSStream(trust.connection(OK), ours)
+    plain = Recorder()
     pump = connect(
         plain, FakeTransport(plain, isServer=True), protocol, FakeTransport(protocol, isServer=False)
     )
+    plain.transport.write(b"SSH-2.0-OpenSSH_9.2\r\n")
     pump.flush()
     assert ours.reason is not None
     assert explain(ours.reason).fault is UpstreamFault.PROTOCOL
