@@ -110,7 +110,9 @@ class Daemon:
         await self.compare()
 
     def heard(self, notice: Notice) -> None:
-        """Something changed in the kernel, by whoever: compare soon."""
+        """Something changed in the kernel: compare soon, unless it was our own doing."""
+        if notice.own:
+            return
         self._repairs.noticed(notice)
         self._pace.ask()
 

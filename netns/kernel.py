@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from netns.diff import difference
 from netns.held import HeldNamespace
 from netns.naming import alias, comment, container_interface, is_mac, tenant_interface
 from netns.observe import ipv6_discards, links, observe, remembered
+from netns.own_links import OwnLinks, Standing
 from netns.plan import Wanted, gateway_ruleset, plan
 from netns.plumbing import Attachment, Network, PlumbingError
 from netns.rtnetlink import LINK_SCOPE, NUD_PERMANENT, Sockets, delete_link
@@ -75,6 +77,9 @@ class Kernel:
         self._squid_served = bool(steering.fallen)
         self.networks: tuple[Network, ...] = ()
         self.links: tuple[Live, ...] = ()
+        self.own = OwnLinks(
+            lambda: (Standing(x.interface, x.index, alias(x.attachment)) for x in self.links), time.monotonic
+        )
 
     def start(self) -> Converged:
         """Read back what the kernel remembers, then `converge`."""
@@ -180,6 +185,8 @@ class Kernel:
             self.detach(attachment.endpoint)
         self._check(attachment)
         interface = tenant_interface(attachment.endpoint, {live.interface for live in self.links})
+        index = 0
+        self.own.begin(interface)
         try:
             index = self._create(attachment, interface)
         except _FAILURES as error:
@@ -187,6 +194,8 @@ class Kernel:
             raise PlumbingError(
                 f"cannot make link {interface} for {attachment.address}: {reason(error)}; see: egress doctor"
             ) from error
+        finally:
+            self.own.end(interface, index)
         live = Live(attachment, interface, index)
         self.links = (*self.links, live)
         return live
@@ -198,7 +207,11 @@ class Kernel:
             return False
         self.links = tuple(x for x in self.links if x is not live)
         # First the link, so that no packet comes in by it; then what let its packets in.
-        self._undo(live.attachment, live.interface)
+        self.own.begin(live.interface, live.index)
+        try:
+            self._undo(live.attachment, live.interface)
+        finally:
+            self.own.end(live.interface, live.index)
         if self._squid_served:
             # It would answer, in its own time, what this container asked, in the name of the address's next.
             with suppress(*_FAILURES), namespaces.entered(self._settings.namespace):
@@ -258,6 +271,7 @@ class Kernel:
 
     def _create(self, attachment: Attachment, interface: str) -> int:
         gateway = self._sockets.of(Side.GATEWAY)
+        self.own.port = self._sockets.port(Side.GATEWAY)
         engine = engine_namespace(self._settings.docker.socket)
         peer = {"ifname": container_interface(interface), "address": attachment.mac}
         try:

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections import deque
 from enum import IntFlag
 from functools import lru_cache
 from typing import Any
-
-STARTED: deque[int] = deque(maxlen=64)
-"""Threads that made the last calls, as the kernel numbers them: a change by one of them is our own."""
 
 _SONAME = "libnftables.so.1"
 _DEBUG_NETLINK = 0x8  # enum nft_debug_level in nftables/libnftables.h
@@ -49,7 +45,6 @@ def run(commands: str, form: Form = Form.PLAIN, *, check_only: bool = False) -> 
     if "\0" in commands:
         raise Refused("a text with an octet of zero, where the library would end it")
     with _one_at_a_time:
-        STARTED.append(threading.get_native_id())
         context = library.nft_ctx_new(0)
         if not context:
             raise Refused("no context for libnftables; is memory short?")

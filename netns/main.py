@@ -69,7 +69,7 @@ def exceptions(settings: Settings) -> Exceptions:
     return load_operator_exceptions(settings)
 
 
-def _watch(reactor: Any, settings: Settings) -> KernelWatch:
+def _watch(reactor: Any, settings: Settings, kernel: Kernel) -> KernelWatch:
     """Where we listen to the kernel; the host's tables only where the uplink ends in its namespace."""
     outside = settings.uplink.peer_namespace
     tables = frozenset({hostrules.table_name(settings.instance), DOCKER_USER_TABLE})
@@ -79,6 +79,7 @@ def _watch(reactor: Any, settings: Settings) -> KernelWatch:
         outside,
         uplink_peer(settings.instance),
         tables if outside is None else frozenset(),
+        expected=kernel.own.expects,
     )
 
 
@@ -131,7 +132,7 @@ class Netd:
             self._feed,
             read_exceptions,
             tear_down,
-            watch=_watch(reactor, settings),
+            watch=_watch(reactor, settings, self._kernel),
             repaired=lambda repair: self._note(repair.record()),
             further=self._fallback_status,
         )

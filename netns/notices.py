@@ -7,7 +7,7 @@ belongs to a transaction, and the message NEWGEN that ends it names the process 
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
 ROUTE_GROUPS = (1, 3, 5, 7, 8, 24)
@@ -25,8 +25,10 @@ _ROUTE_SAYS = {
     32: "routing rule added", 33: "routing rule removed",
     80: "forwarding or source check changed", 81: "a link's settings removed",
 }  # fmt: skip
-_NEWNETCONF = 80
-_ALL_LINKS = b"\xff\xff\xff\xff"  # NETCONFA_IFINDEX_ALL
+_SETTINGS = (80, 81)
+_NETCONFMSG = 4
+_IFINDEX = 1  # NETCONFA_IFINDEX
+_NO_LINK = (b"\xff\xff\xff\xff", b"\xfe\xff\xff\xff")  # NETCONFA_IFINDEX_ALL, DEFAULT
 _NFTABLES = 10  # NFNL_SUBSYS_NFTABLES
 _NEWGEN = 15
 _NFT_SAYS = {
@@ -37,6 +39,11 @@ _NFT_SAYS = {
 _NFGENMSG = 4
 _TABLE = 1  # the first attribute of every message but NEWGEN: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE …
 _GEN_PROCESS, _GEN_COMMAND = 2, 3
+
+
+def _nothing(kind: int, port: int, body: bytes) -> bool:
+    del kind, port, body
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +58,29 @@ class Notice:
         return f"{self.what}, by {self.by}" if self.by else self.what
 
 
-def route_notices(datagram: bytes, mentions: bytes = b"") -> Iterator[Notice]:
-    """Notices of rtnetlink; with `mentions`, only those with that text in them or about all links at once."""
+def route_notices(
+    datagram: bytes, mentions: bytes = b"", expected: Callable[[int, int, bytes], bool] = _nothing
+) -> Iterator[Notice]:
+    """Notices of rtnetlink; with `mentions`, only those with that text in them or about all links at once.
+
+    One link's own settings are no part of the plan. `expected` (type, port, body) says what is our own doing.
+    """
     for kind, port, body in _messages(datagram):
         said = _ROUTE_SAYS.get(kind)
-        if said is not None and (mentions in body or (kind == _NEWNETCONF and _ALL_LINKS in body)):
-            yield Notice(said, f"pid {port}" if port else "")
+        if said is None:
+            continue
+        if kind in _SETTINGS:
+            tells = dict(attributes(body[_NETCONFMSG:])).get(_IFINDEX) in _NO_LINK
+        else:
+            tells = mentions in body
+        if tells:
+            yield Notice(said, f"pid {port}" if port else "", own=expected(kind, port, body))
 
 
 class Transactions:
     """Puts the notices of nftables together again; `take` gives one for each transaction.
 
-    `tables`: of those only, None for all. `own` holds pids of our own.
+    `tables`: of those only, None for all. `own` holds our own threads.
     """
 
     def __init__(self, own: Container[int] = (), tables: frozenset[str] | None = None) -> None:
@@ -74,21 +92,21 @@ class Transactions:
         """Read one datagram."""
         for kind, _port, body in _messages(datagram):
             subsystem, message = divmod(kind, 256)
-            attributes = dict(_attributes(body[_NFGENMSG:]))
+            told = dict(attributes(body[_NFGENMSG:]))
             if subsystem != _NFTABLES:
                 continue
             if message == _NEWGEN:
-                yield from self._ended(attributes)
+                yield from self._ended(told)
             elif message in _NFT_SAYS:
-                table = _text(attributes.get(_TABLE, b""))
+                table = text(told.get(_TABLE, b""))
                 if self._tables is None or table in self._tables:
                     self._said[f"{_NFT_SAYS[message]} in table {table}"] = None
 
-    def _ended(self, attributes: dict[int, bytes]) -> Iterator[Notice]:
+    def _ended(self, told: dict[int, bytes]) -> Iterator[Notice]:
         said, self._said = tuple(self._said), {}
-        process = int.from_bytes(attributes.get(_GEN_PROCESS, b""), "big")
+        process = int.from_bytes(told.get(_GEN_PROCESS, b""), "big")
         if said:
-            command = _text(attributes.get(_GEN_COMMAND, b""))
+            command = text(told.get(_GEN_COMMAND, b""))
             yield Notice(", ".join(said[-2:]), f"{command} (pid {process})", process in self._own)
 
 
@@ -103,7 +121,8 @@ def _messages(datagram: bytes) -> Iterator[tuple[int, int, bytes]]:
         start += (length + 3) & ~3
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and value of each attribute."""
     start = 0
     while start + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, start)
@@ -113,5 +132,6 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         start += (length + 3) & ~3
 
 
-def _text(value: bytes) -> str:
+def text(value: bytes) -> str:
+    """A string attribute."""
     return value.rstrip(b"\0").decode("ascii", "replace")

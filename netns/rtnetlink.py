@@ -68,6 +68,10 @@ class Sockets:
             self._open[side] = _Open(identity, IPRoute())
         return self._open[side].socket
 
+    def port(self, side: Side) -> int:
+        """The side's socket as the kernel numbers it (netlink(7), nl_pid)."""
+        return int(self.of(side).epid)
+
     def index(self, side: Side, interface: str) -> int | None:
         """A link's index, None when there is no such link."""
         found = self.of(side).link_lookup(ifname=interface)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
-from netns import libnftables, namespaces
+from netns import namespaces
 from netns.notices import LOST, NFTABLES_GROUPS, ROUTE_GROUPS, Notice, Transactions, route_notices
 from netns.state import Side
 
@@ -31,6 +31,13 @@ NAME_EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
 
 Heard = Callable[[Notice], None]
 _log = Logger()
+
+
+class OurThreads:
+    """Numbers of threads of this process, by which the kernel names who changed its rules."""
+
+    def __contains__(self, number: object) -> bool:
+        return Path(f"/proc/self/task/{number}").exists()
 
 
 @implementer(IReadDescriptor)
@@ -98,18 +105,27 @@ class Ear:
 class KernelWatch:
     """Ears in the gateway namespace and outside of it.
 
+    `expected` (see `netns.notices.route_notices`) says what is our own doing in the gateway namespace.
     `outside` names the other namespace, None for the host's; there only what mentions the link `peer` counts,
     and transactions on one of `host_tables`.
     """
 
     def __init__(
-        self, reactor: Any, gateway: str, outside: str | None, peer: str, host_tables: frozenset[str]
+        self,
+        reactor: Any,
+        gateway: str,
+        outside: str | None,
+        peer: str,
+        host_tables: frozenset[str],
+        *,
+        expected: Callable[[int, int, bytes], bool],
     ) -> None:
         self._reactor = reactor
         self._gateway = gateway
         self._outside = outside
         self._peer = peer.encode()
         self._host_tables = host_tables
+        self._expected = expected
         self._heard: Heard = lambda _notice: None
         self._ears: dict[Side, tuple[int, list[Ear]]] = {}
         self._names: INotify | None = None
@@ -148,11 +164,13 @@ class KernelWatch:
         inside = side is Side.GATEWAY
         mentions = b"" if inside else self._peer + b"\0"
         groups = tuple(g for g in ROUTE_GROUPS if inside or g in _OUTER_GROUPS)
-        transactions = Transactions(libnftables.STARTED, None if inside else self._host_tables)
+        transactions = Transactions(OurThreads(), None if inside else self._host_tables)
         told = self._heard
-        ears.append(
-            Ear(self._reactor, NETLINK_ROUTE, groups, lambda data: route_notices(data, mentions), told)
-        )
+
+        def routes(data: bytes) -> Iterator[Notice]:
+            return route_notices(data, mentions, self._expected) if inside else route_notices(data, mentions)
+
+        ears.append(Ear(self._reactor, NETLINK_ROUTE, groups, routes, told))
         if inside or self._host_tables:
             ears.append(Ear(self._reactor, NETLINK_NETFILTER, NFTABLES_GROUPS, transactions.take, told))
 

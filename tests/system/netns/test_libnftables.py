@@ -26,17 +26,6 @@ def test_a_check_changes_nothing():
         assert libnftables.run("list ruleset") == ""
 
 
-def test_whose_change_it_was_is_known_by_the_thread():
-    def change():
-        with namespaces.scratch():
-            libnftables.run(TABLE)
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    thread.join()
-    assert thread.native_id in libnftables.STARTED
-
-
 def test_a_text_that_the_library_would_cut_is_refused_whole():
     with namespaces.scratch():
         with pytest.raises(libnftables.Refused, match="octet of zero"):

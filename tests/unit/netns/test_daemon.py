@@ -205,6 +205,16 @@ def test_a_stopped_daemon_hears_nothing(rig):
     assert rig.plumbing.done == []
 
 
+def test_our_own_doing_asks_for_no_comparison(rig):
+    started(rig)
+    rig.watch.heard(Notice("elements added in table egress", "python (pid 7)", own=True))
+    rig.clock.advance(EVERY / 2)
+    assert rig.plumbing.done == []
+    rig.watch.heard(Notice("elements added in table egress", "nft (pid 8)"))
+    rig.clock.advance(EVERY / 4)
+    assert rig.plumbing.done == ["reconcile"]
+
+
 def test_what_cannot_be_mended_is_shown_and_tried_again(rig):
     result(rig.daemon.start())
     rig.plumbing.failure = "cannot replace nft table"

@@ -76,10 +76,29 @@ def link(name, kind=16):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [(17, "link removed"), (21, "address removed"), (25, "route removed"), (33, "routing rule removed"),
-     (29, "neighbour removed"), (80, "forwarding or source check changed")],
+     (29, "neighbour removed")],
 )  # fmt: skip
 def test_each_kind_of_rtnetlink_has_its_words(kind, said):
     assert [n.what for n in route_notices(message(kind, bytes(20)))] == [said]
+
+
+def settings_of(index):
+    return message(80, b"\2\0\0\0" + attribute(1, struct.pack("=i", index)) + attribute(2, b"\0\0\0\0"))
+
+
+@pytest.mark.parametrize("index", [-1, -2])
+def test_settings_of_all_links_and_of_new_ones_count(index):
+    assert [n.what for n in route_notices(settings_of(index))] == ["forwarding or source check changed"]
+
+
+def test_one_links_own_settings_do_not():
+    assert list(route_notices(settings_of(7))) == []
+
+
+def test_what_is_expected_is_our_own():
+    datagram = message(24, bytes(12), port=77) + message(25, bytes(12), port=78)
+    notices = list(route_notices(datagram, expected=lambda kind, port, body: (kind, port) == (24, 77)))
+    assert [notice.own for notice in notices] == [True, False]
 
 
 def test_several_messages_in_one_datagram_and_the_asker():
@@ -92,9 +111,8 @@ def test_outside_only_the_uplink_and_what_holds_for_all_links():
     assert list(route_notices(link("veth12"), mentions)) == []
     assert len(list(route_notices(link("up-egress"), mentions))) == 1
     every = attribute(1, b"\xff\xff\xff\xff") + attribute(2, b"\0\0\0\0")
-    one = attribute(1, struct.pack("=i", 7)) + attribute(2, b"\0\0\0\0")
     assert len(list(route_notices(message(80, b"\2\0\0\0" + every), mentions))) == 1
-    assert list(route_notices(message(80, b"\2\0\0\0" + one), mentions)) == []
+    assert list(route_notices(settings_of(7), mentions)) == []
 
 
 def test_what_we_do_not_know_is_no_notice():
