@@ -73,7 +73,7 @@ PURE = ("appliance.names", "appliance.addresses", "appliance.processes", "applia
         "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.refusals",
         "appliance.gateway.states", "appliance.reserved_names", "appliance.workload", "appliance.faults", "appliance.limits",
         "appliance.verify.commands", "appliance.verify.report", "appliance.verify.live.selection",
-        "netns.plan", "netns.ruleset", "netns.fallback_rules", "netns.hostrules", "netns.shares", "netns.diff", "netns.notices",
+        "netns.plan", "netns.ruleset", "netns.fallback_rules", "netns.hostrules", "netns.shares", "netns.diff", "netns.notices", "netns.own_links",
         "netns.driver.admission", "netns.driver.admission_records", "netns.driver.api_call", "netns.driver.container_spec",
         "netns.driver.mounts", "netns.driver.network_request", "netns.driver.process_status", "netns.driver.requirements",
         "netns.driver.seal", "squid.model", "squid.render", "squid.place", "squid.accesslog")  # fmt: skip
