@@ -7,13 +7,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import gets, peers, report
+from tests.bench import bulk, gets, peers, report
 from tests.bench.field import Field
 from tests.bench.peers import Kind
 from tests.bench.rows import Row
 
+SQUID, MITMPROXY = peers.SQUID, peers.MITMPROXY
 ON_THE_FIELD: dict[str, tuple[Callable[[Field, int], list[Row]], tuple[Kind, ...]]] = {
-    "plain": (gets.plain, (peers.SQUID, peers.ENVOY, peers.HAPROXY, peers.TINYPROXY)),
+    "plain": (gets.plain, (SQUID, peers.ENVOY, peers.HAPROXY, peers.TINYPROXY)),
+    "intercepted": (gets.intercepted, (SQUID, MITMPROXY)),
+    "fresh": (gets.fresh, (SQUID, MITMPROXY)),
+    "download": (bulk.download, (SQUID, MITMPROXY)),
+    "tunnel": (bulk.tunnel, (SQUID,)),
 }
 """Which, by name: how it is measured, and the peers that it needs."""
 

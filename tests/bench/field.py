@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
+from tests.bench.courses import OURS, Course
 from tests.bench.figures import cpu_seconds, resident_mib
 from tests.bench.ground import Ground
 from tests.bench.loads import Load, Seat
@@ -17,6 +16,8 @@ from tests.bench.ours import Ours, appliance
 from tests.bench.peers import Kind, Peer, PeerMissing
 from tests.lab import internet
 from tests.lab.namespaces import inside
+
+Put = Callable[[Sequence[Seat]], Load]
 
 
 class Contestant(Protocol):
@@ -36,78 +37,32 @@ class Direct:
 
     name = "direct"
     version = ""
-    seats = (Seat(inside(internet.CONTROL)),)
+    seats: Sequence[Seat] = (Seat(inside(internet.CONTROL)),)
 
     def pids(self) -> list[int]:
         return []
 
 
-@dataclass(slots=True)
-class Course:
-    """What one contestant did, round by round."""
-
-    contestant: Contestant
-    loads: list[Load] = field(default_factory=list)
-    cpu_seconds: list[float] = field(default_factory=list)
-    memory_mib: list[float] = field(default_factory=list)
-
-    @property
-    def per_second(self) -> float:
-        return statistics.median(load.per_second for load in self.loads)
-
-    @property
-    def cpu_microseconds(self) -> float:
-        """Of all its processes, a request."""
-        each = zip(self.cpu_seconds, self.loads, strict=True)
-        return statistics.median(cpu / load.requests * 1e6 for cpu, load in each)
-
-    @property
-    def p50_ms(self) -> float:
-        return statistics.median(load.p50_ms for load in self.loads)
-
-    @property
-    def p99_ms(self) -> float:
-        return statistics.median(load.p99_ms for load in self.loads)
-
-    def figures(self, prefix: str) -> dict[str, Any]:
-        """As a row holds them; `prefix` is "ours" or "peer"."""
-        rates = [load.per_second for load in self.loads]
-        found: dict[str, Any] = {
-            f"{prefix}_per_second": round(self.per_second),
-            f"{prefix}_range_per_second": [round(min(rates)), round(max(rates))],
-            f"{prefix}_p50_ms": round(self.p50_ms, 2),
-            f"{prefix}_p99_ms": round(self.p99_ms, 2),
-        }
-        if self.contestant.pids():
-            found |= {
-                f"{prefix}_cpu_us_a_request": round(self.cpu_microseconds, 1),
-                f"{prefix}_memory_mib": round(statistics.median(self.memory_mib), 1),
-            }
-        return found
-
-
 class Field:
     """Context manager: ground, appliance and peers; a peer that does not run is in `missing` with its reason."""
 
-    def __init__(self, kinds: Sequence[Kind], lock: Path | None = None) -> None:
+    def __init__(self, kinds: Sequence[Kind], lock: Path | None = None, workers: int = 1) -> None:
         """`lock`: a file that is locked while a load runs, where several measure on one machine."""
-        self._kinds, self._lock = kinds, lock
+        self._kinds, self._lock, self._workers = kinds, lock, workers
         self._stack = ExitStack()
-        self.direct = Direct()
-        self.peers: dict[str, Peer] = {}
         self.missing: dict[str, str] = {}
-        self.ours: Ours
+        self.known: dict[str, Contestant] = {"direct": Direct()}
 
     def __enter__(self) -> Self:
         try:
             ground = self._stack.enter_context(Ground())
             for number, kind in enumerate(self._kinds):
                 try:
-                    self.peers[kind.name] = Peer(kind, number)
+                    self.known[kind.name] = Peer(kind, number)
                 except PeerMissing as missing:
                     self.missing[kind.name] = str(missing)
             ground.assert_closed()
-            self.ours = self._stack.enter_context(appliance(ground))
+            self.known[OURS] = self._stack.enter_context(appliance(ground, workers=self._workers))
         except BaseException:
             self._stack.close()
             raise
@@ -126,34 +81,32 @@ class Field:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def rounds(
-        self, names: Sequence[str], count: int, put: Callable[[Sequence[Seat]], Load], allowance: int
-    ) -> dict[str, Course]:
-        """Every contestant of `names` that runs, in turn, `count` times; one short round before does not count."""
-        known: dict[str, Contestant] = {"appliance": self.ours, "direct": self.direct, **self.peers}
-        courses = {name: Course(known[name]) for name in names if name in known}
-        for number in range(count + 1):
+    def rounds(self, names: Sequence[str], count: int, put: Put, allowance: int) -> dict[str, Course]:
+        """Every contestant of `names` that runs, in turn, `count` times; a round before them all is not counted.
+
+        `allowance`: how many requests may be under way when a load ends (see `Ours.on_record`).
+        """
+        courses = {name: Course(self.known[name].version) for name in names if name in self.known}
+        for name in courses:  # caches, pools and leaves are warm from here on
+            with self.quiet():
+                self._once(self.known[name], Course(), put, allowance)
+        for number in range(count):
             for name, course in courses.items():
                 with self.quiet():
-                    self._once(course, put, allowance)
-                if number == 0:  # caches, pools and leaves are warm from here on
-                    course.loads.clear()
-                    course.cpu_seconds.clear()
-                    course.memory_mib.clear()
-                else:
-                    print(f"  round {number}: {name} {course.loads[-1].per_second:.0f}/s", flush=True)
+                    self._once(self.known[name], course, put, allowance)
+                load = course.loads[-1]
+                print(f"  round {number + 1}, {name}: {load.per_second:.0f} requests/s, "
+                      f"{load.megabytes_per_second:.0f} MB/s", flush=True)  # fmt: skip
         return courses
 
-    def _once(self, course: Course, put: Callable[[Sequence[Seat]], Load], allowance: int) -> None:
-        pids = course.contestant.pids()
+    def _once(self, contestant: Contestant, course: Course, put: Put, allowance: int) -> None:
+        pids = contestant.pids()
         with ExitStack() as stack:
-            asked = (
-                stack.enter_context(course.contestant.on_record(allowance))
-                if isinstance(course.contestant, Ours)
-                else []
-            )
+            asked: list[int] = []
+            if isinstance(contestant, Ours):
+                asked = stack.enter_context(contestant.on_record(allowance))
             before = cpu_seconds(pids)
-            load = put(course.contestant.seats)
+            load = put(contestant.seats)
             course.cpu_seconds.append(cpu_seconds(pids) - before)
             asked.append(load.requests)
         course.memory_mib.append(resident_mib(pids))

@@ -1,42 +1,56 @@
-"""GET of 1 KiB over connections that are kept, plain and intercepted: requests a second of one worker."""
+"""GET of 1 KiB, by one worker: plain and intercepted over kept connections, and with a new connection for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tests.bench import loads
-from tests.bench.field import Course, Field
+from tests.bench.courses import OURS, Course, Goals, compared
+from tests.bench.field import Field, Put
 from tests.bench.loads import Load, Seat
 from tests.bench.rows import Row
 
 SECONDS = 4
-PLAIN = {"squid": 1.3, "envoy": 1.0, "haproxy": None, "tinyproxy": None, "direct": None}
-"""Goal by peer; None is told, not judged."""
+PLAIN: Goals = {"squid": 1.3, "envoy": 1.0, "haproxy": None, "tinyproxy": None, "direct": None}
+INTERCEPTED: Goals = {"squid": 1.0, "mitmproxy": 10.0, "direct": None}
+FRESH: Goals = {"squid": 1.0, "mitmproxy": None, "direct": None}
 
 
 def plain(field: Field, rounds: int) -> list[Row]:
-    """HTTP."""
+    """HTTP over kept connections."""
 
     def put(seats: Sequence[Seat]) -> Load:
         return loads.wrk(seats[:1], "http", SECONDS)
 
-    courses = field.rounds(["appliance", *PLAIN], rounds, put, loads.CONNECTIONS)
-    return compared("plain GET 1 KiB keep-alive, one worker", courses, PLAIN, field.missing)
+    return _measured("plain GET 1 KiB keep-alive, one worker", field, rounds, put, PLAIN)
 
 
-def compared(
-    work: str, courses: Mapping[str, Course], goals: Mapping[str, float | None], missing: Mapping[str, str]
-) -> list[Row]:
-    """A row for each peer, by requests a second."""
-    ours = courses["appliance"]
-    rows = []
-    for name, goal in goals.items():
-        if name in missing:
-            rows.append(Row(f"{work} / {name}", None, goal, "up", {}, missing[name]))
-        if name not in courses:  # missing, or not asked for
-            continue
-        peer = courses[name]
-        raw = {"peer_version": peer.contestant.version, **ours.figures("ours"), **peer.figures("peer"),
-               "rounds": len(ours.loads)}  # fmt: skip
-        rows.append(Row(f"{work} / {name}", ours.per_second / peer.per_second, goal, "up", raw))
-    return rows
+def intercepted(field: Field, rounds: int) -> list[Row]:
+    """HTTPS over kept connections, each read and encrypted anew."""
+
+    def put(seats: Sequence[Seat]) -> Load:
+        return loads.wrk(seats[:1], "https", SECONDS)
+
+    return _measured("intercepted HTTPS GET 1 KiB keep-alive, one worker", field, rounds, put, INTERCEPTED)
+
+
+def fresh(field: Field, rounds: int) -> list[Row]:
+    """HTTPS with a full handshake for every request; the name's certificate is there since the round before."""
+
+    def put(seats: Sequence[Seat]) -> Load:
+        return loads.client("churn", seats, "https", SECONDS, loads.CONNECTIONS)
+
+    return _measured("new intercepted HTTPS connection per request, warm leaf", field, rounds, put, FRESH)
+
+
+def _measured(work: str, field: Field, rounds: int, put: Put, goals: Goals) -> list[Row]:
+    print(work, flush=True)
+    courses = field.rounds([OURS, *goals], rounds, put, loads.CONNECTIONS)
+    return compared(
+        work,
+        courses,
+        goals=goals,
+        missing=field.missing,
+        figure=lambda course: course.median(lambda load: load.per_second),
+        told=Course.by_request,
+    )

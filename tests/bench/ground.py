@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.bench import origin
 from tests.bench.origin import SITE
@@ -22,6 +23,8 @@ NICE = -10  # what the appliance takes for itself: all who are compared have the
 PLAIN_PORT, TLS_PORT, EXPLICIT_PORT = 3129, 3130, 3128
 WORK = internet.STATE / "bench"
 HOSTS = WORK / "hosts"
+CLIENT = WORK / "load"
+DATA = Path(__file__).with_name("data")
 _MARK, _TABLE = "1", "100"
 
 
@@ -134,7 +137,11 @@ class Ground(Lab):
         internet.STATE.mkdir(parents=True)
         WORK.mkdir()
         WORK.chmod(0o755)
-        HOSTS.write_text(f"127.0.0.1 localhost\n{SITE.address} {SITE.name}\n")
+        HOSTS.write_text("".join(f"{s.address} {s.name}\n" for s in (SITE, internet.BENCH_TUNNEL)))
+        libraries = ("-lssl", "-lcrypto", "-lpthread")
+        run(
+            "gcc", "-O2", "-Wall", "-Werror", "-o", str(CLIENT), str(DATA / "load.c"), *libraries, timeout=120
+        )
         namespaces.create()
         self.assert_closed()
         certificates.write_all()
@@ -142,6 +149,14 @@ class Ground(Lab):
         origin.write(WORK / "origin")
         children.start("dnsmasq", pinned(LOAD_CPU, nameserver.command()), internet.INTERNET)
         children.start("origin", pinned(LOAD_CPU, origin.command(WORK / "origin")), internet.INTERNET)
+        far_end = (
+            str(CLIENT),
+            "serve",
+            str(WORK / "origin" / "bulk.bin"),
+            "-",
+            internet.BENCH_TUNNEL.address,
+        )
+        children.start("far-end", pinned(LOAD_CPU, far_end), internet.INTERNET)
         until("dnsmasq", lambda: SITE.address in self.dig(SITE.name))
         until("origin", lambda: self.fetch(SITE.name, SITE.address, "/o/1").returncode == 0)
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.ground import LOAD_CPU, knowing, pinned
+from tests.bench.ground import CLIENT, LOAD_CPU, knowing, pinned
 from tests.bench.origin import PATHS, SITE
+from tests.lab import internet
 
 SCRIPT = Path(__file__).with_name("data") / "wrk.lua"
 CONNECTIONS = 32
@@ -31,10 +32,15 @@ class Load:
     seconds: float
     p50_ms: float
     p99_ms: float
+    bytes: int = 0
 
     @property
     def per_second(self) -> float:
         return self.requests / self.seconds
+
+    @property
+    def megabytes_per_second(self) -> float:
+        return self.bytes / self.seconds / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +70,55 @@ def wrk(
 ) -> Load:
     """GET of 1 KiB for some seconds, `connections` in all from the seats together. Raises `LoadFailed`."""
     each = max(1, connections // len(seats))
-    running = []
+    commands = []
     for seat in seats:
         base = f"{scheme}://{seat.proxy or SITE.name}/"
         target = "-" if seat.proxy is None else f"{scheme}://{SITE.name}"
         argv = ("wrk", "-t1", f"-c{each}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), base, "--",
                 target, SITE.name, str(PATHS), "close" if close else "keep")  # fmt: skip
-        running.append(
-            subprocess.Popen(seat.command(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        commands.append(seat.command(argv))
+    return _at_once(seats, commands, seconds)
+
+
+def client(
+    mode: str, seats: Sequence[Seat], scheme: str, seconds: int, connections: int, *further: str
+) -> Load:
+    """A load of `data/load.c`, see there. Raises `LoadFailed`."""
+    each = max(1, connections // len(seats))
+    site = internet.BENCH_TUNNEL if mode == "tunnel" else SITE
+    kind = "-" if mode == "tunnel" else {"http": "plain", "https": "tls"}[scheme]
+    argv = (str(CLIENT), mode, kind, site.name, site.address, str(each), str(seconds), *further)
+    return _at_once(seats, [seat.command(argv) for seat in seats], seconds)
+
+
+def _at_once(seats: Sequence[Seat], commands: Sequence[Sequence[str]], seconds: int) -> Load:
+    running = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
+        for command in commands
+    ]
     said = [process.communicate(timeout=seconds + 60)[0] for process in running]
-    return together([parse_wrk(text, hangs_up=seat.hangs_up) for text, seat in zip(said, seats, strict=True)])
+    return together([parse(text, hangs_up=seat.hangs_up) for text, seat in zip(said, seats, strict=True)])
 
 
-def parse_wrk(text: str, *, hangs_up: bool = False) -> Load:
-    """What `wrk.lua` says at its end. Raises `LoadFailed`."""
+def parse(text: str, *, hangs_up: bool = False) -> Load:
+    """What `wrk.lua` and `load.c` say at their end. Raises `LoadFailed`."""
     last = text.strip().rpartition("\n")[2]
     if not last.startswith("{"):
-        raise LoadFailed(f"wrk said no summary: {text[-500:]}")
+        raise LoadFailed(f"no summary was said: {text[-500:]}")
     summary = json.loads(last)
     errors = {kind: count for kind, count in summary["errors"].items() if count}
     if hangs_up and errors.get("read", 0) <= summary["requests"]:
         errors.pop("read", None)
-    if errors or not summary["requests"]:
+    if errors or not (summary["requests"] or summary["bytes"]):
         raise LoadFailed(f"of {summary['requests']} requests went wrong: {errors or 'all'}")
     return Load(
         summary["requests"],
         summary["microseconds"] / 1e6,
         summary["p50_us"] / 1000,
         summary["p99_us"] / 1000,
+        summary["bytes"],
     )
 
 
@@ -103,4 +129,5 @@ def together(loads: Sequence[Load]) -> Load:
         max(load.seconds for load in loads),
         sum(load.p50_ms for load in loads) / len(loads),
         max(load.p99_ms for load in loads),
+        sum(load.bytes for load in loads),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ from tests.lab.appliance import SETTINGS_FILE, Appliance
 from tests.lab.containers import IMAGES, start_hardened
 from tests.lab.namespaces import LabError, run
 
-TENANT = "lab-bench"
+TENANT = f"lab-bench-{os.getpid()}"
+"""Of its own for each run: Docker keeps the network of one that was interrupted, if it was with a container's end."""
 SEATS = 8
 """Containers: the kernel lets 400 new connections a second of one container through."""
 _SCOPE = {

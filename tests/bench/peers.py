@@ -15,13 +15,23 @@ from string import Template
 from cryptography.hazmat.primitives import serialization
 
 from appliance.tls import authority
-from tests.bench.ground import HOSTS, PROXY_CPU, WORK, Way, by_tproxy, knowing, pinned, until
+from tests.bench.ground import (
+    DATA,
+    HOSTS,
+    PROXY_CPU,
+    WORK,
+    Way,
+    by_redirect,
+    by_tproxy,
+    knowing,
+    pinned,
+    until,
+)
 from tests.bench.loads import Seat
 from tests.bench.origin import SITE
 from tests.lab import certificates, children, internet
 from tests.lab.namespaces import inside, run
 
-DATA = Path(__file__).with_name("data")
 ENVIRONMENTS = Path(os.environ.get("BENCH_ENVIRONMENTS", "/var/tmp/egress-bench"))
 """Virtual environments of peers that PyPI carries: one a peer, for their versions of libraries differ from ours."""
 
@@ -88,6 +98,13 @@ HAPROXY = Kind("haproxy", "haproxy", ("-db", "-f", "{config}"), "haproxy.cfg", (
 TINYPROXY = Kind(
     "tinyproxy", "tinyproxy", ("-d", "-c", "{config}"), "tinyproxy.conf", ("-v",), by_name=True, hangs_up=True,
     prepare=_tinyproxy
+)  # fmt: skip
+
+MITMPROXY = Kind(
+    "mitmproxy", "mitmdump",
+    ("--mode", "transparent@3129", "--mode", "transparent@3130", "--set", "confdir={work}", "--set", "flow_detail=1",
+     "--set", f"ssl_verify_upstream_trusted_ca={certificates.AUTHORITY}", "-s", "{config}"),
+    "mitmproxy_rules.py", ("--version",), environment="mitmproxy", intercept=by_redirect,
 )  # fmt: skip
 
 
