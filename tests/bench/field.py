@@ -11,7 +11,7 @@ from typing import Protocol, Self
 from tests.bench.courses import OURS, Course
 from tests.bench.figures import cpu_seconds, resident_mib
 from tests.bench.ground import Ground
-from tests.bench.loads import Load, Seat
+from tests.bench.loads import Load, LoadFailed, Seat
 from tests.bench.ours import Ours, appliance
 from tests.bench.peers import Kind, Peer, PeerMissing
 from tests.lab import internet
@@ -106,7 +106,10 @@ class Field:
             if isinstance(contestant, Ours):
                 asked = stack.enter_context(contestant.on_record(allowance))
             before = cpu_seconds(pids)
-            load = put(contestant.seats)
+            try:
+                load = put(contestant.seats)
+            except LoadFailed as failed:
+                raise LoadFailed(f"{contestant.name}: {failed}") from None
             course.cpu_seconds.append(cpu_seconds(pids) - before)
             asked.append(load.requests)
         course.memory_mib.append(resident_mib(pids))

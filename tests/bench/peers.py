@@ -102,7 +102,7 @@ TINYPROXY = Kind(
 
 MITMPROXY = Kind(
     "mitmproxy", "mitmdump",
-    ("--mode", "transparent@3129", "--mode", "transparent@3130", "--set", "confdir={work}", "--set", "flow_detail=1",
+    ("--mode", "transparent@3129", "--mode", "transparent@3130", "--set", "confdir={work}", "--set", "flow_detail=1", "--set", "stream_large_bodies=1m",
      "--set", f"ssl_verify_upstream_trusted_ca={certificates.AUTHORITY}", "-s", "{config}"),
     "mitmproxy_rules.py", ("--version",), environment="mitmproxy", intercept=by_redirect,
 )  # fmt: skip
