@@ -1,7 +1,7 @@
 """What the kernel tells us of our own doing on containers' links, which asks for no comparison (pure).
 
-A link that comes or goes is some eight notices. They led to two comparisons with the plan for each container, 50 ms
-of processor time: one while runc was starting it, one at its end, for which Docker waited.
+A link that comes or goes is some eight notices. They led to two comparisons with the plan for each container,
+50 ms of processor time: one while runc was starting it, one at its end, for which Docker waited.
 """
 
 from __future__ import annotations
