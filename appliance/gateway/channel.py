@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from appliance.audit.record import Interception
@@ -22,11 +22,11 @@ class Caller:
     source_port: int
     destination: IPv4Address
     destination_port: int
+    source: str = field(init=False, compare=False)
+    """`address:port` for the record."""
 
-    @property
-    def source(self) -> str:
-        """`address:port` for the record."""
-        return f"{self.endpoint.address}:{self.source_port}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", f"{self.endpoint.address}:{self.source_port}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,7 @@ class Exchange:
             source=channel.caller.source,
             method=head.method,
             scheme=origin.scheme if origin else _scheme(channel, head),
-            host=str(head.host),
+            host=origin.name if origin else str(head.host),
             port=origin.port if origin else head.port or channel.port,
             path=head.path,
             query_keys=tuple([key for key, _ in head.pairs]) if head.pairs else (),
@@ -115,12 +116,15 @@ class Exchange:
             rule=rule,
             detail=detail,
             status=self.status,
-            upstream_address=None if self.address is None else str(self.address),
+            upstream_address=None if self.address is None else _text(self.address),
             bytes_to_upstream=self.to_upstream,
             bytes_to_client=self.to_client,
             duration_ms=duration_ms,
             tls=channel.tls,
         )
+
+
+_text = lru_cache(4096)(str)  # of an address: 2 us each time, and there are few
 
 
 def _scheme(channel: Channel, head: RequestHead) -> str:

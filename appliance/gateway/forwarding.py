@@ -20,7 +20,6 @@ from appliance.gateway.websocket import WebSocket, accept
 from appliance.http1.refused import ProtocolFault
 from appliance.http1.response import ResponseHead
 from appliance.http1.writer import serialise_request
-from appliance.names import Authority
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -88,8 +87,7 @@ class Forwarding:
         assert verdict is not None
         head, handshake = exchange.head, exchange.handshake
         extra, upgrade = ((), False) if handshake is None else (handshake.fields, True)
-        authority = Authority(origin.host, origin.port)
-        wire = serialise_request(head, authority, origin.scheme, extra, upgrade=upgrade)
+        wire = serialise_request(head, origin.host_field, extra, upgrade=upgrade)
         exceeded = exchange.charge_upstream(len(wire))
         if exceeded is not None:
             upstream.abort()

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from appliance.addresses import classify
 from appliance.gateway import refusals
 from appliance.gateway.channel import WELL_KNOWN, Channel
 from appliance.gateway.refusals import Refusal
 from appliance.http1.head import RequestHead
-from appliance.http1.target import TargetForm
-from appliance.names import GATEWAY_NAME, Host
+from appliance.http1.target import Scheme, TargetForm
+from appliance.http1.writer import host_text
+from appliance.names import GATEWAY_NAME, Authority, Host
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Scheme, host and port (RFC 9110 section 4.3). `pin`: the original destination must be the host's."""
+    """Scheme, host and port (RFC 9110 section 4.3). `pin`: the original destination must be the host's.
 
-    scheme: Literal["http", "https"]
+    `name` is the host as text, `destination` what limits and counts call it, `host_field` the Host of its
+    requests. Made once for many requests (`_origin`), so that they are.
+    """
+
+    scheme: Scheme
     host: Host
     port: int
     pin: bool = False
+    name: str = field(init=False, compare=False)
+    destination: str = field(init=False, compare=False)
+    host_field: str = field(init=False, compare=False)
 
-    @property
-    def destination(self) -> str:
-        """As limits and counts name it."""
-        return f"{self.host}:{self.port}"
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "name", str(self.host))
+        set_(self, "destination", f"{self.host}:{self.port}")
+        set_(self, "host_field", host_text(Authority(self.host, self.port), self.scheme))
+
+
+_origin = lru_cache(4096)(Origin)
 
 
 def origin_of(channel: Channel, head: RequestHead) -> Origin | Refusal:
@@ -36,13 +48,13 @@ def origin_of(channel: Channel, head: RequestHead) -> Origin | Refusal:
     if channel.server_name is not None:
         return _inside_tls(channel, head)
     if head.form is TargetForm.ABSOLUTE:
-        return Origin("http", head.host, head.authority.port if head.authority else 80)
+        return _origin("http", head.host, head.authority.port if head.authority else 80)
     # Origin-form: the connection was meant for the host itself, so its port is the request's port.
     if head.port is not None and head.port != channel.port:
         return refusals.misdirected(
             "port-mismatch", f"Host names port {head.port}, the connection is to {channel.port}."
         )
-    return Origin("http", head.host, channel.port, pin=True)
+    return _origin("http", head.host, channel.port, pin=True)
 
 
 def _inside_tls(channel: Channel, head: RequestHead) -> Origin | Refusal:
@@ -57,7 +69,7 @@ def _inside_tls(channel: Channel, head: RequestHead) -> Origin | Refusal:
         return refusals.misdirected(
             "port-mismatch", f"Host names port {head.port}, the connection is to {channel.port}."
         )
-    return Origin("https", head.host, channel.port)
+    return _origin("https", head.host, channel.port)
 
 
 def is_own(channel: Channel, head: RequestHead) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container
-from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from appliance.gateway.deadlines import NEVER, Deadlines
 from appliance.gateway.limits import Limits
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from appliance.gateway.upstream import Upstream
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """What must be equal for a connection to be used again (attack E20); the address is checked besides."""
 
     tenant: str
@@ -34,9 +32,10 @@ class Pool:
         self._deadlines = deadlines
         self._idle: dict[Key, list[Upstream]] = {}
         self._of_tenant: Counter[str] = Counter()
+        self._resting = 0
 
     def __len__(self) -> int:
-        return self._of_tenant.total()
+        return self._resting
 
     def take(self, key: Key, addresses: Container[IPv4Address]) -> Upstream | None:
         """The connection that rested last among those to one of the addresses judged for this request.
@@ -69,13 +68,14 @@ class Pool:
         if (
             len(resting) >= limits.pooled_per_target
             or self._of_tenant[key.tenant] >= limits.pooled_per_tenant
-            or len(self) >= limits.pooled
+            or self._resting >= limits.pooled
         ):
             upstream.abort()
             return
         resting.append(upstream)
         self._idle[key] = resting
         self._of_tenant[key.tenant] += 1
+        self._resting += 1
         upstream.deadline = self._deadlines.seconds() + self._limits.pooled_idle_seconds
 
     def remove(self, upstream: Upstream) -> None:
@@ -92,6 +92,7 @@ class Pool:
                 upstream.abort()
 
     def _forget(self, upstream: Upstream, resting: list[Upstream]) -> None:
+        self._resting -= 1
         self._of_tenant[upstream.key.tenant] -= 1
         if not self._of_tenant[upstream.key.tenant]:
             del self._of_tenant[upstream.key.tenant]

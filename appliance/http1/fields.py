@@ -5,8 +5,6 @@ Names are in lower case. `_` beside `-` matters because CGI and its heirs read b
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 Headers = tuple[tuple[bytes, bytes], ...]
 
 # RFC 9110 section 5.3: a field that is no list may not be repeated. Which of two counts, nobody agrees on.
@@ -70,16 +68,5 @@ def travels_in_response(name: bytes, nominated: frozenset[bytes]) -> bool:
 
 
 _STAYS_IN_RESPONSE = HOP_BY_HOP | _RESPONSE_ONLY_HERE | {b"content-length", b"proxy-connection"}
-_MEANS_SOMETHING = RESPONSE_SINGLETONS | _STAYS_IN_RESPONSE
-_LONGEST = max(map(len, _MEANS_SOMETHING))
-
-
-def response_meaning(name: bytes) -> bytes | None:
-    """The lower-case name of a response field that means something to an intermediary, else None."""
-    return _meaning(name) if len(name) <= _LONGEST else None
-
-
-@lru_cache(maxsize=1024)
-def _meaning(name: bytes) -> bytes | None:
-    key = name.lower()
-    return key if key in _MEANS_SOMETHING else None
+TELLING_IN_RESPONSE = RESPONSE_SINGLETONS | _STAYS_IN_RESPONSE
+"""What a response field must be called to mean something to an intermediary."""

@@ -9,8 +9,8 @@ from appliance.http1 import grammar
 from appliance.http1.fields import (
     NEVER_NOMINATED,
     RESPONSE_SINGLETONS,
+    TELLING_IN_RESPONSE,
     Headers,
-    response_meaning,
     travels_in_response,
 )
 from appliance.http1.framing import NO_BODY, BodyKind, Framing, response_framing
@@ -136,8 +136,8 @@ def _sorted_out(lines: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], l
     fields: dict[bytes, bytes] = {}
     passed_on: list[tuple[bytes, bytes]] = []
     for line in lines:
-        key = response_meaning(line[0])
-        if key is None:
+        key = line[0].lower()
+        if key not in TELLING_IN_RESPONSE:
             passed_on.append(line)
             continue
         if key not in fields:

@@ -27,21 +27,20 @@ def host_text(authority: Authority, scheme: Scheme) -> str:
 
 def serialise_request(
     head: RequestHead,
-    authority: Authority,
-    scheme: Scheme,
+    host: str,
     extra: Headers = (),
     *,
     upgrade: bool = False,
 ) -> bytes:
     """The head that goes to the server: origin-form, one Host, our framing, end-to-end fields as they came.
 
-    `extra` is added last and replaces fields of the same name. `upgrade` passes on the recorded Upgrade; of
+    `host` is the value of Host (`host_text`). `extra` is added last and replaces fields of the same name. `upgrade` passes on the recorded Upgrade; of
     the Sec-WebSocket fields only those of `extra` go on then. The body, if any, follows in the framing of
     `head` (`encode_chunk` for chunks).
     Raises `ValueError` for an `extra` that is no field: that would be our own mistake.
     """
     target = head.path if head.query is None else f"{head.path}?{head.query}"
-    line = f"{head.method} {target} HTTP/1.1\r\nHost: {host_text(authority, scheme)}\r\n".encode("ascii")
+    line = f"{head.method} {target} HTTP/1.1\r\nHost: {host}\r\n".encode("ascii")
     if not extra and not upgrade:
         return b"%b%b%b\r\n" % (line, head.section.passed_on, framing_field(head.framing))
     parts = [line]

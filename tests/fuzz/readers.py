@@ -14,9 +14,8 @@ from appliance.http1.limits import DEFAULT_LIMITS
 from appliance.http1.refused import NeedMore, ProtocolFault, UpstreamInvalid
 from appliance.http1.response import ResponseHead, parse_response_head
 from appliance.http1.writer import relayed_framing, serialise_request, serialise_response_head
-from appliance.names import Authority, HostName
 
-UPSTREAM = Authority(HostName("ok.example"), 443)
+UPSTREAM = "ok.example"
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
@@ -68,7 +67,7 @@ def _with_body(head: RequestHead, data: bytes, size: int) -> Relayed:
         pieces += reader.feed(data[at : at + size])
         at += size
     body = b"".join(pieces)
-    sent = serialise_request(head, UPSTREAM, "https")
+    sent = serialise_request(head, UPSTREAM)
     if head.chunked:
         sent += b"".join(map(encode_chunk, pieces)) + (LAST_CHUNK if reader.done else b"")
     else:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 
 from twisted.internet.task import Clock
 
@@ -45,7 +44,7 @@ def test_every_part_of_the_key_and_the_address_must_be_equal_e20() -> None:
     idle = pool()
     idle.put(Resting())
     for other in (
-        replace(KEY, tenant="beta"), replace(KEY, secure=True), replace(KEY, host=HostName("other.net")), replace(KEY, port=81),
+        KEY._replace(tenant="beta"),KEY._replace(secure=True),KEY._replace(host=HostName("other.net")),KEY._replace(port=81),
     ):  # fmt: skip
         assert idle.take(other, (PUBLIC,)) is None
     assert idle.take(KEY, (OTHER_PUBLIC,)) is None
@@ -55,7 +54,7 @@ def test_every_part_of_the_key_and_the_address_must_be_equal_e20() -> None:
 def test_the_pool_is_bounded_for_each_key_and_in_all() -> None:
     idle = pool(pooled_per_target=1, pooled=2)
     first, second, third, fourth = (
-        Resting(), Resting(), Resting(replace(KEY, port=81)), Resting(replace(KEY, port=82)),
+        Resting(), Resting(), Resting(KEY._replace(port=81)), Resting(KEY._replace(port=82)),
     )  # fmt: skip
     for resting in (first, second, third, fourth):
         idle.put(resting)
@@ -95,7 +94,7 @@ def test_one_that_still_delivers_is_left_where_it_is() -> None:
     assert not idle.delivering(KEY)
     resting.delivering = True
     assert idle.delivering(KEY)
-    assert not idle.delivering(replace(KEY, tenant="beta"))
+    assert not idle.delivering(KEY._replace(tenant="beta"))
     assert idle.take(KEY, (PUBLIC,)) is None
     assert (resting.aborted, len(idle)) == (False, 1)
     resting.delivering = False
@@ -104,8 +103,8 @@ def test_one_that_still_delivers_is_left_where_it_is() -> None:
 
 def test_one_tenant_leaves_room_for_anothers_connections_f4() -> None:
     idle = pool(pooled=3, pooled_per_tenant=2)
-    mine = [Resting(replace(KEY, port=port)) for port in (81, 82, 83)]
-    theirs = Resting(replace(KEY, tenant="beta"))
+    mine = [Resting(KEY._replace(port=port)) for port in (81, 82, 83)]
+    theirs = Resting(KEY._replace(tenant="beta"))
     for resting in (*mine, theirs):
         idle.put(resting)
     assert [r.aborted for r in (*mine, theirs)] == [False, False, True, False]

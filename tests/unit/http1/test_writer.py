@@ -14,6 +14,7 @@ from appliance.http1.writer import host_text, relayed_framing, serialise_request
 from appliance.names import Authority, HostName
 
 OK = Authority(HostName("ok.example"), 443)
+HOST = "ok.example"
 
 
 def request(data: bytes) -> RequestHead:
@@ -44,26 +45,26 @@ def test_host_text(authority: Authority, scheme: str, value: bytes) -> None:
 
 def test_host_is_ours_and_not_the_caller_s() -> None:
     head = request(b"GET /a HTTP/1.1\r\nHost: other.example\r\n\r\n")
-    assert serialise_request(head, OK, "https").startswith(b"GET /a HTTP/1.1\r\nHost: ok.example\r\n")
+    assert serialise_request(head, HOST).startswith(b"GET /a HTTP/1.1\r\nHost: ok.example\r\n")
 
 
 def test_extra_fields_replace() -> None:
     head = request(b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: br\r\nAccept: x\r\n\r\n")
-    sent = serialise_request(head, OK, "https", ((b"accept-encoding", b"identity"),))
+    sent = serialise_request(head, HOST, ((b"accept-encoding", b"identity"),))
     assert sent == (b"GET / HTTP/1.1\r\nHost: ok.example\r\nAccept: x\r\naccept-encoding: identity\r\n\r\n")
 
 
 @pytest.mark.parametrize("field", [(b"A:", b"b"), (b"A", b"b\r\nC: d"), (b"", b"b"), (b"A", b"\x00")])
 def test_extra_fields_are_fields(field: tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match="no header field"):
-        serialise_request(request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), OK, "https", (field,))
+        serialise_request(request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), HOST, (field,))
 
 
 def test_upgrade_goes_on_only_when_told() -> None:
     head = request(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-    assert b"pgrade" not in serialise_request(head, OK, "https")
+    assert b"pgrade" not in serialise_request(head, HOST)
     assert b"Connection: Upgrade\r\nUpgrade: websocket\r\n" in serialise_request(
-        head, OK, "https", upgrade=True
+        head, HOST, upgrade=True
     )
 
 
