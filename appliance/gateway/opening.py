@@ -135,12 +135,14 @@ class Opening:
         decision = judge_hello(hello, self._authority, caller.destination_port, policy)
         if isinstance(decision, Refusal):
             self._refuse(decision, hello.server_name)
-        elif decision.standing is None and self._authority is None:
+        elif decision.standing is not None or self._authority is not None:
+            self._go_on(decision)
+        elif caller.destination in self._worker.routes.kept(policy, decision.name, decision.port):
+            self._go_on(decision)  # what `_check_destination` would find, without a coroutine: 15 us
+        else:
             self._connection.deadline = NEVER
             self._deciding = Deferred.fromCoroutine(self._check_destination(decision, policy))
             self._deciding.addErrback(self._bug)
-        else:
-            self._go_on(decision)
 
     async def _check_destination(self, admitted: Admitted, policy: TenantPolicy) -> None:
         """Transparent use: the address connected to must be one of the name's own (attack D5)."""

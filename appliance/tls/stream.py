@@ -55,12 +55,16 @@ class FirstInside(Inside, Protocol):
 class TLSStream(TwistedProtocol):
     """See the module. `connection` is over memory BIOs, in its connect or accept state, and nobody else's.
 
-    `disconnecting` once the inside has asked for the end.
+    `disconnecting` once the inside has asked for the end. With `tickets_wait`, a server's, what TLS 1.3 puts
+    behind the handshake goes out with the first answer: session tickets, for which nobody waits. That saves a
+    write and an event of each connection (40 µs).
     """
 
     transport: Any
 
-    def __init__(self, connection: SSL.Connection, inside: FirstInside) -> None:
+    def __init__(
+        self, connection: SSL.Connection, inside: FirstInside, *, tickets_wait: bool = False
+    ) -> None:
         self.inside: Inside = inside
         self.disconnecting = False
         self._handshaking: FirstInside | None = inside
@@ -68,6 +72,8 @@ class TLSStream(TwistedProtocol):
         # There is no public name for these. The BIOs are freed with `_ssl`, and none is used without it.
         self._ssl = connection._ssl  # noqa: SLF001 - see above
         self._incoming, self._outgoing = connection._into_ssl, connection._from_ssl  # noqa: SLF001 - see above
+        self._tickets_wait = tickets_wait
+        self._waiting = False
         self._over = False
         self._reason: Failure | None = None
         self._producer: Any = None
@@ -109,6 +115,7 @@ class TLSStream(TwistedProtocol):
         """Seal and send; nothing any more after `loseConnection`, but for what a producer still makes."""
         if self._over or (self.disconnecting and self._producer is None):
             return
+        self._waiting = False
         filled = 0
         for at in range(0, len(data), _RECORD):
             piece = data[at : at + _RECORD]
@@ -178,6 +185,8 @@ class TLSStream(TwistedProtocol):
             return False
         inside, self._handshaking = self._handshaking, None
         assert inside is not None
+        # Nothing else can gather until the first answer: TLS 1.3 answers a peer's new keys when it writes.
+        self._waiting = self._tickets_wait and self._connection.get_protocol_version() == SSL.TLS1_3_VERSION
         inside.handshakeCompleted()
         return not self._over
 
@@ -201,7 +210,7 @@ class TLSStream(TwistedProtocol):
                 return
         if filled:
             self._deliver(filled)
-        if not self._over:
+        if not (self._over or self._waiting):
             self._send_waiting()  # what OpenSSL answers of itself
 
     def _deliver(self, filled: int) -> int:

@@ -42,14 +42,14 @@ class Inside(Protocol):
 class Peers:
     """A stream as a server, and a client of OpenSSL alone."""
 
-    def __init__(self, *, established: bool = True) -> None:
+    def __init__(self, *, established: bool = True, client: SSL.Context = CLIENT, **options: bool) -> None:
         self.inside = Inside()
         self.wire = StringTransport()
         accepting = SSL.Connection(SERVER, None)
         accepting.set_accept_state()
-        self.stream = TLSStream(accepting, self.inside)
+        self.stream = TLSStream(accepting, self.inside, **options)
         self.stream.makeConnection(self.wire)
-        self.client = SSL.Connection(CLIENT, None)
+        self.client = SSL.Connection(client, None)
         self.client.set_connect_state()
         while established and not self.inside.completed:
             with suppress(SSL.WantReadError):
@@ -131,6 +131,40 @@ def test_a_request_may_come_with_the_end_of_the_handshake() -> None:
     peers.client.do_handshake()
     peers.stream.dataReceived(peers.sealed(b"GET"))
     assert (peers.inside.completed, peers.inside.pieces) == (1, [b"GET"])
+
+
+def completed(client: SSL.Context, **options: bool) -> Peers:
+    """Peers who have not read what the server sent behind the handshake."""
+    peers = Peers(established=False, client=client, **options)
+    while not peers.inside.completed:
+        with suppress(SSL.WantReadError):
+            peers.client.do_handshake()
+        if sent := peers.wire.value():
+            peers.wire.clear()
+            peers.client.bio_write(sent)
+            continue
+        with suppress(SSL.WantReadError):
+            peers.stream.dataReceived(peers.client.bio_read(1 << 16))
+    return peers
+
+
+def test_session_tickets_go_with_the_first_answer_where_they_may() -> None:
+    assert completed(CLIENT).wire.value()
+    peers = completed(CLIENT, tickets_wait=True)
+    peers.stream.dataReceived(peers.sealed(b"GET"))
+    assert peers.wire.value() == b""
+    peers.stream.write(b"answer")
+    assert peers.hears() == b"answer"
+
+
+def test_the_end_of_an_older_handshake_does_not_wait() -> None:
+    older = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    older.set_max_proto_version(SSL.TLS1_2_VERSION)
+    peers = completed(older, tickets_wait=True)
+    assert peers.wire.value()
+    peers.hears()
+    peers.stream.dataReceived(peers.sealed(b"GET"))
+    assert peers.inside.pieces == [b"GET"]
 
 
 def test_a_goodbye_is_the_end_and_is_answered() -> None:
