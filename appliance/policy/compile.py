@@ -30,7 +30,7 @@ from appliance.policy.documents import (
 from appliance.policy.hosts import is_special_use
 from appliance.policy.limits import TenantLimits
 from appliance.policy.problems import Problem, errors
-from appliance.policy.ranges import Ranges
+from appliance.policy.ranges import NETWORKS_IN_A_STEP, Ranges
 from appliance.policy.reading import Rules, reading
 from appliance.policy.redundancy import Placed, redundant
 from appliance.policy.rules import AllowRule, RuleIndex
@@ -144,7 +144,12 @@ def compiling_operator(
     )
     limits, faults = compile_operator_limits(document, model.limits)
     problems += faults
-    addresses = Ranges(map(IPv4Network, model.deny_addresses or ()))
+    networks = []
+    for number, text in enumerate(model.deny_addresses or ()):
+        networks.append(IPv4Network(text))
+        if (number + 1) % NETWORKS_IN_A_STEP == 0:
+            yield
+    addresses = yield from Ranges.making(networks)
     layer = OperatorLayer(
         tuple(_entries(placed)), ceilings, tuple(exceptions), passthrough, limits, addresses
     )

@@ -135,8 +135,9 @@ Size = Annotated[
 TenantName = Annotated[Text, _named(TENANT_NAME, "tenant name")]
 Tenants = Annotated[tuple[TenantName, ...], Field(min_length=1), AfterValidator(distinct)]
 Ports = Annotated[tuple[Port, ...], Field(min_length=1), AfterValidator(distinct)]
+NetworkText = Annotated[Text, AfterValidator(_any_network)]
 Networks = Annotated[
-    tuple[Annotated[Text, AfterValidator(_any_network)], ...],
+    tuple[NetworkText, ...],
     Field(min_length=1, max_length=MAX_NETWORKS),
     AfterValidator(distinct),
 ]

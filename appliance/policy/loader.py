@@ -47,6 +47,8 @@ __all__ = [
     "loading",
 ]
 
+TENANTS_IN_A_STEP = 5
+
 _Made = TypeVar("_Made")
 
 
@@ -251,6 +253,8 @@ def assemble(
         if before is not None and before.generation == generation:
             compiled[name] = before  # the same object: whoever holds it need not judge again
             continue
+        if len(compiled) % TENANTS_IN_A_STEP == TENANTS_IN_A_STEP - 1:
+            yield
         compiled[name] = TenantPolicy(
             name,
             generation,

@@ -1,20 +1,24 @@
 """A document's plain data → its model, in steps, with every fault that the model finds.
 
-Rules are read one by one, and the hosts of a rule that has many as well: thousands of them in one piece would
-hold up all that the process does. What comes of it is what the model makes of the whole document.
+Rules are read one by one, and so are the hosts of a rule that has many, and many denied networks: thousands
+of them in one piece would hold up all that the process does. What comes of it is what the model makes of the
+whole document.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from appliance.faults import Fault, faults_of
 from appliance.policy.documents import (
+    MAX_NETWORKS,
     HostText,
     NamedPolicyDocument,
+    NetworkText,
     OperatorDocument,
     OperatorRule,
     Rule,
@@ -25,7 +29,9 @@ from appliance.policy.problems import Problem
 from appliance.yamldoc import Document, Path_
 
 RULES_IN_A_STEP = 20
-HOSTS_IN_A_STEP = 100  # a rule with no more of them is read in one piece
+ITEMS_IN_A_STEP = 100  # hosts or networks; a list with no more of them is read in one piece
+
+_NETWORKS = "deny_addresses"
 
 _RULES: Mapping[type[BaseModel], Mapping[str, type[Rule | OperatorRule]]] = {
     TenantDocument: {"rules": Rule},
@@ -35,8 +41,10 @@ _RULES: Mapping[type[BaseModel], Mapping[str, type[Rule | OperatorRule]]] = {
 # Without fault: stand for lists that are read by themselves, while the rest of the document is read.
 _A_HOST = "one.example"
 _A_RULE = {"name": "one", "hosts": [_A_HOST]}
+_A_NETWORK = "192.0.2.0/24"
 
 _HOST: TypeAdapter[str] = TypeAdapter(HostText)
+_NETWORK: TypeAdapter[str] = TypeAdapter(NetworkText)
 _DISTINCT: TypeAdapter[tuple[str, ...]] = TypeAdapter(Annotated[tuple[str, ...], AfterValidator(distinct)])
 
 Rules = dict[str, list[Rule | OperatorRule]]
@@ -54,6 +62,10 @@ def reading(
     data = document.data
     lists = {key: items for key in _RULES[model] if (items := _list(data, key))}
     short = data | {key: [_A_RULE] for key in lists} if lists else data
+    networks = _list(data, _NETWORKS) if model is OperatorDocument else []
+    many = ITEMS_IN_A_STEP < len(networks) <= MAX_NETWORKS
+    if many:
+        short = short | {_NETWORKS: [_A_NETWORK]}
     made = faults.of((), lambda: model.model_validate(short))
     rules: Rules = {}
     for key, items in lists.items():
@@ -64,28 +76,33 @@ def reading(
             rule = yield from _rule(faults, (key, index), item, _RULES[model][key])
             if rule is not None:
                 rules[key].append(rule)
+    texts = (yield from _texts(faults, (_NETWORKS,), networks, _NETWORK)) if many else None
     if made is None or faults.found:
         return None, rules, faults.in_order()
-    return made, rules, []
+    return made.model_copy(update={_NETWORKS: texts}) if many else made, rules, []
 
 
 def _rule(
     faults: _Faults, place: Path_, item: Any, model: type[Rule | OperatorRule]
 ) -> Generator[None, None, Rule | OperatorRule | None]:
     hosts = _list(item, "hosts")
-    if len(hosts) <= HOSTS_IN_A_STEP:
+    if len(hosts) <= ITEMS_IN_A_STEP:
         return faults.of(place, lambda: model.model_validate(item))
     made = faults.of(place, lambda: model.model_validate(item | {"hosts": [_A_HOST]}))
-    place = (*place, "hosts")
+    texts = yield from _texts(faults, (*place, "hosts"), hosts, _HOST)
+    return None if made is None or texts is None else made.model_copy(update={"hosts": texts})
+
+
+def _texts(
+    faults: _Faults, place: Path_, items: list[Any], adapter: TypeAdapter[str]
+) -> Generator[None, None, tuple[str, ...] | None]:
+    """All items in their canonical form, none twice; or None."""
     read = []
-    for number, host in enumerate(hosts):
-        if (number + 1) % HOSTS_IN_A_STEP == 0:
+    for number, item in enumerate(items):
+        if (number + 1) % ITEMS_IN_A_STEP == 0:
             yield
-        read.append(faults.of((*place, number), lambda host=host: _HOST.validate_python(host)))  # type: ignore[misc]  # mypy cannot tell a lambda's default
-    if made is None or None in read:
-        return None
-    names = faults.of(place, lambda: _DISTINCT.validate_python(tuple(read)))
-    return made.model_copy(update={"hosts": names})
+        read.append(faults.of((*place, number), partial(adapter.validate_python, item)))
+    return None if None in read else faults.of(place, partial(_DISTINCT.validate_python, tuple(read)))
 
 
 def _list(data: Any, key: str) -> list[Any]:

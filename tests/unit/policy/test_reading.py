@@ -10,16 +10,18 @@ from pydantic import BaseModel, ValidationError
 
 from appliance.faults import faults
 from appliance.policy.documents import NamedPolicyDocument, OperatorDocument, TenantDocument
-from appliance.policy.reading import HOSTS_IN_A_STEP, reading
+from appliance.policy.reading import ITEMS_IN_A_STEP, reading
 from appliance.stepwise import finish
 from appliance.yamldoc import Document, loads
 
 RULE: dict[str, Any] = {"name": "a", "hosts": ["a.example.com", "*.B.example.com"], "query": ["k"]}
-MANY = [f"h{number}.example.com" for number in range(HOSTS_IN_A_STEP + 5)]
+MANY = [f"h{number}.example.com" for number in range(ITEMS_IN_A_STEP + 5)]
+NETWORKS = [f"198.18.{number}.0/24" for number in range(ITEMS_IN_A_STEP + 5)]
 GOOD: list[tuple[type[BaseModel], dict[str, Any]]] = [
     (TenantDocument, {"profile": "allowlist"}),
     (TenantDocument, {"caps": {"uri": "1KiB"}, "rules": [RULE, {"name": "b", "hosts": MANY}, RULE]}),
     (NamedPolicyDocument, {"rules": [RULE]}),
+    (OperatorDocument, {"description": "x", "deny_addresses": NETWORKS}),
     (OperatorDocument, {"allow": [{"hosts": MANY}], "deny": [RULE, RULE], "deny_addresses": ["192.0.2.0/24"]}),
 ]  # fmt: skip
 BAD: list[tuple[type[BaseModel], Any]] = [
@@ -32,6 +34,9 @@ BAD: list[tuple[type[BaseModel], Any]] = [
     (TenantDocument, {"rules": [{"name": "a", "hosts": [*MANY, MANY[3].upper()]}]}),
     (NamedPolicyDocument, {"description": "nothing"}),
     (NamedPolicyDocument, {"rules": None}),
+    (OperatorDocument, {"deny_addresses": [*NETWORKS, "::/0", NETWORKS[0], "10.0.0.1/8"], "deny": [{}]}),
+    (OperatorDocument, {"deny_addresses": [*NETWORKS, NETWORKS[0]]}),
+    (OperatorDocument, {"deny_addresses": NETWORKS * 60}),
     (OperatorDocument, {"deny": [{}], "allow": [{"hosts": [1]}, {"hosts": MANY, "x": 1}], "exceptions": [{}]}),
 ]  # fmt: skip
 
