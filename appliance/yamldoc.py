@@ -32,7 +32,7 @@ from appliance.stepwise import finish
 MAX_BYTES = 2 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_VALUES = 250_000
-EVENTS_IN_A_STEP = 50
+EVENTS_IN_A_STEP = 25
 LONG = 100_000  # bytes; to begin with more takes milliseconds
 _TAG = "tag:yaml.org,2002:"
 _MERGE, _STR = f"{_TAG}merge", f"{_TAG}str"
