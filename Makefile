@@ -41,10 +41,9 @@ fuzz: setup     ## hours of fuzzing: TARGET=one (default: all in turn) SECONDS=f
 	@$(PYTHON) -c 'import atheris' 2>/dev/null || { $(PYTHON) -m pip install -q -e '.[fuzz]'; }
 	@cd $(TREE) && nice -n 10 .venv/bin/python -m tests.fuzz.run --seconds $(or $(SECONDS),1800) $(TARGET)
 
-bench: setup    ## times as ratios against peers, measured in the same run
-	@$(ROOT_PYTHON) -m tests.bench.docker_run
-	@$(ROOT_PYTHON) -m tests.bench.fairness
-	@$(ROOT_PYTHON) -m tests.bench.memory
+bench: setup    ## ratios against peers, measured in the same run: WHICH="plain tunnel" for some, ROUNDS=5
+	@cd $(TREE) && tests/bench/setup
+	@$(ROOT_PYTHON) -m tests.bench --rounds $(or $(ROUNDS),5) --picture $(WHICH)
 
 images: setup   ## the runner images, from signed Debian packages
 	@$(ROOT_PYTHON) images/build.py

@@ -2,19 +2,19 @@
 
 `make bench`. A container of one tenant asks for a page again and again, on a connection and with a look-up of
 its own each time; beside it a container of another tenant does nothing, or floods in one way. Rounds of quiet and
-of each flood alternate, so drift of the machine meets all alike. The flooder's limits are the defaults, of the policy and of
-`egress run`. Prints
-p50 and p99 and their ratios to quiet, and writes tests/bench/results/fairness.json.
+of each flood alternate, so drift of the machine meets all alike. The flooder's limits are the defaults, of the policy
+and of `egress run`.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 from pathlib import Path
 
 from appliance.verify.case import Image
+from tests.bench.figures import percentile
+from tests.bench.rows import Row
 from tests.lab import internet, policies
 from tests.lab.appliance import Appliance
 from tests.lab.containers import IMAGES, build_images, logs_of, run_hardened, start_hardened
@@ -22,7 +22,6 @@ from tests.lab.internet import WWW
 from tests.lab.lab import Lab
 from tests.lab.namespaces import run
 
-ROUNDS = 3
 REQUESTS = 150
 PAUSE = 0.06  # with two questions a request, below what a container may ask the resolver
 GOAL = 2.0
@@ -31,7 +30,6 @@ WORKING, FLOODING = policies.READER, "lab-flood"
 FLOOD_SECONDS = 15
 AS_RUN = ("--cpus", "1")  # as `egress run` bounds a job: who floods has not the host's processors as well
 LAB = Path(__file__).parents[1] / "lab"
-RESULTS = Path(__file__).with_name("results") / "fairness.json"
 
 
 def waited() -> list[float]:
@@ -61,15 +59,10 @@ def beside(kind: str) -> tuple[list[float], str]:
         run("docker", "rm", "-f", flooder, check=False)
 
 
-def percentile(values: list[float], part: float) -> float:
-    """The value that `part` of all do not exceed."""
-    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
-
-
-def measure() -> dict[str, list[float]]:
+def waits(rounds: int) -> dict[str, list[float]]:
     """Milliseconds by kind, over all rounds."""
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for kind in KINDS:
             milliseconds, flooder = beside(kind)
             found[kind] += milliseconds
@@ -77,41 +70,33 @@ def measure() -> dict[str, list[float]]:
     return found
 
 
-def rows(found: dict[str, list[float]]) -> list[dict[str, object]]:
-    """One row a flood, as the results file holds it."""
+def rows(found: dict[str, list[float]]) -> list[Row]:
+    """One row a flood."""
     quiet = found["quiet"]
     return [
-        {
-            "name": f"p99 of one tenant while another floods {kind} / in quiet",
-            "ratio": round(percentile(values, 0.99) / percentile(quiet, 0.99), 3),
-            "goal": GOAL,
-            "direction": "down",
-            "requests": len(values),
-            "p99_ms": round(percentile(values, 0.99), 1),
-            "quiet_p99_ms": round(percentile(quiet, 0.99), 1),
-            "median_ms": round(statistics.median(values), 1),
-            "quiet_median_ms": round(statistics.median(quiet), 1),
-        }
+        Row(
+            f"p99 of one tenant while another floods {kind} / in quiet",
+            percentile(values, 0.99) / percentile(quiet, 0.99),
+            GOAL,
+            "down",
+            {
+                "ours_p99_ms": round(percentile(values, 0.99), 1),
+                "peer_p99_ms": round(percentile(quiet, 0.99), 1),
+                "ours_median_ms": round(statistics.median(values), 1),
+                "peer_median_ms": round(statistics.median(quiet), 1),
+                "requests": len(values),
+            },
+        )
         for kind, values in found.items()
         if kind != "quiet"
     ]
 
 
-def main() -> int:
-    """Measure on the lab; 0 when it could be measured."""
+def measure(rounds: int) -> list[Row]:
+    """On the lab."""
     build_images(print)
     with Lab() as lab, Appliance(lab, policies.POLICIES) as appliance:
         draft = internet.RUNTIME / f"{FLOODING}.yaml"
         draft.write_text("profile: read-only-web\n")
         appliance.egress("tenant", "add", FLOODING, "--policy", str(draft))
-        found = rows(measure())
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"rows": found}, indent=2) + "\n")
-    for row in found:
-        print(f"{row['name']}: ratio {row['ratio']} (goal {row['goal']}), {row['p99_ms']} ms against "
-              f"{row['quiet_p99_ms']} ms, {row['requests']} requests")  # fmt: skip
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return rows(waits(rounds))

@@ -4,13 +4,12 @@
 TLS both ways, policy, limits and audit log; netd, resolver and broker are stood in for. Connections end in every way
 that is common: an answer, a refusal, TLS with an answer, a hang-up in the middle. Resident memory is read when all
 of them are gone. It may grow at first, while caches fill, and an allocator keeps what it has had; then it has to
-stay where it is, which is what the ratios say. Prints the course and writes tests/bench/results/memory.json.
+stay where it is, which is what the ratios say.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 import subprocess
@@ -21,11 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests.bench.rows import Row
+
 HARNESS = Path(__file__).parents[1] / "system" / "gateway"
-RESULTS = Path(__file__).with_name("results") / "memory.json"
+ROOT = Path(__file__).parents[2]
 SEQUENTIAL, STEP = 100_000, 10_000
 SECURED = 20  # one in so many connections is TLS
-IDLE, ROUNDS = 2000, 3
+IDLE = 2000
 CLIENTS = 2
 GOAL = 1.1
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 600\r\n\r\n" + b"x" * 600
@@ -124,8 +125,8 @@ def settled(gateway: Any) -> float:
     return resident(gateway.pid)
 
 
-def measure(gateway: Any, name: str) -> dict[str, Any]:
-    """The course of resident memory."""
+def course_of(gateway: Any, name: str, rounds: int) -> dict[str, Any]:
+    """The course of resident memory; `rounds` of idle connections."""
     clients = [Clients(gateway, name) for _ in range(CLIENTS)]
     course = [settled(gateway)]
     print(f"at the start: {course[0]:.1f} MiB", flush=True)
@@ -145,7 +146,7 @@ def measure(gateway: Any, name: str) -> dict[str, Any]:
             answers[said] = answers.get(said, 0) + count
     print(f"answers: {dict(sorted(answers.items()))}")
     held, after = [], []
-    for number in range(ROUNDS):
+    for number in range(rounds):
         sockets = clients[0].idle()
         held.append(resident(gateway.pid))
         for connection in sockets:
@@ -158,37 +159,39 @@ def measure(gateway: Any, name: str) -> dict[str, Any]:
     return {"course": course, "held": held, "after": after, "answers": answers}
 
 
-def rows(found: dict[str, Any]) -> list[dict[str, object]]:
+def rows(found: dict[str, Any]) -> list[Row]:
     """As the results file holds them."""
     course, held, after = found["course"], found["held"], found["after"]
-    shared: dict[str, object] = {"goal": GOAL, "direction": "down"}
     return [
-        {
-            "name": f"resident memory after {SEQUENTIAL:,} connections / after the first {STEP:,}",
-            "ratio": round(course[-1] / course[1], 3),
-            **shared,
-            "mib": round(course[-1], 1),
-            "peer_mib": round(course[1], 1),
-            "course_mib": [round(each, 1) for each in course],
-        },
-        {
-            "name": f"resident memory after {IDLE:,} idle connections closed / after the first such round",
-            "ratio": round(after[-1] / after[0], 3),
-            **shared,
-            "mib": round(after[-1], 1),
-            "peer_mib": round(after[0], 1),
-            "before_mib": round(course[-1], 1),
-            "held_mib": [round(each, 1) for each in held],
-            "kib_each": round((held[0] - course[-1]) * 1024 / IDLE, 1),
-        },
+        Row(
+            f"resident memory after {SEQUENTIAL:,} connections / after the first {STEP:,}",
+            course[-1] / course[1],
+            GOAL,
+            "down",
+            {
+                "ours_mib": round(course[-1], 1),
+                "peer_mib": round(course[1], 1),
+                "course_mib": [round(each, 1) for each in course],
+            },
+        ),
+        Row(
+            f"resident memory after {IDLE:,} idle connections closed / after the first such round",
+            after[-1] / after[0],
+            GOAL,
+            "down",
+            {
+                "ours_mib": round(after[-1], 1),
+                "peer_mib": round(after[0], 1),
+                "before_mib": round(course[-1], 1),
+                "held_mib": [round(each, 1) for each in held],
+                "kib_each": round((held[0] - course[-1]) * 1024 / IDLE, 1),
+            },
+        ),
     ]
 
 
-def main() -> int:
-    """Measure on loopback; 0 when memory came to rest."""
-    if sys.argv[1:2] == ["origin"]:
-        asyncio.run(origin(sys.argv[2], int(sys.argv[3])))
-        return 0
+def measure(rounds: int) -> list[Row]:
+    """On loopback."""
     sys.path.insert(0, str(HARNESS))
     import loopback  # its directory is no package
 
@@ -196,24 +199,17 @@ def main() -> int:
         gateway = loopback.Gateway(Path(directory))
         gateway.plain.shutdown()
         gateway.plain.server_close()
-        command = (sys.executable, __file__, "origin", gateway.address, str(gateway.plain.port))
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        command = (sys.executable, "-m", "tests.bench.memory", gateway.address, str(gateway.plain.port))
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == "ready\n"
-            found = rows(measure(gateway, loopback.NAME))
+            return rows(course_of(gateway, loopback.NAME, rounds))
         finally:
             server.kill()
             server.wait()
             gateway.close()
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"rows": found}, indent=2) + "\n")
-    for row in found:
-        print(
-            f"{row['name']}: ratio {row['ratio']} (goal {row['goal']}), {row['mib']} MiB against {row['peer_mib']} MiB"
-        )
-    return 0 if all(float(str(row["ratio"])) <= GOAL for row in found) else 1
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # the server, in a process of its own
+    asyncio.run(origin(sys.argv[1], int(sys.argv[2])))
