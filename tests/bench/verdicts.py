@@ -145,6 +145,7 @@ def measure(rounds: int) -> list[Row]:
             for load in DISTINCT:
                 found = judged(policy, list(requests(load, count, number)))
                 spent.setdefault((load, count), []).append(found)
+    gc.unfreeze()
     return [row for load in DISTINCT for row in _rows(load, {count: spent[load, count] for count in COUNTS})]
 
 
