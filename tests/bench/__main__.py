@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from tests.bench import bulk, gets, peers, picture, report
+from tests.bench import bulk, gets, idle, peers, picture, report, waits, workers
 from tests.bench.field import Field
 from tests.bench.peers import Kind
 from tests.bench.rows import Row
@@ -23,8 +23,13 @@ ON_THE_FIELD: dict[str, tuple[Callable[[Field, int], list[Row]], tuple[Kind, ...
     "fresh": (gets.fresh, (SQUID, MITMPROXY)),
     "download": (bulk.download, (SQUID, MITMPROXY)),
     "tunnel": (bulk.tunnel, (SQUID,)),
+    "p99": (waits.plain, (SQUID,)),
+    "p99-intercepted": (waits.intercepted, (SQUID,)),
+    "idle": (idle.measure, (SQUID,)),
 }
 """Measured beside peers: how, and the peers that it needs."""
+WORKERS = "workers"
+"""On the field as well, which is laid anew for each number of workers."""
 ALONE = {
     "docker-run": "docker_run",
     "verdicts": "verdicts",
@@ -40,7 +45,7 @@ ALONE = {
 
 def main() -> int:
     """0 when everything could be measured; whether goals are reached, the table says."""
-    known = (*ON_THE_FIELD, *ALONE)
+    known = (*ON_THE_FIELD, WORKERS, *ALONE)
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("which", nargs="*", help=f"of {', '.join(known)}; left out: all")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
@@ -55,6 +60,9 @@ def main() -> int:
         if name not in known:
             parser.error(f"{name} is none of {', '.join(known)}")
     rows = _on_the_field([name for name in which if name in ON_THE_FIELD], chosen)
+    if WORKERS in which:
+        rows += workers.measure(chosen.lock, chosen.rounds)
+        report.write(rows)
     for name in which:
         if name in ALONE:
             print(name, flush=True)

@@ -45,4 +45,6 @@ def test_who_hangs_up_after_each_answer_may_and_no_oftener() -> None:
 
 
 def test_loads_put_together_count_together_and_keep_the_worst_p99() -> None:
-    assert together([Load(100, 2.0, 1.0, 5.0, 7), Load(300, 2.1, 3.0, 4.0, 8)]) == Load(400, 2.1, 2.0, 5.0, 15)
+    assert together([Load(100, 2.0, 1.0, 5.0, 7), Load(300, 2.1, 3.0, 4.0, 8)]) == Load(
+        400, 2.1, 2.0, 5.0, 15
+    )

@@ -1,0 +1,73 @@
+"""How much later the slowest answers come by way of a proxy, at a load that it bears with ease.
+
+Half of what Squid carries at most, in the same run, is asked at a fixed rate; what is late counts from when it was
+due. From each p99 that of the direct way is taken away: what is left is the proxy's own.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from tests.bench import loads
+from tests.bench.courses import OURS, Course
+from tests.bench.field import Field
+from tests.bench.loads import Load, Seat
+from tests.bench.rows import Row
+
+SECONDS = 4
+PEER = "squid"
+GOAL = 1.0
+LEAST_MS = 0.05
+"""Below it nothing is told apart on a machine that does other things too."""
+
+
+def plain(field: Field, rounds: int) -> list[Row]:
+    """HTTP."""
+    return _measured("plain", "http", field, rounds)
+
+
+def intercepted(field: Field, rounds: int) -> list[Row]:
+    """HTTPS."""
+    return _measured("intercepted", "https", field, rounds)
+
+
+def _measured(kind: str, scheme: str, field: Field, rounds: int) -> list[Row]:
+    work = f"added p99 at half of Squid's load, {kind} GET 1 KiB"
+    print(work, flush=True)
+    if PEER in field.missing:
+        return [Row(f"{work} / {PEER}", None, GOAL, "down", {}, field.missing[PEER])]
+
+    def most(seats: Sequence[Seat]) -> Load:
+        return loads.wrk(seats[:1], scheme, SECONDS)
+
+    peak = field.rounds([PEER], 1, most, loads.CONNECTIONS)[PEER].loads[0].per_second
+    rate = round(peak / 2)
+
+    def put(seats: Sequence[Seat]) -> Load:
+        return loads.client("paced", seats[:1], scheme, SECONDS, loads.CONNECTIONS, str(rate))
+
+    courses = field.rounds([OURS, PEER, "direct"], rounds, put, loads.CONNECTIONS)
+    return [row(work, rate, courses[OURS], courses[PEER], courses["direct"])]
+
+
+def row(work: str, rate: int, ours: Course, peer: Course, direct: Course) -> Row:
+    """Medians of the rounds' p99, less the direct way's."""
+
+    def p99(course: Course) -> float:
+        return statistics.median(load.p99_ms for load in course.loads)
+
+    added = {who: p99(course) - p99(direct) for who, course in (("ours", ours), ("peer", peer))}
+    raw = {f"{who}_added_p99_ms": round(value, 3) for who, value in added.items()}
+    raw |= {
+        "asked_per_second": rate,
+        "ours_got_per_second": round(ours.median(lambda load: load.per_second)),
+        "peer_got_per_second": round(peer.median(lambda load: load.per_second)),
+        "direct_p99_ms": round(p99(direct), 3),
+        "ours_p50_ms": round(ours.median(lambda load: load.p50_ms), 3),
+        "peer_p50_ms": round(peer.median(lambda load: load.p50_ms), 3),
+        "peer_version": peer.version,
+        "rounds": len(ours.loads),
+    }
+    ratio = max(added["ours"], LEAST_MS) / max(added["peer"], LEAST_MS)
+    return Row(f"{work} / {PEER}", ratio, GOAL, "down", raw)
