@@ -5,6 +5,8 @@ Names are in lower case. `_` beside `-` matters because CGI and its heirs read b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 # RFC 9110 section 5.3: a field that is no list may not be repeated. Which of two counts, nobody agrees on.
@@ -28,6 +30,9 @@ NEVER_NOMINATED = frozenset({
     b"content-range", b"cookie", b"origin", b"referer", b"range", b"expect", b"date", b"cache-control",
     b"set-cookie", b"location", b"www-authenticate",
 })  # fmt: skip
+
+OWN_OPTIONS = frozenset({b"close", b"keep-alive"})
+"""What Connection most often holds: options that are fields of nobody, or fields that never travel."""
 
 # RFC 9110 section 7.6.1: these speak about one connection and are never passed on, nominated or not.
 HOP_BY_HOP = frozenset({
@@ -68,5 +73,12 @@ def travels_in_response(name: bytes, nominated: frozenset[bytes]) -> bool:
 
 
 _STAYS_IN_RESPONSE = HOP_BY_HOP | _RESPONSE_ONLY_HERE | {b"content-length", b"proxy-connection"}
+
+
+def as_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Fields as they stand in a head, each with its CRLF."""
+    return b"".join([b": ".join(field) + b"\r\n" for field in fields])
+
+
 TELLING_IN_RESPONSE = RESPONSE_SINGLETONS | _STAYS_IN_RESPONSE
 """What a response field must be called to mean something to an intermediary."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from appliance.http1.refused import Refused, UpstreamInvalid
 
@@ -21,8 +21,7 @@ class BodyKind(Enum):
     UNTIL_CLOSE = "until-close"  # responses only
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+class Framing(NamedTuple):
     """How the body is delimited; `length` in bytes counts for `BodyKind.LENGTH` alone."""
 
     kind: BodyKind

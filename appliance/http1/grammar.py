@@ -34,3 +34,14 @@ trailer_line = re.compile(TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n\Z").match
 def list_members(value: bytes) -> list[bytes]:
     """Members of a `#token` list in lower case, empty ones left out (RFC 9110 section 5.6.1)."""
     return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
+
+
+def options(value: bytes) -> frozenset[bytes]:
+    """The members of a Connection field (RFC 9110 section 7.6.1)."""
+    return _USUAL_OPTIONS.get(value) or frozenset(list_members(value))
+
+
+# What nearly every message says; 0.1 us instead of 0.9.
+_USUAL_OPTIONS = {
+    value: frozenset(list_members(value)) for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
+}

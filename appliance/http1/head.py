@@ -92,11 +92,11 @@ def parse_request_head(
     if line is None or line.end() > limits.request_line + 2:
         raise _request_line_fault(block, limits)
     octets, http_11 = block[line.end() - 2 :], line.group(3) == b"1"
-    section = known
-    if section is None or section.octets != octets or section.http_11 is not http_11:
-        section = judge_fields(octets, _field_lines(octets, limits), http_11=http_11)
+    is_known = known is not None and known.octets == octets and known.http_11 is http_11
+    lines = [] if is_known else _field_lines(octets, limits)
     raw_target = line.group(2).decode("ascii")
     target = parse_target(line.group(1).decode("ascii"), raw_target, encoded_slash=limits.encoded_slash)
+    section = known if known is not None and is_known else judge_fields(octets, lines, http_11=http_11)
     return _judged(line, section, target, uri_bytes=len(raw_target), size=size)
 
 

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from appliance.http1 import grammar
 from appliance.http1.fields import (
     NEVER_NOMINATED,
+    OWN_OPTIONS,
     RESPONSE_SINGLETONS,
     TELLING_IN_RESPONSE,
     Headers,
+    as_lines,
     travels_in_response,
 )
 from appliance.http1.framing import NO_BODY, BodyKind, Framing, response_framing
@@ -112,18 +114,19 @@ def _judged(
     keep_alive, nominated = http_11, _NOTHING
     connection = fields.get(b"connection")
     if connection is not None:
-        nominated = frozenset(grammar.list_members(connection))
+        nominated = grammar.options(connection)
         keep_alive = http_11 and b"close" not in nominated
         if not NEVER_NOMINATED.isdisjoint(nominated):
             raise UpstreamInvalid(
                 "connection-nominates", "Connection names a field that is not its to remove"
             )
-        passed_on = [line for line in passed_on if line[0].lower() not in nominated]
+        if not nominated <= OWN_OPTIONS:
+            passed_on = [line for line in passed_on if line[0].lower() not in nominated]
     lasting = keep_alive and framing.kind is not BodyKind.UNTIL_CLOSE and status != 101
     return ResponseHead(
         status, tuple(lines), NO_BODY if status == 101 else framing, http_11, lasting,
         status < 200 and status != 101, status == 101, nominated, size,
-        b"".join([b"%b: %b\r\n" % line for line in passed_on]),
+        as_lines(passed_on),
     )  # fmt: skip
 
 

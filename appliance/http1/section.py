@@ -16,6 +16,7 @@ from appliance.http1.fields import (
     NEVER_NOMINATED,
     REQUEST_SINGLETONS,
     Headers,
+    as_lines,
     travels_in_request,
 )
 from appliance.http1.framing import Framing, request_framing
@@ -65,7 +66,7 @@ def judge_fields(octets: bytes, lines: list[tuple[bytes, bytes]], *, http_11: bo
     keep_alive, nominated = http_11, _NOTHING
     connection = fields.get(b"connection")
     if connection is not None:
-        nominated = frozenset(grammar.list_members(connection))
+        nominated = grammar.options(connection)
         keep_alive = http_11 and b"close" not in nominated
         if not NEVER_NOMINATED.isdisjoint(nominated):
             raise Refused(400, "connection-nominates", "Connection names a field that is not its to remove")
@@ -74,7 +75,7 @@ def judge_fields(octets: bytes, lines: list[tuple[bytes, bytes]], *, http_11: bo
         octets, http_11, tuple(lines), host, port, framing, keep_alive,
         _expects_continue(fields.get(b"expect"), http_11=http_11), _upgrade(fields),
         None if content_type is None else content_type.decode("ascii"), nominated,
-        b"".join([b"%b: %b\r\n" % line for line in lines if travels_in_request(line[0].lower(), nominated)]),
+        as_lines([line for line in lines if travels_in_request(line[0].lower(), nominated)]),
     )  # fmt: skip
 
 

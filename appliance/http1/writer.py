@@ -34,9 +34,9 @@ def serialise_request(
 ) -> bytes:
     """The head that goes to the server: origin-form, one Host, our framing, end-to-end fields as they came.
 
-    `host` is the value of Host (`host_text`). `extra` is added last and replaces fields of the same name. `upgrade` passes on the recorded Upgrade; of
-    the Sec-WebSocket fields only those of `extra` go on then. The body, if any, follows in the framing of
-    `head` (`encode_chunk` for chunks).
+    `host` is the value of Host (`host_text`). `extra` is added last and replaces fields of the same name.
+    `upgrade` passes on the recorded Upgrade; of the Sec-WebSocket fields only those of `extra` go on then.
+    The body, if any, follows in the framing of `head` (`encode_chunk` for chunks).
     Raises `ValueError` for an `extra` that is no field: that would be our own mistake.
     """
     target = head.path if head.query is None else f"{head.path}?{head.query}"

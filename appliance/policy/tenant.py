@@ -35,6 +35,7 @@ from appliance.policy.rules import ENCODED_SLASH, ORDER, AllowRule, Bucket, Deny
 from appliance.policy.verdict import Reason, RequestFacts, Verdict
 
 DOH_PATH = "/dns-query"  # RFC 8484 §4.1.1: the path of nearly every DNS-over-HTTPS service
+_ANY = ""  # stands for every plain path where no rule speaks of the host
 MAX_REMEMBERED = 256  # verdicts of one policy, each below a kilobyte: what a hostile tenant can fill is small
 MAX_REMEMBERED_PATH = 128  # characters
 _Asked = tuple[str, str, str, int, str]  # method, scheme, host, port, path
@@ -169,14 +170,22 @@ class TenantPolicy:
         if not isinstance(facts.host, HostName) or len(facts.path) > MAX_REMEMBERED_PATH:
             return self._judge_fit(facts)
         # Of such a request nothing else counts, for its sizes are judged. Measured: 0.8 µs instead of 4.1.
-        asked = facts.method, facts.scheme, facts.host.text, facts.port, facts.path
+        name, path = facts.host.text, facts.path
+        asked = facts.method, facts.scheme, name, facts.port, _ANY if _plain(path) else path
         verdict = self._remembered.get(asked)
+        if verdict is None and asked[-1] is _ANY and self._speaks_of(name):
+            asked = (*asked[:-1], path)
+            verdict = self._remembered.get(asked)
         if verdict is None:
             verdict = self._judge_fit(facts)
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[asked] = verdict
         return verdict
+
+    def _speaks_of(self, name: str) -> bool:
+        """Whether a rule does, which may ask for a path. The profile treats all plain ones alike."""
+        return any(b.denies or b.allows for index in (self._operator, self._own) for b in index.find(name))
 
     def _judge_fit(self, facts: RequestFacts) -> Verdict:
         host = facts.host
@@ -232,7 +241,7 @@ class TenantPolicy:
             unmet = Reason.METHOD_NOT_ALLOWED
         elif facts.upgrade is not None:
             unmet = Reason.UPGRADE_NOT_ALLOWED
-        elif facts.path.endswith(DOH_PATH) or ENCODED_SLASH in facts.path:
+        elif not _plain(facts.path):
             unmet = Reason.PATH_NOT_ALLOWED
         if unmet is None:
             if excepted is not None:
@@ -305,6 +314,10 @@ class TenantPolicy:
             elif _applies(exception, host, port) and host in exception.network:
                 return exception
         return None
+
+
+def _plain(path: str) -> bool:
+    return not path.endswith(DOH_PATH) and ENCODED_SLASH not in path
 
 
 def _key(host: Host) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from appliance.names import Host
 
@@ -80,8 +81,7 @@ class Verdict:
         return self.outcome is Outcome.ALLOW
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(NamedTuple):
     """One request in canonical form: exactly what will go on the wire if it is allowed.
 
     `path` has no query; `query` holds keys and values in order, as `http1.target.query_pairs` gives them;

@@ -215,7 +215,7 @@ POLICY = (
              ("appliance/policy/tenant.py", "if any(scheme in (None, s) and port in (None, p) for s, p in WEB):",
               "if True:")),
     _gateway("path-of-a-resolver", "DNS over HTTPS on a host that may be read", "B8-doh-path",
-             ("appliance/policy/tenant.py", "elif facts.path.endswith(DOH_PATH) or ENCODED_SLASH in facts.path:",
+             ("appliance/policy/tenant.py", "elif not _plain(facts.path):",
               "elif False:"), reached=True),
     _gateway("paths-of-a-rule", "a rule allows the paths that it lists", "E7-rule",
              ("appliance/policy/rules.py", "if not any(pattern.matches(facts.path) for pattern in self.paths):",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import product
 from typing import Any
@@ -27,7 +26,9 @@ RULES = """
 """
 OPERATOR = "exceptions: [{tenant: acme, cidr: 10.1.2.0/24, port: 443}]\n"
 PLAIN = request("https://files.example.com/a/b")
-HOSTS = ("files.example.com", "x.example.org", "api.example.com", "dns.google", "home.lan", "10.1.2.3")
+HOSTS = (
+    "files.example.com", "x.example.org", "api.example.com", "www.example.net", "dns.google", "home.lan", "10.1.2.3",
+)  # fmt: skip
 PATHS = ("/", "/a/b", "/a/admin/x", "/b/c", "/q/z", "/live", "/dns-query", "/a/%2F")
 ALIKE: tuple[dict[str, Any], ...] = (
     {},
@@ -55,7 +56,7 @@ def policy(profile: str) -> TenantPolicy:
 
 def all_requests() -> list[RequestFacts]:
     return [
-        replace(PLAIN, host=host(name), path=path, **more)
+        PLAIN._replace(host=host(name), path=path, **more)
         for name, path, more in product(HOSTS, PATHS, ALIKE)
     ]
 
@@ -78,8 +79,8 @@ def test_a_plain_request_that_comes_again_is_not_judged_again(monkeypatch: pytes
     remembering = policy("allowlist")
     first = remembering.judge(PLAIN)
     monkeypatch.setattr(TenantPolicy, "_judge_fit", None)
-    assert remembering.judge(replace(PLAIN, header_bytes=200)) is first
-    assert remembering.judge(replace(PLAIN, header_bytes=300)).reason == "headers-too-large"
+    assert remembering.judge(PLAIN._replace(header_bytes=200)) is first
+    assert remembering.judge(PLAIN._replace(header_bytes=300)).reason == "headers-too-large"
 
 
 def test_another_policy_remembers_nothing_of_it() -> None:
@@ -90,9 +91,19 @@ def test_another_policy_remembers_nothing_of_it() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     remembering = policy("read-only-web")
     for number in range(1000):
-        remembering.judge(replace(PLAIN, path=f"/{number}"))
+        remembering.judge(PLAIN._replace(path=f"/{number}"))
         assert len(remembering._remembered) <= tenant.MAX_REMEMBERED
-    remembering.judge(replace(PLAIN, path="/" + "x" * tenant.MAX_REMEMBERED_PATH))
-    remembering.judge(replace(PLAIN, host=IPv4Address("10.1.2.3")))
+    remembering.judge(PLAIN._replace(path="/" + "x" * tenant.MAX_REMEMBERED_PATH))
+    remembering.judge(PLAIN._replace(host=IPv4Address("10.1.2.3")))
     assert all(len(path) <= tenant.MAX_REMEMBERED_PATH for *_, path in remembering._remembered)
     assert not any(text == "10.1.2.3" for _, _, text, _, _ in remembering._remembered)
+
+
+def test_where_no_rule_speaks_of_the_host_plain_paths_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    remembering, other = policy("read-only-web"), PLAIN._replace(host=host("nobody-speaks-of.example"))
+    first = remembering.judge(other)
+    assert first.allowed
+    assert not remembering.judge(other._replace(path="/x/dns-query")).allowed
+    assert not remembering.judge(other._replace(path="/a%2Fb")).allowed
+    monkeypatch.setattr(TenantPolicy, "_judge_fit", None)
+    assert remembering.judge(other._replace(path="/never-seen")) is first
