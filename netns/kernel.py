@@ -314,8 +314,7 @@ class Kernel:
         text = "".join(
             f"{v} element inet {table} {name} {{ {item} }}\n" for v in verbs for name, item in items
         )
-        with namespaces.entered(self._settings.namespace):
-            nft.change(text)
+        self._sockets.changes(Side.GATEWAY).change(text)
 
     def _stands(self, live: Live) -> bool:
         try:

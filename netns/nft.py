@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -137,8 +138,32 @@ def _sorted_lists(lines: list[str]) -> Iterator[str]:
 
 
 def _run(commands: str, form: Form = Form.PLAIN, *, check_only: bool = False) -> str:
-    try:
+    with _reported():
         return libnftables.run(commands, form, check_only=check_only)
+
+
+class Changes:
+    """`change` again and again in the namespace in which this was made; used by one thread."""
+
+    def __init__(self) -> None:
+        """Raises `NftError`."""
+        with _reported():
+            self._context = libnftables.Context()
+
+    def change(self, text: str) -> None:
+        """Load atomically what needs no check of its own. Raises `NftError`; nothing is changed then."""
+        with _reported():
+            self._context.run(text)
+
+    def close(self) -> None:
+        """Change nothing more."""
+        self._context.close()
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
     except libnftables.Absent as error:
         raise NftError("nft is not installed; apt-get install nftables") from error
     except libnftables.Refused as error:

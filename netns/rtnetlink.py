@@ -1,4 +1,4 @@
-"""rtnetlink(7) sockets inside the namespaces that we touch, kept open because `docker run` waits for us.
+"""Netlink sockets inside the namespaces that we touch, kept open because `docker run` waits for us.
 
 Used by one thread only: the one that made it.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from netns import namespaces
+from netns import namespaces, nft
 from netns.state import Side
 
 # The kernel's own numbers, from <linux/rtnetlink.h> and <linux/neighbour.h>.
@@ -34,10 +34,14 @@ def delete_link(rtnetlink: Any, index: int) -> None:
 class _Open:
     identity: int
     socket: Any
+    changes: nft.Changes | None = None
 
 
 class Sockets:
-    """One netlink socket for each side; `gateway` and `outside` name namespaces, None is the host's."""
+    """One socket of rtnetlink(7) for each side, and one of nftables where it is asked for.
+
+    `gateway` and `outside` name namespaces, None is the host's.
+    """
 
     def __init__(self, gateway: str, outside: str | None) -> None:
         self._names: dict[Side, str | None] = {Side.GATEWAY: gateway, Side.OUTSIDE: outside}
@@ -72,6 +76,15 @@ class Sockets:
         """The side's socket as the kernel numbers it (netlink(7), nl_pid)."""
         return int(self.of(side).epid)
 
+    def changes(self, side: Side) -> nft.Changes:
+        """The side's way to nftables. Raises `NamespaceError`, `NftError`."""
+        self.of(side)
+        kept = self._open[side]
+        if kept.changes is None:
+            with namespaces.entered(self._names[side]):
+                kept.changes = nft.Changes()
+        return kept.changes
+
     def index(self, side: Side, interface: str) -> int | None:
         """A link's index, None when there is no such link."""
         found = self.of(side).link_lookup(ifname=interface)
@@ -86,3 +99,5 @@ class Sockets:
         kept = self._open.pop(side, None)
         if kept is not None:
             kept.socket.close()
+            if kept.changes is not None:
+                kept.changes.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netns import namespaces
+from netns import namespaces, nft
 from netns.rtnetlink import Sockets, delete_link
 from netns.state import Side
 
@@ -43,3 +43,18 @@ def test_a_link_that_is_gone_already_is_no_error(rig, sockets):
     delete_link(sockets.of(Side.GATEWAY), index)
     delete_link(sockets.of(Side.GATEWAY), index)
     assert sockets.index(Side.GATEWAY, "probe") is None
+
+
+def test_rules_are_changed_in_the_sides_namespace_also_in_one_made_anew(rig, sockets):
+    table = "table ip probe {\n\tset s {\n\t\ttype ipv4_addr\n\t}\n}\n"
+    name = sockets.name(Side.GATEWAY)
+    sockets.changes(Side.GATEWAY).change(table)
+    assert sockets.changes(Side.GATEWAY) is sockets.changes(Side.GATEWAY)
+    assert "probe" in rig.run("ip", "netns", "exec", name, "nft", "list", "ruleset")
+    namespaces.remove(name)
+    namespaces.create(name)
+    sockets.changes(Side.GATEWAY).change(table)
+    assert "probe" in rig.run("ip", "netns", "exec", name, "nft", "list", "ruleset")
+    with pytest.raises(nft.NftError, match="No such file"):
+        sockets.changes(Side.GATEWAY).change("add element ip nothing s { 10.0.0.1 }")
+    sockets.changes(Side.GATEWAY).change("add element ip probe s { 10.0.0.1 }")
