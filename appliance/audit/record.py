@@ -254,6 +254,8 @@ def _second(whole: int) -> str:
 
 def bounded(text: str, limit: int) -> str:
     """`text`, cut and marked where it would take more than `limit` octets as JSON."""
+    if len(text) * MOST_OCTETS <= limit:
+        return text
     most = len(text) * (MOST_OCTETS_OF_ASCII if text.isascii() else MOST_OCTETS)
     if most <= limit or (len(text) <= limit and len(_escaped(text)) <= limit):
         return text

@@ -42,19 +42,24 @@ def text_of(record: Record, process: str, seconds: float) -> str:
 def _request(record: RequestRecord, process: str, seconds: float) -> str:
     address = record.upstream_address
     return (
-        f'{{"time":"{timestamp(seconds)}","kind":"request","process":{_text(process)}'
-        f',"request_id":{_text(record.request_id)}'
+        f'{{"time":"{timestamp(seconds)}","kind":"request","process":{_known(process)}'
+        f',"request_id":{_escaped(bounded(record.request_id, MAX_TEXT))}'
         f"{_caller(record.tenant, record.endpoint, record.container, record.run, record.source)}"
         f"{_origin(record.method, record.scheme, record.host, record.port)}"
         f',"path":{_path(record.path)}'
         f',"query_keys":{_items(record.query_keys)},"signals":{_items(record.signals)}'
         f"{_decision(record.outcome, record.reason, record.rule, record.detail)}"
         f',"status":{"null" if record.status is None else record.status}'
-        f',"upstream_address":{"null" if address is None else _text(address)}'
+        f',"upstream_address":{"null" if address is None else _known(address)}'
         f',"bytes_to_upstream":{record.bytes_to_upstream},"bytes_to_client":{record.bytes_to_client}'
         f',"duration_ms":{_number(record.duration_ms)}'
         f',"tls":{_TLS[record.tls]},"count":{record.count}'
     )
+
+
+@lru_cache(PARTS)
+def _known(value: str) -> str:
+    return _text(value)
 
 
 def _text(value: str, limit: int = MAX_TEXT) -> str:

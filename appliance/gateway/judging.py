@@ -31,7 +31,9 @@ def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | Non
         return origin
     exchange.origin = origin
     endpoint = channel.caller.endpoint
-    policy = exchange.policy = worker.policy(endpoint.tenant)
+    policy = exchange.policy
+    if policy is None:
+        policy = exchange.policy = worker.policy(endpoint.tenant)
     facts = exchange.facts = facts_of(head, origin)
     verdict = exchange.verdict = policy.judge(facts)
     if not verdict.allowed:

@@ -239,7 +239,9 @@ class Session(TwistedProtocol):
         worker.requests += 1
         exchange = Exchange(worker.next_id(), head, worker.seconds())
         self._exchange = exchange
-        exceeded = worker.budget.request(worker.charged(self._channel.caller.endpoint))
+        endpoint = self._channel.caller.endpoint
+        exchange.policy = policy = worker.policy(endpoint.tenant)
+        exceeded = worker.budget.request(worker.charged(endpoint, policy))
         if exceeded is not None:
             self.refuse(exchange, refusals.exceeded(exceeded))
         elif self._channel.standing is not None:

@@ -42,6 +42,7 @@ _COUNTERS = {
     Measure.BYTES_OUT: Counter.BYTES_OUT,
     Measure.BYTES_IN: Counter.BYTES_IN,
 }
+_REQUESTS, _BYTES_OUT, _BYTES_IN = map(int, (Counter.REQUESTS, Counter.BYTES_OUT, Counter.BYTES_IN))
 LATELY = 32
 """Destinations of one tenant that are remembered by name, to be shown; counted are all."""
 _FOR_A_CONNECTION = (Measure.CONNECTIONS, Measure.NEW_CONNECTIONS)
@@ -139,12 +140,22 @@ class Flow:
     def sent(self, count: int) -> Exceeded | None:
         """`count` bytes go to the server: charged, and the limit that they pass, if any."""
         self._tally.bytes_out += count
-        return self._charge(Measure.BYTES_OUT, count)
+        now, length, passed = self._clock(), self._length, None
+        for charged in self._charged:
+            limit = charged[2].bytes_out
+            if not charged[1].charge(_BYTES_OUT, now, length, count, limit) and passed is None:
+                passed = self._passed(charged, Measure.BYTES_OUT, limit, now)
+        return passed
 
     def received(self, count: int) -> Exceeded | None:
         """`count` bytes come from the server."""
         self._tally.bytes_in += count
-        return self._charge(Measure.BYTES_IN, count)
+        now, length, passed = self._clock(), self._length, None
+        for charged in self._charged:
+            limit = charged[2].bytes_in
+            if not charged[1].charge(_BYTES_IN, now, length, count, limit) and passed is None:
+                passed = self._passed(charged, Measure.BYTES_IN, limit, now)
+        return passed
 
     def close(self) -> None:
         """It is over."""
@@ -152,15 +163,12 @@ class Flow:
             self._closed = True
             self._charged[-1][1].own.closed()
 
-    def _charge(self, measure: Measure, count: int) -> Exceeded | None:
-        now, length, counter = self._clock(), self._length, _COUNTERS[measure]
-        passed = None
-        for scope, account, limits in self._charged:
-            limit = limits.bytes_out if measure is Measure.BYTES_OUT else limits.bytes_in
-            within = account.charge(counter, now, length, count, limit)
-            if not within and passed is None and account.used(counter, now, length) > limit:
-                passed = _exceeded(scope, measure, limit, account.wait(counter, now, length, limit))
-        return passed
+    def _passed(self, charged: _Charged, measure: Measure, limit: int, now: int) -> Exceeded | None:
+        scope, account, _ = charged
+        counter, length = _COUNTERS[measure], self._length
+        if account.used(counter, now, length) <= limit:
+            return None
+        return _exceeded(scope, measure, limit, account.wait(counter, now, length, limit))
 
 
 class Budget:
@@ -207,7 +215,7 @@ class Budget:
                     return self._throttled(payer, passed)
                 break
         for _, account, _ in charged:
-            account.add(Counter.REQUESTS, now, SECOND)
+            add(account.own.cells, account.own.at + _REQUESTS, now, SECOND, 1)
         return None
 
     def flow(self, payer: Payer, destination: str) -> Flow | Exceeded:
@@ -221,8 +229,9 @@ class Budget:
             passed = self._first((here,), _FOR_A_FLOW, now, payer)
             if passed is not None:
                 return self._throttled(payer, passed)
-        account.own.opened()
-        account.add(Counter.REQUESTS, now, SECOND)
+        own = account.own
+        own.opened()
+        add(own.cells, own.at + _REQUESTS, now, SECOND, 1)
         self._remember(payer.tenant, destination)
         paying = self._pays(payer)
         return Flow((*paying.charged, here), paying.tally, self._clock, length)
@@ -330,6 +339,8 @@ class Budget:
 
     def _remember(self, tenant: str, destination: str) -> None:
         lately = self._lately.setdefault(tenant, OrderedDict())
+        if destination in lately and next(reversed(lately)) == destination:
+            return
         lately[destination] = None
         lately.move_to_end(destination)
         if len(lately) > LATELY:

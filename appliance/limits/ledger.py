@@ -130,7 +130,7 @@ class Row:
 class Account:
     """What a limit is compared with: our own row, and those of the other workers for the same thing."""
 
-    __slots__ = ("_asked", "_key", "_others", "_places", "own")
+    __slots__ = ("_asked", "_key", "_others", "_places", "_room_under", "own")
 
     def __init__(self, own: Row, others: Sequence[Sheet] = (), key: Key | None = None) -> None:
         """`key` names a destination; without it the tenant's row of each of `others` counts."""
@@ -138,6 +138,7 @@ class Account:
         self._others = others
         self._key = key
         self._asked = 0
+        self._room_under: ScopeLimits | None = None  # when bytes were last counted, they were within these
         rows = [own] if key is not None else [own, *[sheet.row(TENANT) for sheet in others]]
         self._places = [(row.cells, row.at) for row in rows]
 
@@ -167,43 +168,42 @@ class Account:
     def has_room(self, now: int, length: int, limits: ScopeLimits) -> bool:
         """Whether one more request is within `limits` for certain; if not, `wait` knows.
 
-        Certain it is when this window and the one before it together hold less than a limit. That spares
-        three exact answers for each account of a request: 2 us for one where they took 9.
+        Certain it is when this window and the one before it together hold less than a limit. Bytes are added
+        up again only when their last count came to a limit, or under other limits: `charge` counts each. So
+        it is 0.6 us for one account, where three exact answers took 9.
         """
-        second, period = now // SECOND, now // length
-        requests = bytes_out = bytes_in = 0
+        if self._room_under is not limits:
+            places = self._looked_up()
+            if (
+                window.at_most(places, _BYTES_OUT, now, length) >= limits.bytes_out
+                or window.at_most(places, _BYTES_IN, now, length) >= limits.bytes_in
+            ):
+                return False
+            self._room_under = limits
+        second, requests = now // SECOND, 0
         for cells, at in self._looked_up():
             known = cells[at + _REQUESTS]
             if known == second:
                 requests += cells[at + _REQUESTS + 1] + cells[at + _REQUESTS + 2]
             elif known == second - 1:
                 requests += cells[at + _REQUESTS + 1]
-            known = cells[at + _BYTES_OUT]
-            if known == period:
-                bytes_out += cells[at + _BYTES_OUT + 1] + cells[at + _BYTES_OUT + 2]
-            elif known == period - 1:
-                bytes_out += cells[at + _BYTES_OUT + 1]
-            known = cells[at + _BYTES_IN]
-            if known == period:
-                bytes_in += cells[at + _BYTES_IN + 1] + cells[at + _BYTES_IN + 2]
-            elif known == period - 1:
-                bytes_in += cells[at + _BYTES_IN + 1]
-        return (
-            requests < limits.requests_per_second
-            and bytes_out < limits.bytes_out
-            and bytes_in < limits.bytes_in
-        )
+        return requests < limits.requests_per_second
 
-    def charge(self, counter: Counter, now: int, length: int, amount: int, limit: int) -> bool:
-        """Count, and whether that is within `limit` for certain; if not, `used` knows."""
-        cells, at, number = self.own.cells, self.own.at + counter, now // length
-        if cells[at] == number:
-            cells[at + 1] += amount
+    def charge(self, counter: int, now: int, length: int, amount: int, limit: int) -> bool:
+        """Count bytes, and whether they are within `limit` for certain; if not, `used` knows."""
+        own = self.own
+        cells, at = own.cells, own.at + counter
+        if cells[at] == now // length:
+            count = cells[at + 1] = cells[at + 1] + amount
         else:
             window.add(cells, at, now, length, amount)
+            count = amount
+        count += cells[at + 2]
         if self._others:
-            return window.at_most(self._looked_up(), counter, now, length) <= limit
-        return cells[at + 1] + cells[at + 2] <= limit
+            count = window.at_most(self._looked_up(), counter, now, length)
+        if count >= limit:
+            self._room_under = None
+        return count <= limit
 
     def _looked_up(self) -> list[window.Place]:
         """All rows. Where the others have a destination is looked up now and then: rows come and go."""
