@@ -259,6 +259,7 @@ int main(int count, char **words) {
         SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF);
     }
     if (!strcmp(mode, "serve")) return file = words[2], serve(), 0;
+    until = now() + 3600; /* of hold: no end but that of its input */
     if (!strcmp(mode, "hold")) return hold(several), 0;
     void *(*work)(void *) = !strcmp(mode, "churn") ? churn : !strcmp(mode, "paced") ? paced
                           : !strcmp(mode, "pour") ? pour : !strcmp(mode, "tunnel") ? tunnel : NULL;
