@@ -74,6 +74,12 @@ class Endpoints(Protocol):
     async def detach(self, endpoint: str) -> None:
         """Remove the link; one that is not known is no error."""
 
+    async def depart(self, endpoint: str) -> None:
+        """As `detach`, for a container that Docker has ended: back when workers and resolver have let it go.
+
+        The link goes after that, and before any other link is made.
+        """
+
     async def describe(self, endpoint: str, *, container: str, name: str, run: str) -> None:
         """Tell what a container is called, once Docker knows; an unknown endpoint is no error."""
 

@@ -145,7 +145,7 @@ class NetworkDriver:
         """Unwire a container."""
         self._sandboxes.left(message.EndpointID)
         try:
-            await self._plumbing.detach(message.EndpointID)
+            await self._plumbing.depart(message.EndpointID)
         except PlumbingError as error:
             raise DriverRefused(f"egress: {error}") from error
         return {}

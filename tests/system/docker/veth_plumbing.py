@@ -78,6 +78,9 @@ class VethPlumbing:
             ip("-n", self.gateway, "link", "del", "t-" + endpoint[:12], check=False)
             self.save()
 
+    async def depart(self, endpoint: str) -> None:
+        await self.detach(endpoint)
+
     async def describe(self, endpoint: str, *, container: str, name: str, run: str) -> None:
         self.described[endpoint] = (container, name, run)
         self.save()

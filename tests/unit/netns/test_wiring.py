@@ -7,6 +7,7 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
+from appliance.peer import Credentials
 from netns.feed import RETURN_WITHIN, WITHIN, Feed, Role
 from netns.kernel import Converged, Live
 from netns.plumbing import Attachment, Network, PlumbingError
@@ -106,6 +107,83 @@ def test_leave_does_not_wait_for_who_is_absent(kernel, strict):
     _, results = outcome(target.detach(ATTACHMENT.endpoint))
     assert results == [None], "nobody is there to know"
     assert target.attachments() == ()
+
+
+class Subscriber:
+    """One that is told and has not said yet that it knows."""
+
+    credentials = Credentials(1000, 64102, 64102)
+
+    def send(self, message):
+        """It heard."""
+
+    def on_close(self, call):
+        """It stays."""
+
+
+class Thread:
+    """The kernel's thread: does what it was given when it is let, in order."""
+
+    def __init__(self):
+        self.given = []
+
+    def run(self, call, *arguments):
+        waiting = Deferred()
+        self.given.append(lambda: maybeDeferred(call, *arguments).chainDeferred(waiting))
+        return waiting
+
+    def work(self):
+        while self.given:
+            self.given.pop(0)()
+
+
+def test_who_departs_is_forgotten_before_its_link_goes_and_that_before_another_is_made(kernel, feed):
+    thread = Thread()
+    target = KernelPlumbing(kernel, feed, thread.run)
+    outcome(target.start())
+    thread.work()
+    _, departed = outcome(target.depart(ATTACHMENT.endpoint))
+    assert departed == [None]
+    assert kernel.done == []
+    assert feed.publish(removed=[ATTACHMENT.endpoint]) == feed.generation, "it is out of the feed already"
+    _, attached = outcome(target.attach(ATTACHMENT))
+    assert attached == []
+    thread.work()
+    assert kernel.done == [("detach", ATTACHMENT.endpoint), ("attach", ATTACHMENT.endpoint)]
+    assert len(attached) == 1
+
+
+def test_a_container_that_is_described_while_it_departs_stays_forgotten(kernel, feed):
+    thread = Thread()
+    target = KernelPlumbing(kernel, feed, thread.run)
+    outcome(target.start())
+    thread.work()
+    kernel.describe = lambda *_: LIVE
+    _, described = outcome(target.describe(ATTACHMENT.endpoint, container="c", name="n", run=""))
+    outcome(target.depart(ATTACHMENT.endpoint))
+    thread.work()
+    assert described == [None]
+    assert feed.publish(removed=[ATTACHMENT.endpoint]) == feed.generation
+
+
+def test_a_link_of_one_that_departed_that_stays_is_logged_and_no_error_of_docker(feed):
+    class Stuck(RecordedKernel):
+        def detach(self, endpoint):
+            raise OSError("stuck")
+
+    _, departed = outcome(plumbing(Stuck(), feed).depart(ATTACHMENT.endpoint))
+    assert departed == [None]
+
+
+def test_who_departs_is_answered_when_all_that_are_there_have_let_it_go(kernel, strict):
+    target = plumbing(kernel, strict)
+    outcome(target.start())
+    peer = Subscriber()
+    strict.subscribe({}, peer)
+    _, departed = outcome(target.depart(ATTACHMENT.endpoint))
+    assert departed == []
+    strict.acknowledged(peer, strict.generation)
+    assert departed == [None]
 
 
 def test_after_a_restart_the_feed_tells_what_the_kernel_kept(kernel, feed):

@@ -52,6 +52,9 @@ class FakePlumbing:
         self._act("detach", endpoint)
         self.links.pop(endpoint, None)
 
+    async def depart(self, endpoint: str) -> None:
+        await self.detach(endpoint)
+
     async def describe(self, endpoint: str, *, container: str, name: str, run: str) -> None:
         self._act("describe", endpoint, container, name, run)
 
