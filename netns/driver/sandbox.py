@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +76,12 @@ def _read(path: Path) -> str:
 
 
 def _in_namespace(inode: int) -> Iterator[Path]:
-    for process in PROC.iterdir():
-        if process.name.isdigit():
+    # Plain strings: 0.45 ms for 100 processes, with a Path for each 0.9, and a start takes ten looks.
+    for name in os.listdir(PROC):  # noqa: PTH208 - as above
+        if name.isdigit():
             try:
-                if (process / "ns/net").stat().st_ino == inode:
-                    yield process
+                if os.stat(f"{PROC}/{name}/ns/net").st_ino == inode:  # noqa: PTH116 - as above
+                    yield PROC / name
             except OSError:  # it has ended
                 continue
 

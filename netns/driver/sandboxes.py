@@ -28,8 +28,8 @@ from netns.driver.sandbox import FirstProcess, first_process, is_namespace, runs
 from netns.driver.sealer import InThread, SealFailed, Sealing
 from netns.plumbing import Attachment
 
-# How often we look for a sandbox, by the seconds since Join: it is a stat(2) each time.
-PACE = ((2.0, 0.002), (30.0, 0.01), (float("inf"), 0.1))
+# How often we look for a sandbox, by the seconds since Join: it is a stat(2) each time, some 50 at a start.
+PACE = ((2.0, 0.004), (30.0, 0.01), (float("inf"), 0.1))
 LOOK = 0.025  # between two looks for a container's first process; each goes through all of /proc
 SOON = 3.0  # seconds in which Docker starts a container; after them it is asked whether it has
 GRACE = 1.0  # from Docker's word that a container runs until it must show a program

@@ -104,7 +104,7 @@ def test_as_soon_as_the_sandbox_appears(world: World) -> None:
     world.clock.pump([0.01] * 10)
     assert world.sealed == []
     world.there = True
-    world.clock.advance(0.002)
+    world.clock.advance(0.004)
     assert len(world.sealed) == 1
     assert world.engine.killed == []
     world.clock.pump([1] * 10)
@@ -123,7 +123,7 @@ def test_a_container_that_ran_before_is_stopped(world: World) -> None:
     world.late = True
     world.join()
     world.there = True
-    world.clock.advance(0.002)
+    world.clock.advance(0.004)
     assert world.plumbing.links == {}
     assert world.engine.killed == ["c1"]
 
@@ -132,7 +132,7 @@ def test_a_container_that_cannot_be_sealed_is_stopped(world: World) -> None:
     world.broken = True
     world.join()
     world.there = True
-    world.clock.advance(0.002)
+    world.clock.advance(0.004)
     assert world.plumbing.links == {}
     assert world.engine.killed == ["c1"]
 
@@ -169,7 +169,7 @@ def test_a_seal_is_looked_after_until_leave(world: World, *, at_join: bool) -> N
     world.join()
     assert world.kept == ([ENDPOINT] if at_join else [])
     world.there = True
-    world.clock.advance(0.002)
+    world.clock.advance(0.004)
     assert world.kept == [ENDPOINT]
     world.sandboxes.left(ENDPOINT)
     assert world.kept == []
@@ -186,7 +186,7 @@ def test_what_was_not_sealed_in_time_is_not_looked_after(world: World) -> None:
     world.late = True
     world.join()
     world.there = True
-    world.clock.advance(0.002)
+    world.clock.advance(0.004)
     assert world.kept == []
 
 
