@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IAddress, IConnector, IReactorTCP
-from twisted.internet.protocol import ClientFactory
+from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from appliance.gateway import refusals
@@ -23,6 +23,7 @@ from appliance.gateway.limits import Limits
 from appliance.gateway.refusals import Refusal
 from appliance.names import HostName
 from appliance.tls.records import Records
+from appliance.tls.sessions import Resumable, Sessions
 from appliance.tls.stream import TLSStream
 from appliance.tls.upstream import explain
 
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
 class UpstreamTLS(Protocol):
     """Client side of TLS: verifies chain and host name, or the handshake fails."""
 
-    def connection(self, name: HostName) -> SSL.Connection:
+    def connection(self, name: HostName, resumable: Resumable | None = None) -> SSL.Connection:
         """A client connection over memory BIOs that ends unless the peer proves to be `name`."""
+
+    def resumable(self, connection: SSL.Connection) -> Resumable | None:
+        """The session of one that is at its end, where it may be resumed."""
 
 
 class DialFailed(Exception):
@@ -80,6 +84,7 @@ class Dialler:
         self._tls = tls
         self._limits = limits
         self._way = way
+        self._sessions = Sessions()
 
     async def connect(self, addresses: Sequence[IPv4Address], port: int) -> tuple[Any, IPv4Address]:
         """A transport to the first of the judged addresses that accepts. Raises `DialFailed`."""
@@ -100,7 +105,8 @@ class Dialler:
         Raises `DialFailed`.
         """
         assert upstream.secured is not None
-        install(transport, CountingTLS(self._tls.connection(name), upstream))
+        connection = self._tls.connection(name, self._sessions.take(upstream.key))
+        install(transport, CountingTLS(connection, upstream, self._ended))
         try:
             await upstream.secured
         except ConnectTimeout as error:
@@ -109,18 +115,39 @@ class Dialler:
             explanation = explain(error)
             raise DialFailed(refusals.not_verified(name, explanation.fault, explanation.detail)) from error
 
+    def _ended(self, connection: SSL.Connection, upstream: Upstream) -> None:
+        """What it has proved is of use to the same tenant's next one to the origin (attack E20)."""
+        resumable = self._tls.resumable(connection)
+        if resumable is not None:
+            self._sessions.keep(upstream.key, resumable)
+
 
 class CountingTLS(TLSStream):
     """TLS that knows whether it holds the beginning of a record, which may be an answer's."""
 
-    def __init__(self, connection: SSL.Connection, upstream: Upstream) -> None:
+    def __init__(
+        self,
+        connection: SSL.Connection,
+        upstream: Upstream,
+        ended: Callable[[SSL.Connection, Upstream], None],
+    ) -> None:
         super().__init__(connection, upstream)
+        self._upstream = upstream
+        self._ended = ended
         self.records = Records()
 
     def dataReceived(self, data: bytes) -> None:
         """See `TLSStream`."""
         self.records.feed(data)
         super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `TLSStream`. Of one with which nothing was wrong the session is kept."""
+        try:
+            if self.sound:
+                self._ended(self.connection, self._upstream)
+        finally:
+            super().connectionLost(reason)
 
 
 async def connected(connector: IReactorTCP, address: IPv4Address, port: int, seconds: float) -> Any:

@@ -68,7 +68,7 @@ class TLSStream(TwistedProtocol):
         self.inside: Inside = inside
         self.disconnecting = False
         self._handshaking: FirstInside | None = inside
-        self._connection: Any = connection
+        self.connection: Any = connection
         # There is no public name for these. The BIOs are freed with `_ssl`, and none is used without it.
         self._ssl = connection._ssl  # noqa: SLF001 - see above
         self._incoming, self._outgoing = connection._into_ssl, connection._from_ssl  # noqa: SLF001 - see above
@@ -77,6 +77,11 @@ class TLSStream(TwistedProtocol):
         self._over = False
         self._reason: Failure | None = None
         self._producer: Any = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the handshake is complete and nothing was wrong since."""
+        return self._handshaking is None and self._reason is None and self.connection is not None
 
     # A protocol to the transport below.
 
@@ -105,7 +110,7 @@ class TLSStream(TwistedProtocol):
             reason = _CUT
         self._over = True
         self.connected = 0
-        self._connection = self._ssl = self._incoming = self._outgoing = None
+        self.connection = self._ssl = self._incoming = self._outgoing = None
         self._producer = self._handshaking = self._reason = None
         self.inside.connectionLost(reason)
 
@@ -176,7 +181,7 @@ class TLSStream(TwistedProtocol):
     def _shake_hands(self) -> bool:
         """Go on with the handshake. Whether it is complete, and there is still somebody inside."""
         try:
-            self._connection.do_handshake()
+            self.connection.do_handshake()
         except SSL.WantReadError:
             self._send_waiting()
             return False
@@ -186,7 +191,7 @@ class TLSStream(TwistedProtocol):
         inside, self._handshaking = self._handshaking, None
         assert inside is not None
         # Nothing else can gather until the first answer: TLS 1.3 answers a peer's new keys when it writes.
-        self._waiting = self._tickets_wait and self._connection.get_protocol_version() == SSL.TLS1_3_VERSION
+        self._waiting = self._tickets_wait and self.connection.get_protocol_version() == SSL.TLS1_3_VERSION
         inside.handshakeCompleted()
         return not self._over
 
@@ -228,7 +233,7 @@ class TLSStream(TwistedProtocol):
     def _failure(self, result: int) -> Failure | None:
         """Why a call of OpenSSL had this result; None for the peer's goodbye. Asked before anything else."""
         try:
-            self._connection._raise_ssl_error(self._ssl, result)  # noqa: SLF001 - reads the queue of errors
+            self.connection._raise_ssl_error(self._ssl, result)  # noqa: SLF001 - reads the queue of errors
         except SSL.ZeroReturnError:
             return None
         except SSL.Error as error:
@@ -237,7 +242,7 @@ class TLSStream(TwistedProtocol):
 
     def _say_goodbye(self) -> None:
         try:
-            answered = self._connection.shutdown()
+            answered = self.connection.shutdown()
         except SSL.Error:
             answered = False
         self._send_waiting()

@@ -2,10 +2,13 @@
 
 The chain is verified by OpenSSL against the operator's trust store, the name by service-identity (RFC 9525),
 both inside the handshake: a server that fails learns it by an alert, and no octet of a request is sent to it.
+A session that is resumed was verified when it began (see `sessions`).
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +22,7 @@ from service_identity.pyopenssl import extract_patterns
 
 from appliance.names import HostName
 from appliance.tls.profile import HTTP_1_1, restrict
+from appliance.tls.sessions import LIFE, Resumable
 
 
 class UpstreamFault(StrEnum):
@@ -65,10 +69,18 @@ def explain(error: BaseException) -> Explanation:
     return Explanation(UpstreamFault.PROTOCOL, "the server ended the TLS handshake")
 
 
+@dataclass(slots=True)
+class _Expected:
+    """Whom a connection is to, and until when that needs no new proof (0: there is none yet)."""
+
+    name: HostName
+    proved_until: float = 0.0
+
+
 class UpstreamTrust:
     """One client context for the worker; it is not bound to a name, each connection of it is."""
 
-    def __init__(self, trust_store: Path) -> None:
+    def __init__(self, trust_store: Path, now: Callable[[], float] = time.monotonic) -> None:
         """Read the PEM bundle `trust_store`. Raises `TrustStoreError`."""
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         restrict(context)
@@ -80,15 +92,39 @@ class UpstreamTrust:
         context.set_alpn_protos([HTTP_1_1])
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verified)
         self._context = context
-        self._expected: WeakKeyDictionary[SSL.Connection, HostName] = WeakKeyDictionary()
+        self._now = now
+        self._expected: WeakKeyDictionary[SSL.Connection, _Expected] = WeakKeyDictionary()
 
-    def connection(self, name: HostName) -> SSL.Connection:
-        """A client connection over memory BIOs that insists on `name`."""
+    def connection(self, name: HostName, resumable: Resumable | None = None) -> SSL.Connection:
+        """A client connection over memory BIOs that insists on `name`.
+
+        It offers to resume that session if it is of the same name; a server that declines is verified.
+        """
         connection = SSL.Connection(self._context, None)
         connection.set_tlsext_host_name(name.text.encode("ascii"))
         connection.set_connect_state()
-        self._expected[connection] = name
+        expected = self._expected[connection] = _Expected(name)
+        if resumable is not None and resumable.name == name:
+            connection.set_session(resumable.session)
+            expected.proved_until = resumable.ends
         return connection
+
+    def resumable(self, connection: SSL.Connection) -> Resumable | None:
+        """The session of a connection that is at its end, where it may be resumed.
+
+        Only of TLS 1.3, whose resumed sessions have keys of their own (psk_dhe_ke, RFC 8446 section 4.2.9).
+        """
+        expected = self._expected.get(connection)
+        if (
+            expected is None
+            or expected.proved_until <= self._now()
+            or connection.get_protocol_version() != SSL.TLS1_3_VERSION
+        ):
+            return None
+        session = connection.get_session()
+        # OpenSSL spoils the session of a connection that is freed without a goodbye, as those that rest are.
+        connection.set_shutdown(SSL.SENT_SHUTDOWN)
+        return None if session is None else Resumable(session, expected.name, expected.proved_until)
 
     def _verified(
         self, connection: SSL.Connection, certificate: X509, code: int, depth: int, passed: int
@@ -98,7 +134,10 @@ class UpstreamTrust:
         if not passed:
             raise UpstreamCertificateInvalid(*_fault_of(code))
         if depth == 0:
-            _insist(self._expected.get(connection), certificate)
+            expected = self._expected.get(connection)
+            _insist(None if expected is None else expected.name, certificate)
+            if expected is not None:
+                expected.proved_until = self._now() + LIFE
         return True
 
 

@@ -22,10 +22,13 @@ TWO = ONE.replace(b"/one", b"/two")
 class Trusting:
     """A client that verifies nothing."""
 
-    def connection(self, _name):
+    def connection(self, _name, _resumable=None):
         connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
         connection.set_connect_state()
         return connection
+
+    def resumable(self, _connection):
+        return None
 
 
 class Server:
