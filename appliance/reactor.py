@@ -11,6 +11,7 @@ from __future__ import annotations
 import select
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import abstract, tcp
@@ -65,7 +66,24 @@ class _Connector(tcp.Connector):
 
 
 class PromptReactor(EPollReactor):
-    """See the module."""
+    """See the module. `at_turn_end` has something done when all events of this turn have been acted on."""
+
+    def __init__(self) -> None:
+        self._at_end: list[Callable[[], None]] = []
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted
+
+    def at_turn_end(self, act: Callable[[], None]) -> None:
+        """Call `act` before anything is waited for again."""
+        self._at_end.append(act)
+
+    def _end_turn(self) -> None:
+        while self._at_end:
+            acts, self._at_end = self._at_end, []
+            for act in acts:
+                try:
+                    act()
+                except Exception:  # noqa: BLE001 - as of a timed call: logged, and the others go on
+                    log.err()  # type: ignore[no-untyped-call]  # Twisted
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """See `IReactorTCP`."""
@@ -93,6 +111,9 @@ class PromptReactor(EPollReactor):
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events, and act on each."""
+        if self._at_end:
+            self._end_turn()  # of what a timed call left; it may have made another
+            timeout = 0
         try:
             events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
         except InterruptedError:
@@ -112,6 +133,8 @@ class PromptReactor(EPollReactor):
                 log.err()  # type: ignore[no-untyped-call]  # Twisted
             if why:
                 self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]  # Twisted
+        if self._at_end:
+            self._end_turn()
 
     doIteration = doPoll
 

@@ -16,10 +16,13 @@ class AuditUnavailable(Exception):
 
 
 class Claim(Protocol):
-    """Room for one record. Ends with the first `write` or `release`; later calls do nothing."""
+    """Room for one record. Ends with the first `write`, `hold` or `release`; later calls do nothing."""
 
     def write(self, record: Record) -> None:
         """Write the record. Does not wait for the disk. Raises `AuditUnavailable` for a failed device."""
+
+    def hold(self, record: Record) -> None:
+        """Have the record written by the next `AuditLog.flush`, together with others."""
 
     def release(self) -> None:
         """Give the room back unused."""
@@ -37,3 +40,6 @@ class AuditLog(Protocol):
 
     def write(self, record: Record) -> None:
         """Claim and write at once, for a refusal or an event. Raises `AuditUnavailable`."""
+
+    def flush(self) -> None:
+        """Write what is held. Raises `AuditUnavailable` when a record held since the last flush is lost."""

@@ -1,8 +1,9 @@
-"""Writes one process's records: chained, one write(2) each, into space reserved before the decision.
+"""Writes one process's records: chained, into space that was reserved before the decision.
 
-Writing is synchronous and does not wait for the disk (no fsync but at rotation and close): a crash of the
-process loses nothing, a crash of the machine may lose the last seconds. After a write that failed nothing is
-promised until another one has worked, which says how many records were lost. Files rotate by size.
+One write(2) for each, or for those that are held to be written together. Writing is synchronous and does not
+wait for the disk (no fsync but at rotation and close): a crash of the process loses nothing, a crash of the
+machine may lose the last seconds. After a write that failed nothing is promised until another one has worked,
+which says how many records were lost. Files rotate by size.
 
 How long full files are kept: the newest `retained_files` always, older ones for `least_age_seconds`, so that
 who writes much in a short time does not push out what others had done before. That takes more of the disk
@@ -71,7 +72,9 @@ class Sink:
         self._removals: deque[LifecycleRecord] = deque()
         self._rotate_at = limits.file_bytes
         self._refusing = False
-        self._head = Head()
+        self._head = self._written = Head()
+        self._held: list[bytes] = []
+        self._held_lost = ""
         self._path = place.current_file(audit_dir, process)
         try:
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -87,7 +90,7 @@ class Sink:
     @property
     def head(self) -> Head:
         """The newest record's number and digest: kept elsewhere, it proves later that nothing was cut off."""
-        return self._head
+        return self._written
 
     @property
     def ready(self) -> bool:
@@ -108,8 +111,16 @@ class Sink:
         """Claim and write at once. Raises `AuditUnavailable`."""
         self.claim().write(record)
 
+    def flush(self) -> None:
+        """See `AuditLog`."""
+        self._write_held()
+        lost, self._held_lost = self._held_lost, ""
+        if lost:
+            raise AuditUnavailable(lost)
+
     def close(self) -> None:
         """Give back reserved space and wait for the disk; the sink cannot be used afterwards."""
+        self._write_held()
         self._file.close()
 
     def settle(self, record: Record | None) -> None:
@@ -119,6 +130,28 @@ class Sink:
             self._append(record)
             if self._file.size >= self._rotate_at:
                 self._rotate()
+
+    def hold(self, record: Record) -> None:
+        """Seal a record for the next flush; its claim ends there. For `Room` only."""
+        line, self._head = seal_text(text_of(record, self._process, self._clock()), self._head)
+        self._held.append(line)
+
+    def _write_held(self) -> None:
+        held = self._held
+        if not held:
+            return
+        self._held = []
+        self._claims -= len(held)
+        try:
+            self._file.append(b"".join(held))
+        except OSError as error:
+            self._lost += len(held)
+            self._head = self._written
+            self._held_lost = _explain(self._path, error)
+            return
+        self._written = self._head
+        if self._file.size >= self._rotate_at:
+            self._rotate()
 
     def _make_room(self) -> None:
         try:
@@ -163,17 +196,18 @@ class Sink:
             raise
 
     def _append(self, record: Record, before: bytes = b"") -> None:
+        self._write_held()  # the chain is in the order of sealing
         line, head = seal_text(text_of(record, self._process, self._clock()), self._head)
         try:
             self._file.append(before + line)
         except OSError as error:
             self._lost += 1
             raise AuditUnavailable(_explain(self._path, error)) from error
-        self._head = head
+        self._head = self._written = head
 
     def _resume(self) -> None:
         tail = read_tail(self._file.content())
-        self._head = tail.head or self._head_of_full_files()
+        self._head = self._written = tail.head or self._head_of_full_files()
         if tail.complete_but_unterminated:
             self._file.append(b"\n")
         elif tail.damage:
@@ -261,10 +295,16 @@ class Room:
         self._sink: Sink | None = sink
 
     def write(self, record: Record) -> None:
-        """Write the record; only the first `write` or `release` does anything."""
+        """Write the record; only the first `write`, `hold` or `release` does anything."""
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.settle(record)
+
+    def hold(self, record: Record) -> None:
+        """Have it written with others."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.hold(record)
 
     def release(self) -> None:
         """Give the room back unused."""

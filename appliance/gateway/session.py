@@ -277,12 +277,25 @@ class Session(TwistedProtocol):
 
     def answered(self, exchange: Exchange, wire: bytes) -> None:
         """The last bytes of an answer: recorded first, then written (no answer completes unrecorded)."""
-        if not self._settle(exchange, None):
+        if not self._settle(exchange, None, held=True):
             self.enter(CLOSED)
             self.transport.abortConnection()
             return
-        self.transport.write(wire)
-        self._go_on(keep_alive=exchange.keep_alive)
+        self._worker.outbox.put(self, wire, keep_alive=exchange.keep_alive)
+
+    def recorded(self, wire: bytes, *, written: bool, keep_alive: bool) -> None:
+        """The record of the answer that `wire` ends is written, or lost. Never raises: others come after."""
+        if self._state is CLOSED:
+            return
+        try:
+            if not written:
+                self.enter(CLOSED)
+                self.transport.abortConnection()
+                return
+            self.transport.write(wire)
+            self._go_on(keep_alive=keep_alive)
+        except Exception:  # noqa: BLE001 - no await below; a bug of ours shuts both sides
+            self._connection.failed()
 
     def leave(self) -> None:
         """What follows on the connection is another stage's, and so is what became of the request."""
@@ -341,13 +354,13 @@ class Session(TwistedProtocol):
         self.transport.write(refusals.page(refusal, self._worker.next_id(), close=True))
         self._close()
 
-    def _settle(self, exchange: Exchange, refusal: Refusal | None) -> bool:
+    def _settle(self, exchange: Exchange, refusal: Refusal | None, *, held: bool = False) -> bool:
         """The request is over. False when its record could not be written."""
         forwarding = self._forwarding
         self._exchange = self._forwarding = None
         if forwarding is not None:
             forwarding.stop()
-        return settle(self._worker, self._channel, exchange, refusal)
+        return settle(self._worker, self._channel, exchange, refusal, held=held)
 
     # Requests that the gateway answers itself.
 

@@ -15,12 +15,19 @@ if TYPE_CHECKING:
 
 
 def settle(
-    worker: Worker, channel: Channel, exchange: Exchange, refusal: Refusal | None, detail: str | None = None
+    worker: Worker,
+    channel: Channel,
+    exchange: Exchange,
+    refusal: Refusal | None,
+    detail: str | None = None,
+    *,
+    held: bool = False,
 ) -> bool:
     """End what is under way, and write the record. False when it could not be written.
 
     What was refused before anything was done for it may share its record with others (see `telling`).
     Without a `refusal` the request was allowed and done, and `detail` says how it ended where that is known.
+    A record that is `held` is written with others, when the answer leaves the outbox.
     """
     relay = exchange.relay
     if relay is not None:
@@ -34,10 +41,12 @@ def settle(
     try:
         if refusal is not None and refusal.outcome is Outcome.DENIED and exchange.flow is None:
             worker.telling.write(record, exchange.claim)
-        elif exchange.claim is not None:
-            exchange.claim.write(record)
-        else:
+        elif exchange.claim is None:
             worker.audit.write(record)
+        elif held:
+            exchange.claim.hold(record)
+        else:
+            exchange.claim.write(record)
     except AuditUnavailable:
         return False
     return True

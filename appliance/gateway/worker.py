@@ -19,6 +19,7 @@ from appliance.gateway import refusals
 from appliance.gateway.deadlines import Deadlines
 from appliance.gateway.dial import Dialler, Direct, UpstreamTLS, Way, install
 from appliance.gateway.limits import DEFAULT_LIMITS, Limits
+from appliance.gateway.outbox import Outbox
 from appliance.gateway.pool import Key, Pool
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import Resolver, Routes
@@ -76,6 +77,7 @@ class Worker:
         self.turned_away = 0
         self.deadlines = Deadlines(neighbours.reactor)
         self.telling = Telling(self.audit, self.deadlines, limits, neighbours.nanoseconds)
+        self.outbox = Outbox(self.audit, neighbours.reactor)
         self.turns = Turns(neighbours.reactor, limits.turn_seconds)
         self.pool = Pool(limits, self.deadlines)
         self.routes = Routes(neighbours.resolver, neighbours.reactor)

@@ -125,3 +125,35 @@ def test_both_kinds_of_connections_are_prompt(reactor: PromptReactor) -> None:
 def test_only_ipv4_sockets_are_adopted(reactor: PromptReactor) -> None:
     with pytest.raises(ValueError, match="IPv4"):
         reactor.adoptStreamPort(3, socket.AF_UNIX, Factory())
+
+
+def test_what_a_turns_end_is_for_is_done_after_all_events_and_before_the_next_wait(
+    reactor: PromptReactor, pair: Pair
+) -> None:
+    did: list[str] = []
+
+    class Asks(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            reactor.at_turn_end(lambda: did.append("end"))
+            did.append(data.decode())
+
+    connection, theirs = pair
+    connection.protocol = Asks()
+    theirs.send(b"event")
+    reactor.doPoll(1)
+    assert did == ["event", "end"]
+    reactor.at_turn_end(lambda: did.append("left over"))
+    reactor.doPoll(60)  # does not wait
+    assert did == ["event", "end", "left over"]
+
+
+def test_a_mistake_at_a_turns_end_is_logged_and_the_others_go_on(reactor: PromptReactor) -> None:
+    did: list[str] = []
+    errors: list[object] = []
+    log.addObserver(errors.append)
+    reactor.at_turn_end(lambda: did[1])  # type: ignore[arg-type, return-value]
+    reactor.at_turn_end(lambda: did.append("after"))
+    reactor.doPoll(0)
+    log.removeObserver(errors.append)
+    assert did == ["after"]
+    assert errors

@@ -86,6 +86,8 @@ class Log:
         self.records: list = []
         self.ready = True
         self.open_claims = 0
+        self.held: list = []
+        self.loses = False
 
     def claim(self):
         if not self.ready:
@@ -95,6 +97,12 @@ class Log:
 
     def write(self, record) -> None:
         self.claim().write(record)
+
+    def flush(self) -> None:
+        held, self.held = self.held, []
+        if self.loses:
+            raise AuditUnavailable("lost")
+        self.records += held
 
     @property
     def reasons(self) -> list[str]:
@@ -110,6 +118,12 @@ class _Claim:
         if log is not None:
             log.open_claims -= 1
             log.records.append(record)
+
+    def hold(self, record) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            log.open_claims -= 1
+            log.held.append(record)
 
     def release(self) -> None:
         log, self._log = self._log, None

@@ -9,7 +9,6 @@ import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from appliance.audit.log import AuditUnavailable
 from appliance.gateway.connection import Connection
 from appliance.gateway.states import IllegalTransition, State
 
@@ -177,10 +176,7 @@ def test_an_answer_whose_record_cannot_be_written_is_not_completed_f7() -> None:
     talk.says(GET)
     server = talk.server()
 
-    def fails(record) -> None:
-        raise AuditUnavailable("device failed")
-
-    talk.connection._stage._exchange.claim.write = fails
+    talk.worker.audit.loses = True
     server.protocol.dataReceived(OK)
     assert talk.wire.value() == b""
     assert talk.wire.aborted
