@@ -7,6 +7,7 @@ in the middle `**` may also stand for nothing: `/a/**/z` is `/a/z`, `/a/b/z`, `/
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()+,;=:@]|%[0-9A-F]{2})*")
@@ -56,6 +57,14 @@ class PathPattern:
 
     def __str__(self) -> str:
         return self.text
+
+
+def one_fits(patterns: Iterable[PathPattern], path: str) -> bool:
+    """Whether a canonical path fits one of the patterns."""
+    for pattern in patterns:  # noqa: SIM110 - any() makes a generator first: 0.3 µs of a verdict's 4
+        if pattern.matches(path):
+            return True
+    return False
 
 
 def _check_segment(segment: str, text: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from appliance.policy.hosts import HostPattern
-from appliance.policy.paths import PathPattern
+from appliance.policy.paths import PathPattern, one_fits
 from appliance.policy.verdict import Outcome, Reason, RequestFacts, Verdict
 from appliance.stepwise import finish
 
@@ -79,11 +79,11 @@ class AllowRule:
             return Reason.SCHEME_NOT_ALLOWED if known else Reason.PORT_NOT_ALLOWED
         if facts.method not in self.methods:
             return Reason.METHOD_NOT_ALLOWED
-        if not any(pattern.matches(facts.path) for pattern in self.paths):
+        if not one_fits(self.paths, facts.path):
             return Reason.PATH_NOT_ALLOWED
         if not self.encoded_slash and ENCODED_SLASH in facts.path:
             return Reason.PATH_NOT_ALLOWED
-        if self.query is not None and not all(key in self.query for key, _ in facts.query):
+        if facts.query and self.query is not None and not all(key in self.query for key, _ in facts.query):
             return Reason.QUERY_NOT_ALLOWED
         if facts.upgrade != self.upgrade:
             return Reason.UPGRADE_REQUIRED if facts.upgrade is None else Reason.UPGRADE_NOT_ALLOWED
@@ -130,7 +130,7 @@ class DenyRule:
             (self.schemes is None or facts.scheme in self.schemes)
             and (self.ports is None or facts.port in self.ports)
             and (self.methods is None or facts.method in self.methods)
-            and (self.paths is None or any(pattern.matches(facts.path) for pattern in self.paths))
+            and (self.paths is None or one_fits(self.paths, facts.path))
             and (self.query is None or any(key in self.query for key, _ in facts.query))
             and (self.content_types is None or self._has_type(facts))
         )

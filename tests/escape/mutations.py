@@ -218,7 +218,7 @@ POLICY = (
              ("appliance/policy/tenant.py", "elif not _plain(facts.path):",
               "elif False:"), reached=True),
     _gateway("paths-of-a-rule", "a rule allows the paths that it lists", "E7-rule",
-             ("appliance/policy/rules.py", "if not any(pattern.matches(facts.path) for pattern in self.paths):",
+             ("appliance/policy/rules.py", "if not one_fits(self.paths, facts.path):",
               "if False:"), reached=True),
     _gateway("upgrades", "a connection changes its protocol by a rule or not at all", "E13-upgrade",
              ("appliance/policy/denials.py", "if facts.upgrade is not None and", "if False and"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.policy.paths import PathPattern
+from appliance.policy.paths import PathPattern, one_fits
 
 
 def matches(pattern: str, path: str) -> bool:
@@ -106,3 +106,10 @@ def test_covering_and_overlapping(one: str, other: str, *, covers: bool, overlap
     a, b = PathPattern.parse(one), PathPattern.parse(other)
     assert a.covers(b) is covers
     assert a.overlaps(b) is overlaps
+
+
+def test_one_of_several_patterns_is_enough() -> None:
+    patterns = [PathPattern.parse(text) for text in ("/a/*", "/b/**")]
+    assert one_fits(patterns, "/b/c/d")
+    assert not one_fits(patterns, "/a/c/d")
+    assert not one_fits([], "/")
