@@ -11,12 +11,12 @@ from appliance.policy.problems import errors
 from appliance.policy.verdict import Reason
 from appliance.yamldoc import loads
 from tests.bench import reloads, verdicts
-from tests.bench.verdicts import AGAIN, ANEW, KINDS, REQUESTS, policy_of, requests
+from tests.bench.verdicts import AGAIN, ANEW, COLD, KINDS, REQUESTS, policy_of, requests
 
 BY_A_RULE = {Reason.ALLOWED_BY_RULE, Reason.REQUEST_DENIED_BY_RULE}
 
 
-@pytest.mark.parametrize("load", [AGAIN, ANEW])
+@pytest.mark.parametrize("load", [AGAIN, ANEW, COLD])
 def test_about_half_of_the_requests_are_decided_by_a_rule(load: str) -> None:
     policy = policy_of(100)
     found = Counter(policy.judge(facts).reason for facts in requests(load, 100, 1))
@@ -26,9 +26,10 @@ def test_about_half_of_the_requests_are_decided_by_a_rule(load: str) -> None:
 
 
 def test_loads_differ_in_what_comes_again() -> None:
-    again, anew = ({(f.host, f.path) for f in requests(load, 1000, 1)} for load in (AGAIN, ANEW))
+    again, anew, cold = ({(f.host, f.path) for f in requests(load, 1000, 1)} for load in (AGAIN, ANEW, COLD))
     assert len(again) <= verdicts.DISTINCT[AGAIN]
-    assert len(anew) == REQUESTS
+    assert len(anew) == len(cold) == REQUESTS
+    assert len({host for host, _ in anew}) < 3 * KINDS < len({host for host, _ in cold})
 
 
 def test_rules_beyond_a_document_are_in_named_policies(monkeypatch: pytest.MonkeyPatch) -> None:
