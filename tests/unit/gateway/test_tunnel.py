@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
 import socket
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.gateway.tunnel import Tunnel
+from appliance.gateway import tunnel
+from appliance.gateway.tunnel import GROWTH, LARGE, Tunnel
 
 
 class Turns:
@@ -110,6 +113,64 @@ def test_a_half_close_is_passed_on_and_the_other_way_goes_on(ends) -> None:
     ends.turns.settle()
     assert ends.finished == [True]
     assert ends.turns.readers == ends.turns.writers == {}
+
+
+def carry(ends, count: int) -> None:
+    block = b"x" * 65536
+    sent = got = 0
+    while got < count:
+        with contextlib.suppress(BlockingIOError):
+            sent += ends.client.send(block)
+        ends.turns.turn()
+        with contextlib.suppress(BlockingIOError):
+            got += len(ends.server.recv(1 << 20))
+    assert sent >= got
+
+
+def pipes() -> list[int]:
+    """Sizes of all pipes of this process, by their writing ends."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            if str(entry.readlink()).startswith("pipe:"):
+                found.append(fcntl.fcntl(int(entry.name), fcntl.F_GETPIPE_SZ))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_pipe_grows_with_what_it_has_carried_and_the_way_back_does_not(ends) -> None:
+    before = len([size for size in pipes() if size == LARGE])
+    assert ends.tunnel._rightward.size < GROWTH[0][1]
+    carry(ends, GROWTH[0][0])
+    assert ends.tunnel._rightward.size == GROWTH[0][1]
+    carry(ends, GROWTH[1][0])
+    assert ends.tunnel._rightward.size == LARGE
+    assert len([size for size in pipes() if size == LARGE]) == before + 2  # both ends of one pipe
+    assert ends.tunnel._leftward.size < GROWTH[0][1]
+
+
+def test_only_so_many_are_large_at_a_time_and_they_are_given_back(ends, monkeypatch) -> None:
+    monkeypatch.setattr(tunnel, "MOST_LARGE", 0)
+    carry(ends, GROWTH[1][0])
+    assert ends.tunnel._rightward.size == GROWTH[0][1]
+    monkeypatch.undo()
+    other = Ends()
+    carry(other, GROWTH[1][0])
+    assert other.tunnel._rightward in tunnel._Direction.large
+    other.tunnel.abort()
+    assert not tunnel._Direction.large
+    for sock in other.sockets:
+        sock.close()
+
+
+def test_a_pipe_that_may_not_grow_serves_as_it_is(ends, monkeypatch) -> None:
+    def refuse(_descriptor: int, _command: int, _size: int = 0) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(tunnel.fcntl, "fcntl", refuse)
+    carry(ends, GROWTH[1][0])
+    assert ends.tunnel.moved[0] >= GROWTH[1][0]
 
 
 def test_a_side_that_does_not_read_stops_the_other(ends) -> None:
