@@ -206,12 +206,13 @@ def compiling_tenant(
             problems.append(_unusable(document, ("use", index), name, named))
         else:
             used += entries
-    made = yield from RuleIndex.making(chain(_entries(placed), used))
+    layer = None
+    if not errors(problems):
+        made = yield from RuleIndex.making(chain(_entries(placed), used))
+        layer = TenantLayer(Profile(model.profile), caps, made, limits)
     yield from letting_go(placed)
     yield from letting_go(rules.get("rules", []))
-    if errors(problems):
-        return None, problems
-    return TenantLayer(Profile(model.profile), caps, made, limits), problems
+    return layer, problems
 
 
 def _reading(

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from appliance.policy.compile import OperatorLayer, compile_named, compile_operator, compile_tenant
+from appliance.policy.rules import RuleIndex
 from tests.unit.policy.written import (
     compiled,
     document,
@@ -127,3 +128,9 @@ def test_a_list_of_denied_addresses_is_neither_empty_nor_double() -> None:
     for text in ("deny_addresses: []", "deny_addresses: [1.2.3.0/24, 1.2.3.0/24]"):
         assert error_lines(operator_problems(text))
     assert operator_layer("deny_addresses: [1.2.3.4]").denied_addresses.networks == (IPv4Network("1.2.3.4"),)
+
+
+def test_rules_of_a_document_with_errors_are_not_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of them for one host are an error, and cost more than all that is read."""
+    monkeypatch.setattr(RuleIndex, "making", None)
+    assert error_lines(problems_of("rules:\n- {name: a, hosts: ['*.com']}\n"))
