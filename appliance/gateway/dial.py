@@ -123,7 +123,7 @@ class Dialler:
 
 
 class CountingTLS(TLSStream):
-    """TLS that knows whether it holds the beginning of a record, which may be an answer's."""
+    """TLS to a server: counts records, for one that has begun may be an answer, and leaves its session."""
 
     def __init__(
         self,
@@ -131,15 +131,9 @@ class CountingTLS(TLSStream):
         upstream: Upstream,
         ended: Callable[[SSL.Connection, Upstream], None],
     ) -> None:
-        super().__init__(connection, upstream)
+        super().__init__(connection, upstream, Records())
         self._upstream = upstream
         self._ended = ended
-        self.records = Records()
-
-    def dataReceived(self, data: bytes) -> None:
-        """See `TLSStream`."""
-        self.records.feed(data)
-        super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `TLSStream`. Of one with which nothing was wrong the session is kept."""

@@ -131,7 +131,7 @@ class Worker:
 
     def secured(self, name: HostName, session: Session) -> TLSStream:
         """`session` inside server-side TLS as `name`. Raises `LeafUnavailable`."""
-        return TLSStream(self._leaves.connection(name), session, tickets_wait=True)
+        return TLSStream(self._leaves.connection(name), session, server=True)
 
     async def dial(self, key: Key, addresses: Sequence[IPv4Address]) -> Upstream:
         """A new connection to the origin of `key` at one of the judged addresses. Raises `DialFailed`."""

@@ -26,6 +26,12 @@ class Records:
     def feed(self, data: bytes) -> None:
         """Octets that have arrived."""
         at, size = 0, len(data)
+        if size > _HEADER and self.whole:
+            # What a read mostly brings: one record or the beginning of one.
+            left = int.from_bytes(data[_LENGTH_AT:_HEADER]) - (size - _HEADER)
+            if left >= 0:
+                self._left = left
+                return
         while at < size:
             if self._left:
                 step = min(self._left, size - at)

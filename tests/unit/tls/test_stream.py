@@ -150,7 +150,7 @@ def completed(client: SSL.Context, **options: bool) -> Peers:
 
 def test_session_tickets_go_with_the_first_answer_where_they_may() -> None:
     assert completed(CLIENT).wire.value()
-    peers = completed(CLIENT, tickets_wait=True)
+    peers = completed(CLIENT, server=True)
     peers.stream.dataReceived(peers.sealed(b"GET"))
     assert peers.wire.value() == b""
     peers.stream.write(b"answer")
@@ -160,7 +160,7 @@ def test_session_tickets_go_with_the_first_answer_where_they_may() -> None:
 def test_the_end_of_an_older_handshake_does_not_wait() -> None:
     older = SSL.Context(SSL.TLS_CLIENT_METHOD)
     older.set_max_proto_version(SSL.TLS1_2_VERSION)
-    peers = completed(older, tickets_wait=True)
+    peers = completed(older, server=True)
     assert peers.wire.value()
     peers.hears()
     peers.stream.dataReceived(peers.sealed(b"GET"))
