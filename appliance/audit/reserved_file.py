@@ -75,10 +75,15 @@ class ReservedFile:
         self.size += written
         self.reserved_end = max(self.reserved_end, self.size)
 
+    def give_back(self) -> None:
+        """Give back what was reserved and not used. Raises `OSError`."""
+        os.ftruncate(self._descriptor, self.size)
+        self.reserved_end = self.size
+
     def close(self) -> None:
-        """Give back what was reserved and not used; what was written is on the disk afterwards."""
+        """Give back what was reserved; what was written is on the disk afterwards. Raises `OSError`."""
         try:
-            os.ftruncate(self._descriptor, self.size)
+            self.give_back()
             os.fsync(self._descriptor)
         finally:
             os.close(self._descriptor)

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 from twisted.logger import Logger
 
@@ -75,6 +76,7 @@ class Sink:
         self._head = self._written = Head()
         self._held: list[bytes] = []
         self._held_lost = ""
+        self._closing: Thread | None = None
         self._path = place.current_file(audit_dir, process)
         try:
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -122,6 +124,12 @@ class Sink:
         """Give back reserved space and wait for the disk; the sink cannot be used afterwards."""
         self._write_held()
         self._file.close()
+        self._closed()
+
+    def _closed(self) -> None:
+        """Wait until the file that was full before the present one is on the disk."""
+        if self._closing is not None:
+            self._closing.join()
 
     def settle(self, record: Record | None) -> None:
         """End one claim with its record, or with none. For `Room` only."""
@@ -235,7 +243,15 @@ class Sink:
                 raise
             full, self._file = self._file, fresh
             self._rotate_at = self._limits.file_bytes
-            full.close()
+            # Waiting for the disk takes a few ms on a fast one, seconds on a busy one: not in the reactor.
+            full.give_back()
+            self._closed()
+            self._closing = Thread(target=_close, args=(full, self._path), name="audit-close")
+            try:
+                self._closing.start()
+            except RuntimeError:  # no thread to be had
+                self._closing = None
+                _close(full, self._path)
         except OSError as error:
             # The current file still holds the room that was claimed in it: go on with it for a while.
             self._rotate_at = self._file.size + self._limits.reserve_bytes
@@ -311,6 +327,15 @@ class Room:
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.settle(None)
+
+
+def _close(full: ReservedFile, path: Path) -> None:
+    try:
+        full.close()
+    except OSError as error:
+        _log.error(
+            "full audit file not closed in good order: {explanation}", explanation=_explain(path, error)
+        )
 
 
 def _explain(path: Path, error: OSError | DamagedLog) -> str:

@@ -6,6 +6,7 @@ import errno
 import os
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -108,3 +109,16 @@ def test_held_once(tmp_path: Path) -> None:
     sink.flush()
     assert len(lines(tmp_path)) == 1
     assert sink._claims == 0
+
+
+def test_a_full_file_goes_to_the_disk_beside_the_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went_on, waited = Event(), []
+    monkeypatch.setattr(reserved_file.os, "fsync", lambda _: waited.append(went_on.wait(10)))
+    sink = Sink(tmp_path, "p", limits=Limits(file_bytes=1))
+    sink.write(EVENT)  # fills the file
+    went_on.set()
+    sink.close()
+    assert waited[0]
+    assert checked(tmp_path).intact
