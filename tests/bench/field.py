@@ -13,7 +13,7 @@ from tests.bench.figures import cpu_seconds, resident_mib
 from tests.bench.ground import Ground
 from tests.bench.loads import Load, LoadFailed, Seat
 from tests.bench.ours import Ours, appliance
-from tests.bench.peers import Kind, Peer, PeerMissing
+from tests.bench.peers import BY_CONNECT, Kind, Peer, PeerMissing
 from tests.lab import internet
 from tests.lab.namespaces import inside
 
@@ -26,10 +26,8 @@ class Contestant(Protocol):
     name: str
     version: str
     seats: Sequence[Seat]
-
-    def pids(self) -> list[int]:
-        """Its processes; none for the direct way."""
-        ...
+    pids: Callable[[], list[int]]
+    """Its processes; none for the direct way."""
 
 
 class Direct:
@@ -58,7 +56,8 @@ class Field:
             ground = self._stack.enter_context(Ground())
             for number, kind in enumerate(self._kinds):
                 try:
-                    self.known[kind.name] = Peer(kind, number)
+                    self.known[kind.name] = peer = Peer(kind, number)
+                    self.known[f"{kind.name}{BY_CONNECT}"] = peer.asked_by_name()
                 except PeerMissing as missing:
                     self.missing[kind.name] = str(missing)
             ground.assert_closed()

@@ -88,7 +88,8 @@ def client(
     site = internet.BENCH_TUNNEL if mode == "tunnel" else SITE
     kind = "-" if mode == "tunnel" else {"http": "plain", "https": "tls"}[scheme]
     argv = (str(CLIENT), mode, kind, site.name, site.address, str(each), str(seconds), *further)
-    return _at_once(seats, [seat.command(argv) for seat in seats], seconds)
+    commands = [seat.command(("env", f"PROXY={seat.proxy or ''}", *argv)) for seat in seats]
+    return _at_once(seats, commands, seconds)
 
 
 def _at_once(seats: Sequence[Seat], commands: Sequence[Sequence[str]], seconds: int) -> Load:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from appliance.tls import authority
 from tests.bench.ground import (
     DATA,
+    EXPLICIT_PORT,
     HOSTS,
     PROXY_CPU,
     WORK,
@@ -36,6 +37,7 @@ ENVIRONMENTS = Path(os.environ.get("BENCH_ENVIRONMENTS", "/var/tmp/egress-bench"
 """Virtual environments of peers that PyPI carries: one a peer, for their versions of libraries differ from ours."""
 
 
+BY_CONNECT = " by CONNECT"
 SERVICE = "egressbench"
 """Names the shared memory of the Squid that is compared."""
 
@@ -120,6 +122,16 @@ def render(config: str, work: Path) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AskedByName:
+    """A peer that runs, asked by CONNECT where others are intercepted."""
+
+    name: str
+    version: str
+    seats: Sequence[Seat]
+    pids: Callable[[], list[int]]
+
+
 class Peer:
     """One that runs, on a way of its own."""
 
@@ -139,7 +151,7 @@ class Peer:
         self._way.lay(kind.intercept())
         arguments = [word.format(work=work, config=config) for word in kind.arguments]
         children.start(kind.name, knowing(pinned(PROXY_CPU, (executable, *arguments))), self._way.gateway)
-        proxy = f"{self._way.address}:3128" if kind.by_name else None
+        proxy = f"{self._way.address}:{EXPLICIT_PORT}" if kind.by_name else None
         self.seats: Sequence[Seat] = (Seat(inside(self._way.client), proxy, kind.hangs_up),)
         try:
             until(kind.name, self._answers)
@@ -149,6 +161,11 @@ class Peer:
     def pids(self) -> list[int]:
         """Every process of it."""
         return self._way.pids()
+
+    def asked_by_name(self) -> AskedByName:
+        """The same processes, by the other way to use them."""
+        seat = Seat(inside(self._way.client), f"{self._way.address}:{EXPLICIT_PORT}")
+        return AskedByName(f"{self.name}{BY_CONNECT}", self.version, (seat,), self.pids)
 
     def _answers(self) -> bool:
         (seat,) = self.seats

@@ -8,6 +8,7 @@
  *   load hold   tls|plain HOST ADDRESS STEP                       for each line of input STEP more idle connections
  *   load serve  FILE      -    ADDRESS                            the far end of tunnels: a ClientHello in, FILE out
  *
+ * PROXY=ADDRESS:PORT in the environment is asked by CONNECT for each connection.
  * Every answer has to be a 200. The end is one line of JSON, in the form of wrk.lua's.
  */
 #define _GNU_SOURCE
@@ -59,13 +60,25 @@ static void hang_up(Connection *c) {
     *c = (Connection){-1, NULL};
 }
 
+static int proxied;
+
+/* A tunnel to the host by CONNECT, octet by octet, so that nothing behind the head is taken. */
+static int opened(int fd) {
+    char text[HEAD];
+    int size = snprintf(text, sizeof text, "CONNECT %s:443 HTTP/1.1\r\nHost: %s:443\r\n\r\n", host, host);
+    if (send(fd, text, size, MSG_NOSIGNAL) != size) return 0;
+    for (size = 0; size < 4 || memcmp(text + size - 4, "\r\n\r\n", 4); size++)
+        if (size == HEAD - 1 || recv(fd, text + size, 1, 0) != 1) return 0;
+    return !strncmp(text, "HTTP/1.1 200 ", 13);
+}
+
 static int dial(Connection *c) {
     int on = 1;
     struct timeval patience = {10, 0};
     *c = (Connection){socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL};
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (connect(c->fd, (struct sockaddr *)&target, sizeof target) == 0) {
+    if (connect(c->fd, (struct sockaddr *)&target, sizeof target) == 0 && (!proxied || opened(c->fd))) {
         if (!context) return 1;
         c->ssl = SSL_new(context);
         SSL_set_fd(c->ssl, c->fd);
@@ -253,9 +266,21 @@ int main(int count, char **words) {
     target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(tls || !strcmp(words[2], "-") ? 443 : 80)};
     if (!strcmp(mode, "serve")) target.sin_port = htons(443);
     if (inet_pton(AF_INET, words[4], &target.sin_addr) != 1) return fprintf(stderr, "no address\n"), 2;
+    char *proxy = getenv("PROXY"), *colon = proxy ? strchr(proxy, ':') : NULL;
+    if (colon) {
+        *colon = 0;
+        target.sin_port = htons(atoi(colon + 1));
+        proxied = inet_pton(AF_INET, proxy, &target.sin_addr) == 1;
+        if (!proxied) return fprintf(stderr, "no address of a proxy\n"), 2;
+    }
     if (tls) {
         context = SSL_CTX_new(TLS_client_method());
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* every handshake is a full one */
+        /* A client that costs little: one of each is offered, or two. From 0.8 to 0.4 ms a handshake. */
+        SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+        SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256");
+        SSL_CTX_set1_groups_list(context, "X25519");
+        SSL_CTX_set1_sigalgs_list(context, "ECDSA+SHA256:RSA-PSS+SHA256:RSA+SHA256");
         SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF);
     }
     if (!strcmp(mode, "serve")) return file = words[2], serve(), 0;
