@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-
 from twisted.internet.task import Clock
 
 from appliance.gateway.deadlines import NEVER, Deadlines
