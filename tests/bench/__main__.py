@@ -50,9 +50,7 @@ def main() -> int:
     parser.add_argument("which", nargs="*", help=f"of {', '.join(known)}; left out: all")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument("--peers", help="only these, by comma")
-    parser.add_argument(
-        "--lock", type=Path, help="a file to lock while a load runs, where others measure too"
-    )
+    parser.add_argument("--lock", type=Path, help="a file to lock for each round, where others measure too")
     parser.add_argument("--picture", action="store_true", help="draw tests/bench/results.svg anew")
     chosen = parser.parse_args()
     which = chosen.which or list(known)

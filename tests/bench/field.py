@@ -45,7 +45,7 @@ class Field:
     """Context manager: ground, appliance and peers; a peer that does not run is in `missing` with its reason."""
 
     def __init__(self, kinds: Sequence[Kind], lock: Path | None = None, workers: int = 1) -> None:
-        """`lock`: a file that is locked while a load runs, where several measure on one machine."""
+        """`lock`: a file that is locked for a round at a time, where several measure on one machine."""
         self._kinds, self._lock, self._workers = kinds, lock, workers
         self._stack = ExitStack()
         self.missing: dict[str, str] = {}
@@ -86,16 +86,14 @@ class Field:
         `allowance`: how many requests may be under way when a load ends (see `Ours.on_record`).
         """
         courses = {name: Course(self.known[name].version) for name in names if name in self.known}
-        for name in courses:  # caches, pools and leaves are warm from here on
-            with self.quiet():
+        with self.quiet():
+            for name in courses:  # caches, pools and leaves are warm from here on
                 self._once(self.known[name], Course(), put, allowance)
         for number in range(count):
-            for name, course in courses.items():
-                with self.quiet():
+            with self.quiet():
+                for name, course in courses.items():
                     self._once(self.known[name], course, put, allowance)
-                load = course.loads[-1]
-                print(f"  round {number + 1}, {name}: {load.per_second:.0f} requests/s, "
-                      f"{load.megabytes_per_second:.0f} MB/s", flush=True)  # fmt: skip
+            print(f"  round {number + 1}:", ", ".join(map(_told, courses.items())), flush=True)
         return courses
 
     def _once(self, contestant: Contestant, course: Course, put: Put, allowance: int) -> None:
@@ -113,3 +111,9 @@ class Field:
             asked.append(load.requests)
         course.memory_mib.append(resident_mib(pids))
         course.loads.append(load)
+
+
+def _told(named: tuple[str, Course]) -> str:
+    name, course = named
+    load = course.loads[-1]
+    return f"{name} {load.per_second:.0f}/s {load.megabytes_per_second:.0f} MB/s"
