@@ -1,23 +1,24 @@
-"""The Docker SDK, which blocks, behind a bounded thread pool.
+"""What dockerd answers, in our types; questions block, so they are asked behind a bounded thread pool.
 
-The address is always explicit: the SDK's `from_env` follows the caller's CLI contexts. Each thread has a
-connection of its own, because a `requests` session is not meant to be shared.
+The socket is always explicit, and no environment or context of a caller is read. Each thread has a connection
+of its own. Paths name no version: dockerd answers in its newest.
 """
 
 from __future__ import annotations
 
+import http.client
+import json
 import threading
 from collections.abc import Callable, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-import docker.errors
-import requests.exceptions
-from docker.api.client import APIClient
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from netns.driver.engine_http import EngineError, EngineHTTP, NotFound, path_of
 from netns.driver.facts import EngineUnavailable, ExecFact, Member, NetworkFact, VolumeFact
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ class DockerFacts:
 
     def __init__(self, reactor: Any, socket: Path, *, threads: int = 4, timeout: int = 10) -> None:
         self._reactor = reactor
-        self._url = f"unix://{socket}"
+        self._socket = socket
         self._timeout = timeout
         self._local = threading.local()
         self._pool = ThreadPool(0, threads, name="docker")
@@ -44,19 +45,16 @@ class DockerFacts:
 
     async def ping(self, mark: str) -> None:
         """See `Engine`."""
-
-        def ping(client: APIClient) -> None:
-            client.get(f"{client.base_url}/_ping?{mark}", timeout=self._timeout)
-
-        await self._ask("/_ping", ping)
+        await self._ask("/_ping", lambda engine: engine.ask(f"/_ping?{mark}"))
 
     async def networks(self) -> tuple[NetworkFact, ...]:
         """See `Engine`."""
-        return tuple(network_fact(n) for n in await self._ask("/networks", lambda client: client.networks()))
+        found = await self._ask("/networks", lambda engine: engine.ask("/networks"))
+        return tuple(network_fact(document) for document in found or ())
 
     async def members(self, network: str) -> tuple[Member, ...]:
         """See `Engine`."""
-        document = await self._find(f"/networks/{network}", lambda client: client.inspect_network(network))
+        document = await self._find("/networks/{}", network)
         containers: Mapping[str, Any] = (document or {}).get("Containers") or {}
         return tuple(
             Member(str(entry.get("EndpointID", "")), container, str(entry.get("Name", "")))
@@ -66,34 +64,34 @@ class DockerFacts:
 
     async def labels(self, container: str) -> Mapping[str, str]:
         """See `Engine`: the list is served from a snapshot, without the container's lock."""
+        only = quote(json.dumps({"id": [container]}))
         found = await self._ask(
-            "/containers/json", lambda client: client.containers(all=True, filters={"id": container})
+            "/containers/json", lambda engine: engine.ask(f"/containers/json?all=1&filters={only}")
         )
         return dict(found[0].get("Labels") or {}) if found else {}
 
     async def container(self, reference: str) -> Mapping[str, Any] | None:
         """See `Engine`."""
-        return await self._find(
-            f"/containers/{reference}/json", lambda client: client.inspect_container(reference)
+        document: Mapping[str, Any] | None = await self._find(
+            "/containers/{}/json", reference.removeprefix("/")
         )
+        return document
 
     async def image_user(self, reference: str) -> str | None:
         """See `Engine`."""
-        document = await self._find(
-            f"/images/{reference}/json", lambda client: _inspect_image(client, reference)
-        )
+        document = await self._find("/images/{}/json", reference)
         return None if document is None else str((document.get("Config") or {}).get("User") or "")
 
     async def volume(self, name: str) -> VolumeFact | None:
         """See `Engine`."""
-        document = await self._find(f"/volumes/{name}", lambda client: client.inspect_volume(name))
+        document = await self._find("/volumes/{}", name)
         if document is None:
             return None
         return VolumeFact(str(document["Name"]), str(document["Driver"]), dict(document.get("Options") or {}))
 
     async def exec_instance(self, reference: str) -> ExecFact | None:
         """See `Engine`."""
-        document = await self._find(f"/exec/{reference}/json", lambda client: client.exec_inspect(reference))
+        document = await self._find("/exec/{}/json", reference)
         if document is None:
             return None
         process = document.get("ProcessConfig") or {}
@@ -106,53 +104,42 @@ class DockerFacts:
     async def kill(self, container: str) -> None:
         """See `Engine`."""
 
-        def kill(client: APIClient) -> None:
+        def kill(engine: EngineHTTP) -> None:
             try:
-                client.kill(container)
-            except docker.errors.APIError as error:
-                if error.status_code not in {404, 409}:  # gone, or not running
+                engine.ask(path_of("/containers/{}/kill", container), "POST")
+            except EngineError as error:
+                if error.status not in {http.client.NOT_FOUND, http.client.CONFLICT}:  # gone, or not running
                     raise
 
         await self._ask(f"/containers/{container}/kill", kill)
 
     async def remove(self, container: str) -> None:
         """See `Engine`."""
-        await self._find(
-            f"/containers/{container}", lambda client: client.remove_container(container, v=True)
-        )
+        await self._find("/containers/{}", container, "DELETE", "?v=1")
 
-    def _client(self) -> APIClient:
-        client: APIClient | None = getattr(self._local, "client", None)
-        if client is None:
-            client = APIClient(base_url=self._url, version="auto", timeout=self._timeout)
-            self._local.client = client
-        return client
+    def _engine(self) -> EngineHTTP:
+        engine: EngineHTTP | None = getattr(self._local, "engine", None)
+        if engine is None:
+            engine = self._local.engine = EngineHTTP(self._socket, self._timeout)
+        return engine
 
-    async def _find(self, what: str, question: Callable[[APIClient], T]) -> T | None:
-        def ask(client: APIClient) -> T | None:
+    async def _find(self, form: str, reference: str, method: str = "GET", query: str = "") -> Any:
+        def ask(engine: EngineHTTP) -> Any:
             try:
-                return question(client)
-            except docker.errors.NotFound:
+                return engine.ask(path_of(form, reference) + query, method)
+            except NotFound:
                 return None
 
-        return await self._ask(what, ask)
+        return await self._ask(form.format(reference), ask)
 
-    async def _ask(self, what: str, question: Callable[[APIClient], T]) -> T:
+    async def _ask(self, what: str, question: Callable[[EngineHTTP], T]) -> T:
         def ask() -> T:
             try:
-                return question(self._client())
-            except requests.exceptions.ConnectionError as error:
-                self._local.client = None  # the next engine may speak another version
-                raise EngineUnavailable(f"dockerd did not answer {what}: {error}") from error
-            except (docker.errors.DockerException, requests.exceptions.RequestException, ValueError) as error:
+                return question(self._engine())
+            except EngineError as error:
                 raise EngineUnavailable(f"dockerd did not answer {what}: {error}") from error
 
         return await deferToThreadPool(self._reactor, self._pool, ask)
-
-
-def _inspect_image(client: APIClient, reference: str) -> Mapping[str, Any]:
-    document: Mapping[str, Any] = client.inspect_image(reference)  # type: ignore[no-untyped-call] # stubs
-    return document
 
 
 def network_fact(document: Mapping[str, Any]) -> NetworkFact:
