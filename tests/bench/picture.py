@@ -16,7 +16,7 @@ from typing import Any
 from tests.bench.report import RESULTS
 
 PICTURE = Path(__file__).with_name("results.svg")
-WIDTH, LINE, TOP, LEFT, RIGHT = 960, 26, 44, 470, 130
+WIDTH, LINE, TOP, LEFT, RIGHT = 1040, 26, 44, 550, 130
 _LEAST, _MOST = 0.25, 4.0
 _STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
