@@ -8,7 +8,7 @@ import pytest
 
 from appliance.policy.compile_rule import Origin, compile_rules
 from appliance.policy.documents import Rule
-from appliance.policy.rules import RuleIndex, media_type, parents
+from appliance.policy.rules import AllowRule, DenyRule, RuleIndex, media_type, parents
 from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.yamldoc import Document
 from tests.unit.policy.written import compiled, request
@@ -110,3 +110,25 @@ def test_every_rule_of_a_policy_can_be_read_back_with_its_host() -> None:
         ("d.example.com", "DenyRule"),
     }
     assert [str(host) for host, _ in operator.entries()] == ["c.example.com"]
+
+
+def test_a_rule_alone_on_its_host_is_its_own_bucket() -> None:
+    index = compiled("""
+        rules:
+          - {name: lone, hosts: [a.example.com]}
+          - {name: no, effect: deny, hosts: ['*.example.org']}
+          - {name: one, hosts: [b.example.com], paths: [/1]}
+          - {name: two, hosts: [b.example.com], paths: [/2]}
+          - {name: not, effect: deny, hosts: [b.example.com], paths: [/3]}
+        """).layers[1]
+    ((lone,), (no,), (several,)) = map(index.find, ("a.example.com", "x.example.org", "b.example.com"))
+    assert isinstance(lone, AllowRule)
+    assert (lone.allows, lone.denies) == ((lone,), ())
+    assert isinstance(no, DenyRule)
+    assert (no.allows, no.denies) == ((), (no,))
+    assert [rule.label.split()[-1] for rule in (*several.allows, *several.denies)] == [
+        "'one'",
+        "'two'",
+        "'not'",
+    ]
+    assert len(index.held()) == 3
