@@ -153,6 +153,9 @@ def compiling_operator(
     layer = OperatorLayer(
         tuple(_entries(placed)), ceilings, tuple(exceptions), passthrough, limits, addresses
     )
+    yield from letting_go(placed)
+    for written in rules.values():
+        yield from letting_go(written)
     return (None if errors(problems) else layer), problems
 
 
@@ -171,8 +174,10 @@ def compiling_named(
     placed, faults = yield from compiling_rules(document, ("rules",), rules["rules"], Origin.NAMED)
     problems += faults
     problems += yield from redundant(placed)
+    entries = tuple(_entries(placed))
+    yield from letting_go(placed)
     yield from letting_go(rules["rules"])
-    return (None if errors(problems) else tuple(_entries(placed))), problems
+    return (None if errors(problems) else entries), problems
 
 
 def compile_tenant(
