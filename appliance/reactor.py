@@ -29,12 +29,17 @@ class _Prompt:
     SEND_LIMIT: int
     _tempDataBuffer: list[bytes]
     _writeDisconnected: bool
+    _aborting: bool
+    producer: Any
+    streamingProducer: Any
 
     def write(self, data: bytes) -> None:
         """See `ITransport.write`. The reactor meets an error when it sends what is queued."""
-        if not data or not self.connected or self._writeDisconnected:
+        if not data or not self.connected or self._writeDisconnected or self._aborting:
             return
-        if not self.dataBuffer and not self._tempDataBuffer:
+        # A producer that is asked for each piece hears of room from the queue.
+        asked = self.producer is not None and not self.streamingProducer
+        if not self.dataBuffer and not self._tempDataBuffer and not asked:
             try:
                 sent = self.socket.send(data)
             except OSError:

@@ -44,13 +44,11 @@ class Sealed:
         return self.head.sequence == head.sequence + 1 and self.previous == head.digest
 
 
-def seal(composed: dict[str, Any], head: Head) -> tuple[bytes, Head]:
-    """The line (with its newline) for a composed record after `head`, and the new head."""
-    return seal_text(_encode(composed)[:-1], head)  # at least its time and kind
-
-
 def seal_text(text: str, head: Head) -> tuple[bytes, Head]:
-    """The same for a record that is text already: its JSON without the closing brace, not empty."""
+    """The line (with its newline) for a record after `head`, and the new head.
+
+    `text` is the record's JSON without the closing brace (`appliance.audit.text`), and not empty.
+    """
     sequence = head.sequence + 1
     body = f'{text},"sequence":{sequence},"prev":"{head.digest}"}}'.encode("ascii")
     digest = hashlib.sha256(body).hexdigest()
@@ -75,6 +73,3 @@ def unseal(line: bytes) -> Sealed:
         case {"sequence": int(sequence), "prev": str(previous)} if type(sequence) is int and sequence > 0:
             return Sealed(record, Head(sequence, digest), previous)
     raise BrokenRecord("no record of this log, though its digest matches")
-
-
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode

@@ -1,4 +1,4 @@
-"""What is written down about a decision: one frozen dataclass a kind, constant field names.
+"""What is written down about a decision: one dataclass a kind, constant field names.
 
 Never in a record: query values, headers, bodies, secrets. Every record carries, besides its own fields,
 

@@ -1,9 +1,10 @@
 """Writes one process's records: chained, into space that was reserved before the decision.
 
 One write(2) for each, or for those that are held to be written together. Writing is synchronous and does not
-wait for the disk (no fsync but at rotation and close): a crash of the process loses nothing, a crash of the
-machine may lose the last seconds. After a write that failed nothing is promised until another one has worked,
-which says how many records were lost. Files rotate by size.
+wait for the disk (no fsync but at rotation and close): a crash of the process loses only records that are
+held, whose answers were not completed; a crash of the machine may lose the last seconds. After a write that
+failed nothing is promised until another one has worked, which says how many records were lost. Files rotate
+by size.
 
 How long full files are kept: the newest `retained_files` always, older ones for `least_age_seconds`, so that
 who writes much in a short time does not push out what others had done before. That takes more of the disk
@@ -200,7 +201,8 @@ class Sink:
                 )
             )
         except AuditUnavailable:
-            self._lost = count
+            # What was held before this record is lost with it; the record itself is none of those.
+            self._lost += count - 1
             raise
 
     def _append(self, record: Record, before: bytes = b"") -> None:
@@ -243,21 +245,27 @@ class Sink:
                 raise
             full, self._file = self._file, fresh
             self._rotate_at = self._limits.file_bytes
-            # Waiting for the disk takes a few ms on a fast one, seconds on a busy one: not in the reactor.
-            full.give_back()
-            self._closed()
-            self._closing = Thread(target=_close, args=(full, self._path), name="audit-close")
-            try:
-                self._closing.start()
-            except RuntimeError:  # no thread to be had
-                self._closing = None
-                _close(full, self._path)
         except OSError as error:
             # The current file still holds the room that was claimed in it: go on with it for a while.
             self._rotate_at = self._file.size + self._limits.reserve_bytes
             _log.error("audit log not rotated: {explanation}", explanation=_explain(self._path, error))
             return
-        self._remove_oldest()
+        self._close_aside(full)
+        try:
+            self._remove_oldest()
+        except OSError as error:
+            _log.error("old audit files not looked for: {error}", error=str(error))
+
+    def _close_aside(self, full: ReservedFile) -> None:
+        """Waiting for the disk takes a few ms on a fast one, seconds on a busy one: not in the reactor."""
+        self._closed()
+        try:
+            full.give_back()
+            self._closing = Thread(target=_close, args=(full, self._path), name="audit-close")
+            self._closing.start()
+        except (OSError, RuntimeError):  # RuntimeError: no thread to be had
+            self._closing = None
+            _close(full, self._path)
 
     def _exchange(self, fresh_path: Path) -> None:
         full_path = place.full_file(self._directory, self._process, self._head.sequence)
@@ -318,9 +326,9 @@ class Room:
 
     def hold(self, record: Record) -> None:
         """Have it written with others."""
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.hold(record)
+        if self._sink is not None:
+            self._sink.hold(record)
+            self._sink = None
 
     def release(self) -> None:
         """Give the room back unused."""

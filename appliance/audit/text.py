@@ -26,7 +26,7 @@ from appliance.audit.record import (
 )
 
 PARTS = 1024
-"""Parts of each kind that are remembered; each is bounded as its texts are."""
+"""Parts of each kind that are remembered; what makes them is bounded by who makes records."""
 
 encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
 _escaped = json.encoder.encode_basestring_ascii

@@ -64,6 +64,21 @@ class Exchange:
         framing = self.head.framing
         return framing.kind is BodyKind.CHUNKED or framing.length > 0
 
+    def has_whole_body(self, waiting: int) -> bool:
+        """Whether no part of the body is still to come, when so many octets came behind the head."""
+        if self.relay is not None:
+            return not self.relay.sending
+        length = self.head.content_length
+        return length is not None and length <= waiting
+
+    def late(self, *, unread: bool) -> Refusal:
+        """What took too long; `unread` while the container takes nothing of the answer."""
+        if unread:
+            return refusals.RESPONSE_NOT_READ
+        if self.relay is not None and self.relay.sending:
+            return refusals.BODY_TIMEOUT
+        return refusals.RESPONSE_TIMEOUT
+
     @property
     def may_be_repeated(self) -> bool:
         """RFC 9110 section 9.2.2: a lost idempotent request may be sent again (once, without content)."""

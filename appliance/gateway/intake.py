@@ -14,8 +14,8 @@ GATE = HeadLimits(request_line=33 * 1024, head=98 * 1024, encoded_slash=True)
 rule are named in the refusal. `%2F` in a path is left to policy, too, which refuses it but for rules that say
 `encoded_slash: true` (scoped packages of npm registries are asked for that way)."""
 
-KEPT_BYTES = 2048
-"""Octets of a head whose fields are kept to recognise them in the connection's next one."""
+KEPT_BYTES, KEPT_FIELDS = 2048, 32
+"""Of a head whose fields are kept to recognise them in the connection's next one: 6 KiB of memory at most."""
 
 
 class Intake:
@@ -54,7 +54,8 @@ class Intake:
         self.waiting = self.waiting[head.head_bytes :]
         self._searched = 0
         # The next request most often has the same fields: 1 us to compare them, 18 to judge them.
-        self._known = head.section if head.head_bytes <= KEPT_BYTES else None
+        kept = head.head_bytes <= KEPT_BYTES and len(head.headers) <= KEPT_FIELDS
+        self._known = head.section if kept else None
         return head
 
     def hold(self) -> None:

@@ -26,16 +26,7 @@ from appliance.gateway.judging import judge, judge_connect
 from appliance.gateway.origin import is_own
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.settling import settle
-from appliance.gateway.states import (
-    CLOSED,
-    CLOSING,
-    EXCHANGE,
-    HEAD,
-    NEXT,
-    OPENING,
-    IllegalTransition,
-    State,
-)
+from appliance.gateway.states import CLOSED, CLOSING, EXCHANGE, HEAD, OPENING, State, after
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import NeedMore, Refused
 from appliance.http1.target import TargetForm
@@ -127,7 +118,11 @@ class Session(TwistedProtocol):
         exchange, state = self._exchange, self._state
         if self._channel.server_name is not None or state is CLOSED:
             return False
-        if exchange is not None and exchange.has_body and not self._has_whole_body(exchange):
+        if (
+            exchange is not None
+            and exchange.has_body
+            and not exchange.has_whole_body(len(self.intake.waiting))
+        ):
             return False
         self.half_closed = True
         if state is CLOSING:
@@ -137,12 +132,6 @@ class Session(TwistedProtocol):
         elif state is EXCHANGE:
             self.wait(self._worker.limits.half_closed_seconds)
         return True
-
-    def _has_whole_body(self, exchange: Exchange) -> bool:
-        if exchange.relay is not None:
-            return not exchange.relay.sending
-        length = exchange.head.content_length
-        return length is not None and length <= len(self.intake.waiting)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The container is gone: so is what it asked for."""
@@ -169,13 +158,9 @@ class Session(TwistedProtocol):
         elif self.half_closed:
             self.end(refusals.CLIENT_CLOSED)
         elif self._state is EXCHANGE and exchange is not None:
-            if self.intake.blocked:
-                refusal = refusals.RESPONSE_NOT_READ
-            elif exchange.relay is not None and exchange.relay.sending:
-                refusal = refusals.BODY_TIMEOUT
-            else:
-                refusal = refusals.RESPONSE_TIMEOUT
-            self.fail(exchange, refusal)
+            self.fail(exchange, exchange.late(unread=self.intake.blocked))
+        elif self._state is EXCHANGE:
+            self._cut()  # its answer waits for its record
         else:
             self.transport.abortConnection()
 
@@ -262,9 +247,7 @@ class Session(TwistedProtocol):
 
     def enter(self, state: State) -> None:
         """The next state."""
-        if state not in NEXT[self._state]:
-            raise IllegalTransition(f"{self._state.name} to {state.name}")
-        self._state = state
+        self._state = after(self._state, state)
 
     def wait(self, seconds: float) -> None:
         """For the next event, at most so long."""
@@ -277,11 +260,10 @@ class Session(TwistedProtocol):
 
     def answered(self, exchange: Exchange, wire: bytes) -> None:
         """The last bytes of an answer: recorded first, then written (no answer completes unrecorded)."""
-        if not self._settle(exchange, None, held=True):
-            self.enter(CLOSED)
-            self.transport.abortConnection()
-            return
-        self._worker.outbox.put(self, wire, keep_alive=exchange.keep_alive)
+        if self._settle(exchange, None, held=True):
+            self._worker.outbox.put(self, wire, keep_alive=exchange.keep_alive)
+        else:
+            self._cut()
 
     def recorded(self, wire: bytes, *, written: bool, keep_alive: bool) -> None:
         """The record of the answer that `wire` ends is written, or lost. Never raises: others come after."""
@@ -289,12 +271,20 @@ class Session(TwistedProtocol):
             return
         try:
             if not written:
-                self.enter(CLOSED)
-                self.transport.abortConnection()
+                self._cut()
                 return
             self.transport.write(wire)
-            self._go_on(keep_alive=keep_alive)
+            if self._await_next(keep_alive=keep_alive):
+                self._worker.turns.later(self._channel.caller.endpoint.tenant, self._take_up)
         except Exception:  # noqa: BLE001 - no await below; a bug of ours shuts both sides
+            self._connection.failed()
+
+    def _take_up(self) -> None:
+        """Requests that came behind one whose answer waited for its record."""
+        try:
+            if self._state is HEAD:
+                self._read_heads()
+        except Exception:  # noqa: BLE001 - as above
             self._connection.failed()
 
     def leave(self) -> None:
@@ -323,28 +313,34 @@ class Session(TwistedProtocol):
             self.refuse(exchange, refusal.closing())
             return
         self._settle(exchange, refusal)
-        self.enter(CLOSED)
-        self.transport.abortConnection()
+        self._cut()
 
     # The end of a request.
 
-    def _go_on(self, *, keep_alive: bool) -> None:
-        """An answer is written: on to the next request, or close."""
+    def _await_next(self, *, keep_alive: bool) -> bool:
+        """An answer is written: on to the next request, or close. Whether heads are to be looked at now."""
         limits = self._worker.limits
         age = self._worker.seconds() - self._connection.started
         if not keep_alive or self.draining or age > limits.connection_seconds:
             self._close()
-            return
+            return False
         self.enter(HEAD)
         intake = self.intake
         if intake.blocked:
             intake.hold()
         else:
             intake.let_in()
-        waiting = intake.waiting
+        waiting = bool(intake.waiting)
         self.wait(limits.head_seconds if waiting else limits.keep_alive_seconds)
-        if waiting or self.half_closed:
+        return waiting or self.half_closed
+
+    def _go_on(self, *, keep_alive: bool) -> None:
+        if self._await_next(keep_alive=keep_alive):
             self._read_heads()
+
+    def _cut(self) -> None:
+        self.enter(CLOSED)
+        self.transport.abortConnection()
 
     def _refuse_headless(self, refusal: Refusal) -> None:
         """No request could be read: a record of the connection, a page, the end."""
@@ -372,7 +368,7 @@ class Session(TwistedProtocol):
         exchange.status = 200
         exchange.to_client = len(page)
         if not self._settle(exchange, refusals.OWN_DOCUMENT):
-            self.transport.abortConnection()
+            self._cut()
             return
         self.transport.write(page)
         self._go_on(keep_alive=exchange.keep_alive)

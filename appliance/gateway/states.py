@@ -46,3 +46,10 @@ NEXT = {
 
 class IllegalTransition(RuntimeError):
     """A mistake of ours; whoever meets it shuts both sides."""
+
+
+def after(state: State, following: State) -> State:
+    """`following`, where it may follow `state`. Raises `IllegalTransition`."""
+    if following not in NEXT[state]:
+        raise IllegalTransition(f"{state.name} to {following.name}")
+    return following

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ STEP = 4 * 1024
 class _Share:
     """What one tenant has had of the turn. `round`: until all of its connections have been read once."""
 
-    __slots__ = ("__weakref__", "active", "late", "postponed", "round", "used")
+    __slots__ = ("__weakref__", "active", "late", "postponed", "round", "used", "waiting")
 
     def __init__(self) -> None:
         self.active = False  # this turn's end will look at it
@@ -31,6 +32,7 @@ class _Share:
         self.round = 0
         self.late = False  # the turn before ended with connections not read
         self.postponed = False  # this one does
+        self.waiting: deque[Callable[[], None]] = deque()  # what is to be done in turns without being read
 
 
 class _PacedRead:
@@ -78,6 +80,7 @@ class Turns:
         self.share_seconds = share_seconds
         self.clock = clock
         self._reactor = reactor
+        self._has_turns = hasattr(reactor, "at_turn_end")  # work is put off only to such a reactor's turns
         # A tenant that nobody reads for has none.
         self._shares: weakref.WeakValueDictionary[str, _Share] = weakref.WeakValueDictionary()
         self._active: list[_Share] = []
@@ -89,6 +92,15 @@ class Turns:
             share = self._shares[tenant] = _Share()
         transport.bufferSize = FIRST_READ
         transport.doRead = _PacedRead(self, share, transport)
+
+    def later(self, tenant: str, act: Callable[[], None]) -> None:
+        """Do something of a tenant that is paced in its share of the next turns. `act` must not raise."""
+        share = self._shares.get(tenant)
+        if share is None or not self._has_turns:
+            act()
+            return
+        share.waiting.append(act)
+        self.attend(share)
 
     def attend(self, share: _Share) -> None:
         """Look at it when the turn ends. What is called later is called before the next poll."""
@@ -106,3 +118,12 @@ class Turns:
             share.late, share.postponed = share.postponed, False
             if not share.late:
                 share.round += 1
+            if share.waiting:
+                self._go_on(share)
+
+    def _go_on(self, share: _Share) -> None:
+        while share.waiting and share.used < self.share_seconds:
+            began = self.clock()
+            share.waiting.popleft()()
+            share.used += self.clock() - began
+        self.attend(share)  # for what is left, and because this turn's share is in use

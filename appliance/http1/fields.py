@@ -32,11 +32,12 @@ NEVER_NOMINATED = frozenset({
 })  # fmt: skip
 
 OWN_OPTIONS = frozenset({b"close", b"keep-alive"})
-"""What Connection most often holds: options that are fields of nobody, or fields that never travel."""
+"""What Connection most often holds. As names of fields they never travel (`HOP_BY_HOP`)."""
 
 # RFC 9110 section 7.6.1: these speak about one connection and are never passed on, nominated or not.
 HOP_BY_HOP = frozenset({
-    b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
+    b"connection", b"close", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+    b"http2-settings",
 })  # fmt: skip
 
 # Written anew by the writer.
@@ -57,6 +58,10 @@ _SPOOFED_PREFIXES = (b"proxy-", b"x-forwarded-", b"x-envoy-", b"x-proxy")
 _RESPONSE_ONLY_HERE = frozenset(
     {b"alt-svc", b"proxy-authenticate", b"proxy-authentication-info", b"proxy-status"}
 )
+_STAYS_IN_RESPONSE = HOP_BY_HOP | _RESPONSE_ONLY_HERE | {b"content-length", b"proxy-connection"}
+
+TELLING_IN_RESPONSE = RESPONSE_SINGLETONS | _STAYS_IN_RESPONSE
+"""What a response field must be called to mean something to an intermediary."""
 
 
 def travels_in_request(name: bytes, nominated: frozenset[bytes]) -> bool:
@@ -67,18 +72,11 @@ def travels_in_request(name: bytes, nominated: frozenset[bytes]) -> bool:
     return dashed not in _SPOOFED and not dashed.startswith(_SPOOFED_PREFIXES)
 
 
-def travels_in_response(name: bytes, nominated: frozenset[bytes]) -> bool:
-    """Whether a response field (lower-case name) goes on to the client as it came."""
-    return name not in _STAYS_IN_RESPONSE and name not in nominated
-
-
-_STAYS_IN_RESPONSE = HOP_BY_HOP | _RESPONSE_ONLY_HERE | {b"content-length", b"proxy-connection"}
+def travels_in_response(name: bytes) -> bool:
+    """Whether a response field (lower-case name) goes on to the client as it came, unless it is nominated."""
+    return name not in _STAYS_IN_RESPONSE
 
 
 def as_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Fields as they stand in a head, each with its CRLF."""
     return b"".join([b": ".join(field) + b"\r\n" for field in fields])
-
-
-TELLING_IN_RESPONSE = RESPONSE_SINGLETONS | _STAYS_IN_RESPONSE
-"""What a response field must be called to mean something to an intermediary."""

@@ -150,7 +150,7 @@ def _sorted_out(lines: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], l
             raise UpstreamInvalid("field-repeated", f"{key.decode('ascii')} stands twice in the response")
         else:
             fields[key] += b"," + line[1]
-        if travels_in_response(key, _NOTHING):
+        if travels_in_response(key):
             passed_on.append(line)
     return fields, passed_on
 

@@ -142,9 +142,8 @@ class Flow:
         self._tally.bytes_out += count
         now, length, passed = self._clock(), self._length, None
         for charged in self._charged:
-            limit = charged[2].bytes_out
-            if not charged[1].charge(_BYTES_OUT, now, length, count, limit) and passed is None:
-                passed = self._passed(charged, Measure.BYTES_OUT, limit, now)
+            if not charged[1].charge(_BYTES_OUT, now, length, count, charged[2]) and passed is None:
+                passed = self._passed(charged, Measure.BYTES_OUT, charged[2].bytes_out, now)
         return passed
 
     def received(self, count: int) -> Exceeded | None:
@@ -152,9 +151,8 @@ class Flow:
         self._tally.bytes_in += count
         now, length, passed = self._clock(), self._length, None
         for charged in self._charged:
-            limit = charged[2].bytes_in
-            if not charged[1].charge(_BYTES_IN, now, length, count, limit) and passed is None:
-                passed = self._passed(charged, Measure.BYTES_IN, limit, now)
+            if not charged[1].charge(_BYTES_IN, now, length, count, charged[2]) and passed is None:
+                passed = self._passed(charged, Measure.BYTES_IN, charged[2].bytes_in, now)
         return passed
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ ROW = 16
 """Cells of a row: two of the key, the gauge of what is open, four counters; one is spare."""
 
 LOOK_UP_EVERY = 16
-"""Questions of one account of a destination after which the others' rows are looked for again."""
+"""Questions of one exchange after which the others' rows of its destination are looked for again."""
 
 KNOWN = 256
 """Accounts of destinations that a ledger has at hand."""
@@ -130,7 +130,7 @@ class Row:
 class Account:
     """What a limit is compared with: our own row, and those of the other workers for the same thing."""
 
-    __slots__ = ("_asked", "_key", "_others", "_places", "_room_under", "own")
+    __slots__ = ("_asked", "_key", "_others", "_places", "_room_under", "alone", "own")
 
     def __init__(self, own: Row, others: Sequence[Sheet] = (), key: Key | None = None) -> None:
         """`key` names a destination; without it the tenant's row of each of `others` counts."""
@@ -138,7 +138,9 @@ class Account:
         self._others = others
         self._key = key
         self._asked = 0
-        self._room_under: ScopeLimits | None = None  # when bytes were last counted, they were within these
+        self.alone = key is None and not others
+        """Whether nobody else writes or remembers this row."""
+        self._room_under: ScopeLimits | None = None  # when bytes were last counted, they were below these
         rows = [own] if key is not None else [own, *[sheet.row(TENANT) for sheet in others]]
         self._places = [(row.cells, row.at) for row in rows]
 
@@ -147,6 +149,10 @@ class Account:
         """Whether the destination's own row is still its own: neither shared nor given to another."""
         key, row = self._key, self.own
         return key is not None and row.cells[row.at] == key[0] and row.cells[row.at + 1] == key[1]
+
+    def begin(self) -> None:
+        """Another exchange asks: the others' rows are looked up anew."""
+        self._asked = 0
 
     @property
     def open(self) -> int:
@@ -168,9 +174,10 @@ class Account:
     def has_room(self, now: int, length: int, limits: ScopeLimits) -> bool:
         """Whether one more request is within `limits` for certain; if not, `wait` knows.
 
-        Certain it is when this window and the one before it together hold less than a limit. Bytes are added
-        up again only when their last count came to a limit, or under other limits: `charge` counts each. So
-        it is 0.6 us for one account, where three exact answers took 9.
+        Certain it is when this window and the one before it together hold less than a limit. Of an account
+        that is `alone` bytes are added up again only when their last count came to a limit, or was under
+        other limits: `charge` sees each of them. So it is 0.6 us for one account, where three exact answers
+        took 9.
         """
         if self._room_under is not limits:
             places = self._looked_up()
@@ -179,7 +186,8 @@ class Account:
                 or window.at_most(places, _BYTES_IN, now, length) >= limits.bytes_in
             ):
                 return False
-            self._room_under = limits
+            if self.alone:
+                self._room_under = limits
         second, requests = now // SECOND, 0
         for cells, at in self._looked_up():
             known = cells[at + _REQUESTS]
@@ -189,8 +197,9 @@ class Account:
                 requests += cells[at + _REQUESTS + 1]
         return requests < limits.requests_per_second
 
-    def charge(self, counter: int, now: int, length: int, amount: int, limit: int) -> bool:
-        """Count bytes, and whether they are within `limit` for certain; if not, `used` knows."""
+    def charge(self, counter: int, now: int, length: int, amount: int, limits: ScopeLimits) -> bool:
+        """Count bytes, and whether they are within their limit for certain; if not, `used` knows."""
+        limit = limits.bytes_out if counter == _BYTES_OUT else limits.bytes_in
         own = self.own
         cells, at = own.cells, own.at + counter
         if cells[at] == now // length:
@@ -201,7 +210,7 @@ class Account:
         count += cells[at + 2]
         if self._others:
             count = window.at_most(self._looked_up(), counter, now, length)
-        if count >= limit:
+        if count >= limit or self._room_under is not limits:
             self._room_under = None
         return count <= limit
 
@@ -231,14 +240,21 @@ class Ledger:
         """The account of a destination; `length` is that of the byte counters, in nanoseconds."""
         account = self._accounts.get(name)
         if account is not None and account.holds_its_row:
+            account.begin()
             return account
         key = key_of(name)
         account = Account(self._own.claim(key, now, length), self._others, key)
         if account.holds_its_row:
-            if len(self._accounts) >= KNOWN:
-                self._accounts.clear()
-            self._accounts[name] = account
+            self._keep(name, account)
         return account
+
+    def _keep(self, name: str, account: Account) -> None:
+        if len(self._accounts) >= KNOWN:
+            # One that is in use stays: a second account of its row would not see what the first is charged.
+            self._accounts = {name: kept for name, kept in self._accounts.items() if kept.own.open}
+        if len(self._accounts) < KNOWN:
+            self._accounts[name] = account
+            account.alone = not self._others
 
     def known(self, name: str) -> Account | None:
         """The account of a destination that has a row of its own; to look at, nothing is claimed."""

@@ -172,7 +172,7 @@ class TenantPolicy:
             or not isinstance(host, HostName) or len(path) > MAX_REMEMBERED_PATH
         ):  # fmt: skip
             return self._judge_fit(facts, self._operator.find(name), self._own.find(name))
-        # Of such a request nothing else counts, for its sizes are judged. Measured: 1.1 µs instead of 4.3.
+        # Its sizes are judged by now; nothing else of such a request counts. Measured: 1.1 µs instead of 4.3.
         asked = method, scheme, name, port, path
         verdict = self._remembered.get(asked)
         return self._judge_plain(facts, asked) if verdict is None else verdict

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from twisted.internet.interfaces import IPullProducer
 from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.python import log
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from appliance.reactor import PromptClient, PromptReactor, PromptServer
 
@@ -70,6 +72,36 @@ def test_nothing_is_written_after_the_end(pair: Pair) -> None:
     connection.write(b"late")
     with pytest.raises(BlockingIOError):
         theirs.recv(10)
+
+
+def test_nothing_is_written_after_an_abort(pair: Pair) -> None:
+    connection, theirs = pair
+    connection.abortConnection()
+    connection.write(b"late")
+    with pytest.raises(BlockingIOError):
+        theirs.recv(10)
+
+
+def test_a_producer_that_is_asked_for_each_piece_is_asked_on(pair: Pair) -> None:
+    connection, theirs = pair
+
+    @implementer(IPullProducer)
+    class Pieces:
+        left = 6
+
+        def resumeProducing(self) -> None:
+            self.left -= 1
+            connection.write(b"x")
+            if not self.left:
+                connection.unregisterProducer()
+
+        def stopProducing(self) -> None:
+            pass
+
+    connection.registerProducer(Pieces(), False)  # type: ignore[no-untyped-call]  # Twisted
+    for _ in range(7):
+        connection.doWrite()
+    assert theirs.recv(10) == b"x" * 6
 
 
 class Echo(Protocol):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-from appliance.audit.chain import BrokenRecord, Head, seal, unseal
+from appliance.audit.chain import BrokenRecord, Head, unseal
 from appliance.audit.lines import Line
 from appliance.audit.read import Selection, _parse, _sequence, _time
 from appliance.audit.record import Kind
 from appliance.audit.tail import DamagedLog, is_mark_of, mark, read_tail
 from appliance.audit.verify import Report, verify_lines
+from tests.unit.audit.written import seal
 
 FIRST, HEAD = seal({"time": "2026-01-31T23:59:59.000001Z", "kind": "lifecycle", "event": "started"}, Head())
 SECOND, _ = seal(

@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from appliance.audit.chain import BrokenRecord, Head, seal, unseal
+from appliance.audit.chain import BrokenRecord, Head, unseal
+from tests.unit.audit.written import seal
 
 
 def test_a_sealed_line_reads_back_with_its_number_digest_and_predecessor() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from appliance.audit import record as audit
-from appliance.audit.chain import Head, seal
+from appliance.audit.chain import Head
+from tests.unit.audit.written import seal
 
 REQUEST = audit.RequestRecord(
     request_id="r1",

@@ -10,7 +10,7 @@ from threading import Event
 
 import pytest
 
-from appliance.audit import reserved_file
+from appliance.audit import place, reserved_file
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import MAX_RECORD
 from appliance.audit.sink import Limits, Sink
@@ -122,3 +122,34 @@ def test_a_full_file_goes_to_the_disk_beside_the_writing(
     sink.close()
     assert waited[0]
     assert checked(tmp_path).intact
+
+
+def test_all_that_is_lost_is_owned_up_to_whoever_finds_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Sink(tmp_path, "p")
+    first = sink.claim()
+    claims = [sink.claim() for _ in range(3)]
+    with monkeypatch.context() as device:
+        device.setattr(reserved_file.os, "write", broken)
+        with pytest.raises(AuditUnavailable):
+            first.write(EVENT)
+        for claim in claims:
+            claim.hold(EVENT)
+        with pytest.raises(AuditUnavailable):
+            sink.claim()  # which owns up to the first, and loses the held ones with that
+    sink.write(EVENT)
+    (loss,) = [line for line in lines(tmp_path) if line["event"] == "records-lost"]
+    assert str(loss["detail"]).endswith(": 4")
+
+
+def test_a_directory_that_cannot_be_read_loses_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Sink(tmp_path, "p", limits=Limits(file_bytes=1))
+    held(sink, "a")
+    monkeypatch.setattr(place, "full_files", broken)
+    sink.flush()
+    monkeypatch.undo()
+    sink.close()
+    assert subjects(tmp_path) == ["a"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.audit.chain import Head, seal
+from appliance.audit.chain import Head
 from appliance.audit.record import compose
 from appliance.audit.tail import DamagedLog, is_mark_of, mark, read_tail
+from tests.unit.audit.written import seal
 
 FIRST, ONE = seal({"n": 1}, Head())
 SECOND, TWO = seal({"n": 2}, ONE)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.audit.chain import Head, seal
+from appliance.audit.chain import Head
 from appliance.audit.verify import verify
+from tests.unit.audit.written import seal
 
 
 @pytest.fixture

@@ -7,11 +7,18 @@ import os
 from pathlib import Path
 
 from appliance.audit import place
+from appliance.audit.chain import Head, seal_text
 from appliance.audit.record import LifecycleRecord
 from appliance.audit.reserved_file import reserve_beyond_end
+from appliance.audit.text import encode
 from appliance.audit.verify import Report, verify
 
 EVENT = LifecycleRecord(event="started", detail="x" * 100)
+
+
+def seal(composed: dict[str, object], head: Head) -> tuple[bytes, Head]:
+    """The line for a composed record after `head`, and the new head."""
+    return seal_text(encode(composed)[:-1], head)
 
 
 class Disk:

@@ -50,3 +50,11 @@ def test_one_that_does_not_read_is_not_read() -> None:
     intake.let_in()
     intake.let_in()
     assert wire.producerState == "producing"
+
+
+def test_fields_are_kept_for_the_next_head_only_while_they_are_small() -> None:
+    for lines, kept in (("X-A: b\r\n", True), ("X-A: b\r\n" * 40, False), (f"X-A: {'b' * 2048}\r\n", False)):
+        intake = Intake(None)
+        intake.add(f"GET / HTTP/1.1\r\nHost: a.example\r\n{lines}\r\n".encode())
+        intake.take_head()
+        assert (intake._known is not None) is kept

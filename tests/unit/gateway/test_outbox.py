@@ -96,3 +96,30 @@ def test_a_mistake_ends_its_own_connection_only() -> None:
     talk.wire.write = None  # type: ignore[assignment]  # a mistake of ours
     turns.end()
     assert talk.wire.aborted
+
+
+def test_requests_behind_it_are_taken_up_in_the_turns_of_their_tenant() -> None:
+    turns = Turns()
+    talk, _ = talking(turns)
+    later: list = []
+    talk.worker.turns.later = lambda tenant, act: later.append((tenant, act))  # type: ignore[method-assign]
+    talk.says(GET.replace(b"GET", b"DELETE") * 3)
+    turns.end()
+    assert talk.statuses == [200]
+    ((tenant, act),) = later
+    assert tenant == "acme"
+    act()
+    assert talk.statuses == [200, 403, 403, 403]
+
+
+def test_whatever_goes_wrong_with_the_records_nobody_is_forgotten() -> None:
+    turns = Turns()
+    talk, _ = talking(turns)
+
+    def fails() -> None:
+        raise OSError("the directory is gone")
+
+    talk.worker.audit.flush = fails
+    turns.end()
+    assert talk.wire.aborted
+    assert talk.wire.value() == b""

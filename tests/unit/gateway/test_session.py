@@ -322,3 +322,15 @@ def test_no_step_but_those_of_the_table() -> None:
     talk.connection.connectionLost(Failure(ConnectionDone()))
     with pytest.raises(IllegalTransition, match="CLOSED to HEAD"):
         session.enter(State.HEAD)
+
+
+def test_behind_an_own_document_that_cannot_be_recorded_nothing_is_taken_up() -> None:
+    talk = Talk()
+    talk.worker.audit.ready = False
+    talk.says(
+        GET.replace(b"site.net", b"gateway.egress.internal").replace(b"/x", b"/.well-known/egress/ca.pem")
+        + GET
+    )
+    assert talk.wire.aborted
+    assert talk.wire.value() == b""
+    assert not talk.worker.reactor.tcpClients

@@ -118,3 +118,53 @@ def test_connections_of_containers_are_read_in_turns() -> None:
     connection = Connection(worker())
     connection.makeConnection(Wire())
     assert connection.transport.bufferSize == FIRST_READ
+
+
+class TurnByTurn:
+    """A reactor to whose turns work is put off: what a turn asks for later is done in the next."""
+
+    def __init__(self) -> None:
+        self.asked: list = []
+
+    def callLater(self, delay: float, act) -> None:
+        assert delay == 0
+        self.asked.append(act)
+
+    def at_turn_end(self, act) -> None:
+        raise NotImplementedError
+
+    def turn(self) -> None:
+        asked, self.asked = self.asked, []
+        for act in asked:
+            act()
+
+
+def test_what_is_put_off_has_its_tenants_share_of_each_turn() -> None:
+    time, reactor, did = Clock(), TurnByTurn(), []
+    turns = Turns(reactor, SHARE, time.seconds)
+    dear, other = Transport(time, 0.001), Transport(time, 0.001)
+    turns.pace(dear, "flood")
+    turns.pace(other, "works")
+
+    def act() -> None:
+        did.append(time.seconds())
+        time.advance(0.004)
+
+    for _ in range(10):
+        turns.later("flood", act)
+    assert did == []
+    for turn in range(1, 4):
+        reactor.turn()
+        assert len(did) == 3 * turn  # the third passes the share
+        assert dear.doRead() is None  # there is nothing left of it for reading
+        assert other.doRead() == "what the reactor is told"
+    reactor.turn()
+    assert len(did) == 10
+    reactor.turn()
+    assert dear.doRead() == "what the reactor is told"
+
+
+def test_without_turns_nothing_is_put_off() -> None:
+    did: list[int] = []
+    Turns(Clock(), SHARE).later("acme", lambda: did.append(1))
+    assert did == [1]

@@ -63,9 +63,7 @@ def test_extra_fields_are_fields(field: tuple[bytes, bytes]) -> None:
 def test_upgrade_goes_on_only_when_told() -> None:
     head = request(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
     assert b"pgrade" not in serialise_request(head, HOST)
-    assert b"Connection: Upgrade\r\nUpgrade: websocket\r\n" in serialise_request(
-        head, HOST, upgrade=True
-    )
+    assert b"Connection: Upgrade\r\nUpgrade: websocket\r\n" in serialise_request(head, HOST, upgrade=True)
 
 
 @pytest.mark.parametrize(

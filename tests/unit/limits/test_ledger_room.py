@@ -49,7 +49,7 @@ def test_room_is_room(*, uses: list[tuple[str, Counter, int, int, ScopeLimits]],
             account.add(counter, now, SECOND)
         else:
             limit = limits.bytes_out if counter is Counter.BYTES_OUT else limits.bytes_in
-            within = account.charge(counter, now, MINUTE, amount, limit)
+            within = account.charge(counter, now, MINUTE, amount, limits)
             assert not within or account.used(counter, now, MINUTE) <= limit
         if account.has_room(now, MINUTE, limits):
             assert exactly(account, now, limits)
@@ -59,15 +59,15 @@ def test_what_another_worker_charged_is_seen_with_the_next_bytes() -> None:
     sheets = Sheet(), Sheet()
     ours, theirs = Ledger(sheets[0], [sheets[1]]).tenant, Ledger(sheets[1], [sheets[0]]).tenant
     assert ours.has_room(NOW, MINUTE, LIMITS)
-    assert not theirs.charge(Counter.BYTES_OUT, NOW, MINUTE, 51, LIMITS.bytes_out)
-    assert not ours.charge(Counter.BYTES_OUT, NOW, MINUTE, 1, LIMITS.bytes_out)
+    assert not theirs.charge(Counter.BYTES_OUT, NOW, MINUTE, 51, LIMITS)
+    assert not ours.charge(Counter.BYTES_OUT, NOW, MINUTE, 1, LIMITS)
     assert not ours.has_room(NOW, MINUTE, LIMITS)
 
 
 def test_bytes_that_come_to_the_limit_leave_no_room() -> None:
     account = Ledger().tenant
     assert account.has_room(NOW, MINUTE, LIMITS)
-    assert account.charge(Counter.BYTES_IN, NOW, MINUTE, LIMITS.bytes_in, LIMITS.bytes_in)
+    assert account.charge(Counter.BYTES_IN, NOW, MINUTE, LIMITS.bytes_in, LIMITS)
     assert not account.has_room(NOW, MINUTE, LIMITS)
     assert account.has_room(NOW + 3 * MINUTE, MINUTE, LIMITS)
 
