@@ -34,8 +34,9 @@ def pair(reactor: PromptReactor) -> Iterator[Pair]:
     """A connection, and its other end."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    with theirs:
+    with ours, theirs:
         yield PromptServer(ours, Protocol(), ("", 0), None, 0, reactor), theirs  # type: ignore[arg-type]  # no port
+        reactor.removeAll()
 
 
 def test_written_at_once(pair: Pair) -> None:
