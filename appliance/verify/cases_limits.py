@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -31,7 +32,7 @@ from appliance.verify.attempts import (
 )
 from appliance.verify.case import Canary, Case, Layer, Origin, Outcome, Output, Seat
 from appliance.verify.forms import IS_ADDRESS, METHOD_CLOSE, NOT_LISTED, OK
-from appliance.verify.parts import any_question, errand, fresh, opened, past_the_proxy, requested
+from appliance.verify.parts import asked, errand, fresh, opened, past_the_proxy, requested
 from appliance.verify.tenants import eventually, tenant, told
 from appliance.verify.world import World
 
@@ -289,9 +290,11 @@ def _persuasion(world: World) -> list[Case]:
 def _records(world: World) -> list[Case]:
     """F7: what cannot be recorded is not done, and a flood of refusals is no flood of records."""
     www = world.targets.www
+    name = fresh("f7", world)
     return [
         Case("F7-sink", "records cannot be written: nothing is allowed, and all is well again afterwards",
-             REFUSED, _without_records, (requested(world, www, "/canary/F7"), any_question(world)),
+             REFUSED, partial(_without_records, name=name),
+             (requested(world, www, "/canary/F7"), asked(world, name)),
              expect=("before: 200", "noticed: 503 audit-unavailable", "web: 503 audit-unavailable",
                      "name: rcode 2, 0 answers", "again: 403", "after: 200"), forbid=("web: 200",),
              disruptive=True),
@@ -330,10 +333,9 @@ def _files_full(world: World) -> Iterator[None]:
         limit("unlimited")
 
 
-def _without_records(world: World) -> Output:
+def _without_records(world: World, name: str) -> Output:
     """One container sees it all: another could not be started meanwhile, for its trust bundle is on record too."""
     www = world.targets.www
-    name = fresh("f7", world)
     before = world.requests(www.name, None, "/canary/F7-before")
     count = before.hits(Origin.WORKLOAD)
     with ThreadPoolExecutor(1) as pool:
