@@ -27,8 +27,8 @@ OWN_BRIDGE = "egress-bench-bridge"
 NETWORKS = {"appliance": "lab-acme", "bridge": "bridge", "bridge of one's own": OWN_BRIDGE, "none": "none"}
 GOALS = {"bridge": 1.0, "bridge of one's own": 1.0}
 EMBEDDED_DNS = (
-    "in every network but its default bridge dockerd serves names: one child of its own and some ten of iptables at"
-    " each start, as much on a bridge of one's own"
+    "supposed: in every network but its default bridge dockerd serves names, one child of its own and some ten of"
+    " iptables at each start; the row of a bridge of one's own, where it does as well, shows whether that is so"
 )
 
 

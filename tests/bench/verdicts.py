@@ -37,8 +37,8 @@ DISTINCT = {AGAIN: 200, ANEW: REQUESTS, COLD: REQUESTS}
 GROWTH, MICROSECONDS = 1.2, 10.0
 KINDS = 10  # of rules, and as many of requests
 WHY_COLD = (
-    "the steps are the same as where all are about ten rules of as many; but here each meets a rule that no "
-    "cache of the processor holds"
+    "supposed: each meets a rule that no cache of the processor holds; the row about ten rules of as many, with "
+    "the same steps, shows whether that is so"
 )
 
 
