@@ -53,3 +53,12 @@ def test_two_workers_are_judged_where_there_are_processors_for_them() -> None:
     row = workers.row(course([100]), course([110]), 2)
     assert row.goal is None
     assert row.reason.startswith("2 processors")
+
+
+def test_a_missed_goal_is_told_with_the_processor_time_of_both() -> None:
+    courses = {"appliance": course([100], 0.5), "squid": course([200], 0.5)}
+    (row,) = compared("gets", courses, goals={"squid": 1.0}, missing={}, figure=rate, told=Course.by_request)
+    assert row.reached is False
+    assert row.reason.startswith("2500.0 us of a processor a request against 1250.0")
+    (row,) = compared("gets", courses, goals={"squid": 0.5}, missing={}, figure=rate, told=Course.by_request)
+    assert row.reason == ""
