@@ -77,6 +77,11 @@ def reading(
             if rule is not None:
                 rules[key].append(rule)
     texts = (yield from _texts(faults, (_NETWORKS,), networks, _NETWORK)) if many else None
+    dropped = [key for key, items in lists.items() if len(rules[key]) != len(items)]
+    if not faults.found and (made is None or dropped or (many and texts is None)):
+        what = ", ".join(dropped) or "the document"
+        mend = "see that each value is of the kind that the documentation names"
+        return None, rules, [Problem(document.at(tuple(dropped[:1])), f"part of {what} cannot be read", mend)]
     if made is None or faults.found:
         return None, rules, faults.in_order()
     return made.model_copy(update={_NETWORKS: texts}) if many else made, rules, []

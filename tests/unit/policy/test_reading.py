@@ -68,6 +68,14 @@ def test_the_faults_are_the_same(model: type[BaseModel], data: Any) -> None:
     ]
 
 
+def test_a_rule_that_is_dropped_without_a_word_drops_the_document() -> None:
+    """Here the document knows no place for the fault, which is then taken for the echo of another."""
+    data = {"rules": [RULE, RULE | {"name": "no", "effect": ["deny"]}]}
+    made, _, problems = finish(reading(Document(data, {(): (1, 1)}, "f.yaml"), TenantDocument))
+    assert made is None
+    assert ["cannot be read" in problem.message for problem in problems] == [True]
+
+
 @pytest.mark.parametrize(
     "data",
     [
