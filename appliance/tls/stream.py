@@ -27,6 +27,10 @@ _RECORD = 1 << 14
 """Octets in a record at most (RFC 8446 section 5.1). OpenSSL is fed by so many at a time: its buffers do not
 become smaller again."""
 
+_MAX_UNASKED = 64 * 1024
+"""Octets that OpenSSL may answer of itself once the handshake is complete. TLS 1.2 answers each wish to
+renegotiate with a refusal, and a peer who does not read them would fill the transport's buffer."""
+
 _ROOM = 128 * 1024
 _opened, _sealed = ffi.new("char[]", _ROOM), ffi.new("char[]", _ROOM)
 """Where octets are put together before they become `bytes`; empty whenever anybody else is called."""
@@ -85,6 +89,7 @@ class TLSStream(TwistedProtocol):
         self._server = server
         self._waiting = False
         self._over = False
+        self._unasked = 0
         self._reason: Failure | None = None
         self._producer: Any = None
 
@@ -113,7 +118,7 @@ class TLSStream(TwistedProtocol):
             return
         _bio_write(self._incoming, data, len(data))
         if self._shake_hands():
-            self._open(b"")  # what came behind the handshake
+            self._begin()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone. Without a word inside TLS that is a cut, however orderly TCP ended."""
@@ -125,7 +130,9 @@ class TLSStream(TwistedProtocol):
         self.connected = 0
         self.connection = self._ssl = self._incoming = self._outgoing = None
         self._producer = self._handshaking = self._reason = None
-        self.inside.connectionLost(reason)
+        inside = self.inside
+        del self.inside  # it holds this as its transport
+        inside.connectionLost(reason)
 
     # A transport to what is inside.
 
@@ -135,12 +142,14 @@ class TLSStream(TwistedProtocol):
             return
         self._waiting = False
         filled = 0
-        for at in range(0, len(data), _RECORD):
+        at = 0
+        while at < len(data):
             piece = data[at : at + _RECORD]
             count = _ssl_write(self._ssl, piece, len(piece))
             if count <= 0:
                 self._end(self._failure(count))
                 return
+            at += count  # one record, of which a peer may ask to be smaller (RFC 6066 section 4)
             filled += _bio_read(self._outgoing, _sealed + filled, _ROOM - filled)
             if filled > _ROOM - 2 * _RECORD:
                 wire, filled = _octets(_sealed, filled)[:], 0
@@ -193,7 +202,7 @@ class TLSStream(TwistedProtocol):
     # OpenSSL.
 
     def _shake_hands(self) -> bool:
-        """Go on with the handshake. Whether it is complete, and there is still somebody inside."""
+        """Go on with the handshake. Whether it is complete."""
         try:
             self.connection.do_handshake()
         except SSL.WantReadError:
@@ -202,12 +211,26 @@ class TLSStream(TwistedProtocol):
         except SSL.Error as error:
             self._end(Failure(error))  # type: ignore[no-untyped-call]  # Twisted
             return False
+        return True
+
+    def _begin(self) -> None:
+        """The handshake is complete. What a server sent behind it is heard first: nobody has asked for it."""
+        if not self._server:
+            self._waiting = True  # the end of the handshake goes with the first request
+            self._open(b"")
+            if self._over:
+                return
         inside, self._handshaking = self._handshaking, None
         assert inside is not None
         # Nothing else can gather until the first answer: TLS 1.3 answers a peer's new keys when it writes.
         self._waiting = self._server and self.connection.get_protocol_version() == SSL.TLS1_3_VERSION
         inside.handshakeCompleted()
-        return not self._over
+        if self._over:
+            return
+        if self._server:
+            self._open(b"")
+        else:
+            self._send_waiting()
 
     def _open(self, data: bytes) -> None:
         """Give out what `data` and what came before it hold."""
@@ -231,11 +254,17 @@ class TLSStream(TwistedProtocol):
         if filled:
             self.inside.dataReceived(_octets(_opened, filled)[:])
         if not (self._over or self._waiting):
-            self._send_waiting()  # what OpenSSL answers of itself
+            self._unasked += self._send_waiting()
+            if self._unasked > _MAX_UNASKED:
+                self.abortConnection()
 
-    def _send_waiting(self) -> None:
+    def _send_waiting(self) -> int:
+        """What OpenSSL says of itself; how much that was."""
+        sent = 0
         while (count := _bio_read(self._outgoing, _sealed, _ROOM)) > 0:
             self.transport.write(_octets(_sealed, count)[:])
+            sent += count
+        return sent
 
     def _failure(self, result: int) -> Failure | None:
         """Why a call of OpenSSL had this result; None for the peer's goodbye. Asked before anything else."""
@@ -266,6 +295,10 @@ class TLSStream(TwistedProtocol):
             self._send_waiting()
         self._over = True
         self._reason = failure
+        if self._producer is not None:
+            # The transport would wait for it to end, and nobody hears any more what it makes.
+            self._producer = None
+            self.transport.unregisterProducer()
         self.transport.loseConnection()
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import pytest
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionAborted
+from twisted.python.failure import Failure
 
 from appliance.gateway.connection import Connection
+from appliance.gateway.dial import CountingTLS
+from appliance.gateway.pool import Key
 from appliance.gateway.session import Session
+from appliance.gateway.upstream import Upstream
 from tests.unit.tls.chains import Origin
 
-from .support import PUBLIC, Wire, secured, worker
+from .support import PUBLIC, SITE, Wire, secured, worker
 
 ORIGIN = Origin()
 SERVER = ORIGIN.context(ORIGIN.certificate("site.net"))
@@ -154,6 +160,33 @@ def test_nor_is_one_that_has_only_begun(size: int, *, waiting: bool) -> None:
         talk.says(TWO)
     talk.server.deliver(poison[size:])
     assert two_is_asked_anew(talk)
+
+
+def test_nor_is_one_that_came_with_the_end_of_the_handshake() -> None:
+    older = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    older.set_max_proto_version(SSL.TLS1_2_VERSION)
+    client, server = SSL.Connection(older, None), SSL.Connection(SERVER, None)
+    client.set_connect_state()
+    server.set_accept_state()
+    upstream, wire = Upstream(Key("acme", True, SITE, 443), PUBLIC, lambda _: None), Wire((str(PUBLIC), 443))
+    assert upstream.secured is not None
+    ends: list[object] = []
+    upstream.secured.addBoth(ends.append)
+    tls = CountingTLS(client, upstream, lambda *_: None)
+    tls.makeConnection(wire)
+    while not wire.aborted:
+        assert wire.value()
+        server.bio_write(wire.value())
+        wire.clear()
+        with suppress(SSL.WantReadError):
+            server.do_handshake()
+            server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON")
+        tls.dataReceived(server.bio_read(1 << 16))
+    assert ends == []
+    tls.connectionLost(Failure(ConnectionAborted()))
+    [end] = ends
+    assert isinstance(end, Failure)
+    assert end.type is ConnectionAborted
 
 
 def test_a_connection_that_the_server_has_closed_is_not_used() -> None:
