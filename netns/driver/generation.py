@@ -18,14 +18,19 @@ _TIMEOUT = 2.0
 
 def generation(sandbox: Path) -> int:
     """The generation in the network namespace at `sandbox`; blocks. Raises `OSError` where there is none."""
-    with (
-        namespaces.entered(str(sandbox)),
-        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as asking,
-    ):
+    with namespaces.entered(str(sandbox)):
+        return generation_here()
+
+
+def generation_here() -> int:
+    """The generation in the network namespace of the calling thread; blocks. Raises `OSError`."""
+    with socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+    ) as asking:
         asking.settimeout(_TIMEOUT)
         asking.send(_REQUEST)
         answer = asking.recv(4096)
     (kind,) = _ANSWER.unpack_from(answer)
     if kind != _NEWGEN:
-        raise OSError(f"{sandbox}: netlink message {kind:#x} instead of a generation")
+        raise OSError(f"netlink message {kind:#x} instead of a generation of nftables")
     return int.from_bytes(answer[_ANSWER.size : _ANSWER.size + 4], "big")

@@ -101,7 +101,7 @@ class SealKeeper:
         if self._kept.get(kept.attachment.endpoint) is not kept:
             return
         try:
-            await self._sealer.seal(kept.sandbox, kept.gateway)
+            await self._sealer.seal_again(kept.sandbox, kept.gateway)
         except SealFailed as error:
             self.forget(kept.attachment.endpoint)
             await self._lost(kept.attachment, str(error))

@@ -47,7 +47,7 @@ def main() -> None:
     settings_file, state, mode = sys.argv[1:]
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     if mode == "unsealed":
-        sealer.Sealer.seal = no_seal  # type: ignore[method-assign]
+        sealer.Sealer.seal = sealer.Sealer.seal_again = no_seal  # type: ignore[method-assign]
     if mode == "late":
         sealer.seal = late_seal
     if mode == "unverified":

@@ -57,7 +57,7 @@ class World:
         assert gateway == GATEWAY
         return self.sealed and not self.gone
 
-    async def seal(self, sandbox: Path, gateway: IPv4Address) -> None:
+    async def seal_again(self, sandbox: Path, gateway: IPv4Address) -> None:
         if self.broken:
             raise SealFailed("no nft")
         self.sealed = True
