@@ -2,11 +2,15 @@
 
 A run of the program costs 3 ms of processor time where the call costs 0.2; `docker run` waits for several. A
 context's socket stays in the network namespace in which it was made, whatever its thread enters later.
+
+The library may end the process: by exit(3) when it gets no socket or memory, by an assertion when the kernel
+lists what it does not expect. So only what we made ourselves may be listed with it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import socket
 import threading
 from enum import IntFlag
 from functools import lru_cache
@@ -14,6 +18,7 @@ from typing import Any
 
 _SONAME = "libnftables.so.1"
 _DEBUG_NETLINK = 0x8  # enum nft_debug_level in nftables/libnftables.h
+_NETLINK_NETFILTER = 12
 _one_at_a_time = threading.Lock()
 """The library promises nothing about threads."""
 
@@ -47,6 +52,7 @@ class Context:
         """Raises `Absent`, `Refused`."""
         self._library = _library()
         with _one_at_a_time:
+            _require_socket()
             self._context = self._library.nft_ctx_new(0)
             if not self._context:
                 raise Refused("no context for libnftables; is memory short?")
@@ -86,6 +92,14 @@ def run(commands: str, form: Form = Form.PLAIN, *, check_only: bool = False) -> 
         return context.run(commands, form, check_only=check_only)
     finally:
         context.close()
+
+
+def _require_socket() -> None:
+    """The library makes one like it next and exits when it cannot. Raises `Refused`."""
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER).close()
+    except OSError as error:
+        raise Refused(f"no netlink socket: {error.strerror}") from error
 
 
 @lru_cache(maxsize=1)

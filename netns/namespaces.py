@@ -123,10 +123,21 @@ def scratch() -> Iterator[None]:
 def _returning() -> Iterator[None]:
     own = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        yield
+        try:
+            yield
+        finally:
+            _return_to(own)
     finally:
-        _setns(own, "the own network namespace")
         os.close(own)
+
+
+def _return_to(own: int) -> None:
+    """Or end the process: a thread that stays elsewhere would do all its later work there."""
+    try:
+        _setns(own, "the own network namespace")
+    except NamespaceError as error:
+        os.write(2, f"egress: {error}; a thread is in a foreign namespace, so the process ends\n".encode())
+        os._exit(1)
 
 
 def _setns(descriptor: int, what: str) -> None:
