@@ -39,6 +39,7 @@ from netns.feed import Attendance, Feed, FeedFactory, Role
 from netns.kernel import Kernel
 from netns.listening import open_listener
 from netns.naming import uplink_peer
+from netns.notices import Notice
 from netns.plumbing import PlumbingError
 from netns.pulse import Pulse
 from netns.shares import at_start
@@ -110,7 +111,7 @@ class Netd:
             namespace=lambda: namespaces.identity(settings.namespace),
             attended=self._attended,
         )
-        self._plumbing = KernelPlumbing(self._kernel, self._feed, run)
+        self._plumbing = KernelPlumbing(self._kernel, self._feed, run, self._doubt)
 
         async def read_exceptions() -> Exceptions:
             found: Exceptions = await threads.deferToThread(exceptions, settings)
@@ -172,6 +173,9 @@ class Netd:
                 lambda failure: _log.failure("reload failed", failure=failure)
             )
         )
+
+    def _doubt(self, notice: Notice) -> None:
+        self._daemon.heard(notice)
 
     def _make_fallback(self) -> Fallback:
         def watched(process: str) -> Watched:

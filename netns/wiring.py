@@ -13,6 +13,7 @@ from appliance.endpoints import MAX_FIELD
 from netns.feed import Feed, FeedSilent
 from netns.kernel import Converged, Kernel, Live
 from netns.naming import container_interface
+from netns.notices import Notice
 from netns.plumbing import Attached, Attachment, Network, PlumbingError
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ def in_pool(reactor: Any, pool: Any) -> Run:
 class KernelPlumbing:
     """Makes links and tells the feed. Containers attached at the same time wait for the kernel in turn."""
 
-    def __init__(self, kernel: Kernel, feed: Feed, run: Run) -> None:
+    def __init__(self, kernel: Kernel, feed: Feed, run: Run, doubt: Callable[[Notice], None]) -> None:
+        """`doubt` hears what only a comparison can mend."""
         self._kernel = kernel
         self._feed = feed
         self._run = run
+        self._doubt = doubt
 
     async def start(self) -> Converged:
         """Take over what is in the kernel and mend it. Raises `PlumbingError`."""
@@ -111,10 +114,14 @@ class KernelPlumbing:
         in the kernel's thread, which does one thing after another.
         """
 
+        def still_there(failure: Any) -> None:
+            self._complain(failure)
+            self._doubt(Notice(f"the link of endpoint {endpoint[:12]} could not be taken away"))
+
         def once_more(_gone: Any) -> None:  # it was described meanwhile
             self._feed.publish(removed=[endpoint])
 
-        self._run(self._kernel.detach, endpoint).addCallbacks(once_more, self._complain)
+        self._run(self._kernel.detach, endpoint).addErrback(still_there).addCallback(once_more)
         await self._forgotten(endpoint)
 
     async def _forgotten(self, endpoint: str) -> None:

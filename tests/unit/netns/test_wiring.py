@@ -66,8 +66,8 @@ def strict(clock):
     return Feed(clock, {"resolver": Role(64102)})
 
 
-def plumbing(kernel, feed):
-    return KernelPlumbing(kernel, feed, maybeDeferred)
+def plumbing(kernel, feed, run=maybeDeferred, doubts=None):
+    return KernelPlumbing(kernel, feed, run, [].append if doubts is None else doubts.append)
 
 
 def outcome(coroutine):
@@ -139,7 +139,7 @@ class Thread:
 
 def test_who_departs_is_forgotten_before_its_link_goes_and_that_before_another_is_made(kernel, feed):
     thread = Thread()
-    target = KernelPlumbing(kernel, feed, thread.run)
+    target = plumbing(kernel, feed, thread.run)
     outcome(target.start())
     thread.work()
     _, departed = outcome(target.depart(ATTACHMENT.endpoint))
@@ -155,7 +155,7 @@ def test_who_departs_is_forgotten_before_its_link_goes_and_that_before_another_i
 
 def test_a_container_that_is_described_while_it_departs_stays_forgotten(kernel, feed):
     thread = Thread()
-    target = KernelPlumbing(kernel, feed, thread.run)
+    target = plumbing(kernel, feed, thread.run)
     outcome(target.start())
     thread.work()
     kernel.describe = lambda *_: LIVE
@@ -166,13 +166,22 @@ def test_a_container_that_is_described_while_it_departs_stays_forgotten(kernel, 
     assert feed.publish(removed=[ATTACHMENT.endpoint]) == feed.generation
 
 
-def test_a_link_of_one_that_departed_that_stays_is_logged_and_no_error_of_docker(feed):
+def test_a_link_of_one_that_departed_that_stays_asks_for_a_comparison_and_is_no_error_of_docker(feed):
     class Stuck(RecordedKernel):
         def detach(self, endpoint):
             raise OSError("stuck")
 
-    _, departed = outcome(plumbing(Stuck(), feed).depart(ATTACHMENT.endpoint))
+        def describe(self, endpoint, container, name, run):
+            return LIVE
+
+    thread, doubts = Thread(), []
+    target = plumbing(Stuck(), feed, thread.run, doubts)
+    outcome(target.describe(ATTACHMENT.endpoint, container="c", name="n", run=""))
+    _, departed = outcome(target.depart(ATTACHMENT.endpoint))
     assert departed == [None]
+    thread.work()
+    assert [str(doubt) for doubt in doubts] == ["the link of endpoint bbbbbbbbbbbb could not be taken away"]
+    assert feed.publish(removed=[ATTACHMENT.endpoint]) == feed.generation, "it stays forgotten"
 
 
 def test_who_departs_is_answered_when_all_that_are_there_have_let_it_go(kernel, strict):
