@@ -37,7 +37,7 @@ def test_a_pinned_command_stays_as_it_is() -> None:
 
 
 def test_the_origin_serves_every_path_of_the_loads() -> None:
-    text = origin.configuration(Path("/work/origin"))
+    text = origin.configuration(Path("/srv/origin"))
     assert "location /o/ { try_files /object.txt =404; }" in text
     assert f"location = {origin.BULK_PATH} " in text
     assert f"listen {origin.SITE.address}:443 ssl" in text

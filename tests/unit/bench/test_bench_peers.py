@@ -13,7 +13,7 @@ KINDS = (peers.SQUID, peers.ENVOY, peers.HAPROXY, peers.TINYPROXY)
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_configuration_is_rendered_whole(kind: peers.Kind) -> None:
-    text = peers.render(kind.config, Path("/work/here"))
+    text = peers.render(kind.config, Path("/srv/here"))
     assert "$" not in text
     assert "bench.example.com" in text or kind is peers.TINYPROXY  # its list of names is a file of its own
 
