@@ -28,8 +28,8 @@ def chosen(layer: Layer) -> list[Case]:
 ROWS = [(layer, case) for layer in Layer for case in chosen(layer)]
 
 
-ALONE = ("F",)
-"""Cases that count what one container has had."""
+ALONE = ("B", "F")
+"""Cases in whose containers it counts what was asked or had before: questions and limits are a container's own."""
 
 
 class Standing:
