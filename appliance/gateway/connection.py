@@ -26,13 +26,13 @@ from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import ConnectionRecord, Outcome
 from appliance.gateway import refusals
 from appliance.gateway.channel import Caller, Channel
-from appliance.gateway.deadlines import NEVER
 from appliance.gateway.opening import Opening
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.session import Session
 from appliance.gateway.worker import Worker
 from appliance.links import accepted_mark
 from appliance.names import Authority, HostName
+from appliance.outgoing.deadlines import NEVER
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress

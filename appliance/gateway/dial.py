@@ -30,7 +30,7 @@ from appliance.tls.upstream import explain
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from appliance.gateway.upstream import Upstream
+    from appliance.outgoing.upstream import Upstream
 
 
 class UpstreamTLS(Protocol):

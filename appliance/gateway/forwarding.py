@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from appliance.gateway import refusals
-from appliance.gateway.deadlines import NEVER
 from appliance.gateway.reach import at_hand, reach
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.relay import Cut, Relay
@@ -20,6 +19,7 @@ from appliance.gateway.websocket import WebSocket, accept
 from appliance.http1.refused import ProtocolFault
 from appliance.http1.response import ResponseHead
 from appliance.http1.writer import serialise_request
+from appliance.outgoing.deadlines import NEVER
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from appliance.gateway.connection import Connection
     from appliance.gateway.exchange import Exchange
     from appliance.gateway.session import Session
-    from appliance.gateway.upstream import Upstream
+    from appliance.outgoing.upstream import Upstream
 
 
 class Forwarding:

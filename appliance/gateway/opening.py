@@ -15,12 +15,12 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from appliance.gateway import refusals
 from appliance.gateway.channel import Channel
-from appliance.gateway.deadlines import NEVER
 from appliance.gateway.passthrough import Passthrough
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import NoRoute
 from appliance.http1.refused import NeedMore
 from appliance.names import GATEWAY_NAME, Authority, HostName, InvalidName
+from appliance.outgoing.deadlines import NEVER
 from appliance.policy.tenant import TenantPolicy
 from appliance.tls.clienthello import ClientHello, InvalidHello, NotTLS, peek
 from appliance.tls.leaf import LeafUnavailable

@@ -14,13 +14,13 @@ from zope.interface import implementer
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import Interception, Outcome, RequestRecord
 from appliance.gateway import refusals
-from appliance.gateway.deadlines import NEVER
 from appliance.gateway.dial import DialFailed, install
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import NoRoute
 from appliance.gateway.tunnel import Tunnel
 from appliance.limits.budget import Exceeded, Flow
 from appliance.names import Authority, HostName
+from appliance.outgoing.deadlines import NEVER
 from appliance.policy.tenant import TenantPolicy
 
 if TYPE_CHECKING:

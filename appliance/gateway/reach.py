@@ -13,17 +13,17 @@ from twisted.internet.task import deferLater
 
 from appliance.gateway import refusals
 from appliance.gateway.dial import DialFailed
-from appliance.gateway.pool import Key
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import NoRoute
 from appliance.names import HostName
+from appliance.outgoing.pool import Key
 
 if TYPE_CHECKING:
     from appliance.gateway.channel import Caller
     from appliance.gateway.exchange import Exchange
     from appliance.gateway.origin import Origin
-    from appliance.gateway.upstream import Upstream
     from appliance.gateway.worker import Worker
+    from appliance.outgoing.upstream import Upstream
     from appliance.policy.tenant import TenantPolicy
 
 

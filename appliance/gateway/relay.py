@@ -19,7 +19,7 @@ from appliance.http1.writer import relayed_framing, serialise_response_head
 
 if TYPE_CHECKING:
     from appliance.gateway.exchange import Exchange
-    from appliance.gateway.upstream import Upstream
+    from appliance.outgoing.upstream import Upstream
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -18,9 +18,9 @@ from twisted.logger import Logger
 
 from appliance.audit.log import AuditLog, AuditUnavailable, Claim
 from appliance.audit.record import ConnectionRecord, RequestRecord
-from appliance.gateway.deadlines import NEVER, Deadlines
 from appliance.gateway.limits import Limits
 from appliance.limits.window import CELLS, SECOND, add, used
+from appliance.outgoing.deadlines import NEVER, Deadlines
 
 COLLECT_SECONDS = 10.0
 HOUR = 3600 * SECOND

@@ -16,20 +16,20 @@ from twisted.logger import Logger
 from appliance.audit.log import AuditLog
 from appliance.endpoints import Endpoint, EndpointTable
 from appliance.gateway import refusals
-from appliance.gateway.deadlines import Deadlines
 from appliance.gateway.dial import Dialler, Direct, UpstreamTLS, Way, install
 from appliance.gateway.limits import DEFAULT_LIMITS, Limits
 from appliance.gateway.outbox import Outbox
-from appliance.gateway.pool import Key, Pool
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import Resolver, Routes
 from appliance.gateway.telling import Telling
 from appliance.gateway.turns import Turns
-from appliance.gateway.upstream import Upstream
 from appliance.limits.budget import Budget, Payer
 from appliance.limits.ledger import Ledger
 from appliance.limits.store import LedgerUnavailable
 from appliance.names import HostName
+from appliance.outgoing.deadlines import Deadlines
+from appliance.outgoing.pool import Key, Pool
+from appliance.outgoing.upstream import Upstream
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 from appliance.tls.leaf import LeafCache

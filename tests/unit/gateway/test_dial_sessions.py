@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 
 from appliance.gateway.dial import DialFailed, Dialler, Direct
 from appliance.gateway.limits import Limits
-from appliance.gateway.pool import Key
-from appliance.gateway.upstream import Upstream
+from appliance.outgoing.pool import Key
+from appliance.outgoing.upstream import Upstream
 from appliance.tls.upstream import UpstreamTrust
 from tests.unit.tls.chains import Origin, pem
 

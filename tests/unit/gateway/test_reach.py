@@ -12,7 +12,7 @@ from appliance.gateway.judging import judge
 from appliance.gateway.reach import at_hand, reach
 from appliance.gateway.refusals import Refusal
 from appliance.gateway.turns import FIRST_READ
-from appliance.gateway.upstream import Upstream
+from appliance.outgoing.upstream import Upstream
 from appliance.policy.ranges import Ranges
 from appliance.policy.set import PolicySet
 

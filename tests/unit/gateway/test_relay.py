@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from appliance.gateway.exchange import Exchange
-from appliance.gateway.pool import Key
 from appliance.gateway.relay import CONTINUE, Cut, Relay
-from appliance.gateway.upstream import Upstream
 from appliance.http1.response import ResponseHead, parse_response_head
+from appliance.outgoing.pool import Key
+from appliance.outgoing.upstream import Upstream
 
 from .support import PUBLIC, SITE, Wire, request
 

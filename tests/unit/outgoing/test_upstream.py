@@ -3,14 +3,13 @@ from __future__ import annotations
 import socket
 
 import pytest
+from gateway.support import PUBLIC, SITE, Wire
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
-from appliance.gateway.pool import Key
-from appliance.gateway.upstream import Upstream
+from appliance.outgoing.pool import Key
+from appliance.outgoing.upstream import Upstream
 from appliance.tls.records import Records
-
-from .support import PUBLIC, SITE, Wire
 
 
 class Asker:

@@ -19,19 +19,19 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from zope.interface import implementer
 
-from appliance.gateway.deadlines import NEVER
 from appliance.http1.body import BodyReader, body_reader
 from appliance.http1.framing import UNTIL_CLOSE
 from appliance.http1.limits import DEFAULT_LIMITS
 from appliance.http1.refused import NeedMore, ProtocolFault, UpstreamInvalid
 from appliance.http1.response import ResponseHead, parse_response_head
+from appliance.outgoing.deadlines import NEVER
 
 _LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)  # an enum's `|` takes longer than the call
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from appliance.gateway.pool import Key
+    from appliance.outgoing.pool import Key
 
 
 class Downstream(Protocol):

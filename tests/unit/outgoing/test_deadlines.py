@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from appliance.gateway.deadlines import NEVER, SWEEP_SECONDS, Deadlines
+from appliance.outgoing.deadlines import NEVER, SWEEP_SECONDS, Deadlines
 
 
 class Timed:
@@ -44,7 +44,7 @@ def test_one_that_leaves_while_another_is_told_does_no_harm() -> None:
 
 
 def test_one_that_fails_does_not_end_the_sweep(monkeypatch) -> None:
-    monkeypatch.setattr("appliance.gateway.deadlines._log.failure", lambda *_: None)
+    monkeypatch.setattr("appliance.outgoing.deadlines._log.failure", lambda *_: None)
     clock = Clock()
     deadlines = Deadlines(clock)
     deadlines.start()

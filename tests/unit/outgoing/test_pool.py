@@ -1,13 +1,12 @@
 from __future__ import annotations
 
+from gateway.support import OTHER_PUBLIC, PUBLIC, SITE
 from twisted.internet.task import Clock
 
-from appliance.gateway.deadlines import NEVER, Deadlines
 from appliance.gateway.limits import Limits
-from appliance.gateway.pool import Key, Pool
 from appliance.names import HostName
-
-from .support import OTHER_PUBLIC, PUBLIC, SITE
+from appliance.outgoing.deadlines import NEVER, Deadlines
+from appliance.outgoing.pool import Key, Pool
 
 KEY = Key("acme", secure=False, host=SITE, port=80)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from appliance.gateway.deadlines import NEVER, Deadlines
-from appliance.gateway.limits import Limits
 from appliance.names import Host
+from appliance.outgoing.deadlines import NEVER, Deadlines
 
 if TYPE_CHECKING:
-    from appliance.gateway.upstream import Upstream
+    from appliance.outgoing.upstream import Upstream
 
 
 class Key(NamedTuple):
@@ -24,10 +23,30 @@ class Key(NamedTuple):
     port: int
 
 
+class Bounds(Protocol):
+    """How many connections may rest, for each key, for each tenant and in all, and for how many seconds."""
+
+    @property
+    def pooled_per_target(self) -> int:
+        """For each key."""
+
+    @property
+    def pooled_per_tenant(self) -> int:
+        """For each tenant."""
+
+    @property
+    def pooled(self) -> int:
+        """In all."""
+
+    @property
+    def pooled_idle_seconds(self) -> float:
+        """How long."""
+
+
 class Pool:
     """Bounded in all, for each key and for each tenant; a connection waits at most `pooled_idle_seconds`."""
 
-    def __init__(self, limits: Limits, deadlines: Deadlines) -> None:
+    def __init__(self, limits: Bounds, deadlines: Deadlines) -> None:
         self._limits = limits
         self._deadlines = deadlines
         self._idle: dict[Key, list[Upstream]] = {}

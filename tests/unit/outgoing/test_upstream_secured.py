@@ -6,18 +6,17 @@ import re
 from contextlib import suppress
 
 import pytest
+from gateway.support import PUBLIC, SITE, Wire, secured, worker
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
 
 from appliance.gateway.connection import Connection
 from appliance.gateway.dial import CountingTLS
-from appliance.gateway.pool import Key
 from appliance.gateway.session import Session
-from appliance.gateway.upstream import Upstream
+from appliance.outgoing.pool import Key
+from appliance.outgoing.upstream import Upstream
 from tests.unit.tls.chains import Origin
-
-from .support import PUBLIC, SITE, Wire, secured, worker
 
 ORIGIN = Origin()
 SERVER = ORIGIN.context(ORIGIN.certificate("site.net"))
