@@ -248,6 +248,7 @@ def test_the_manual_names_files_that_exist() -> None:
     ("package", "heading"),
     [
         ("appliance.gateway", "The gateway, file by file"),
+        ("appliance.outgoing", "Towards servers, file by file"),
         ("netns.driver", "The Docker driver, file by file"),
     ],
 )
