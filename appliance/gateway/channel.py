@@ -7,8 +7,8 @@ from ipaddress import IPv4Address
 
 from appliance.audit.record import Interception
 from appliance.endpoints import Endpoint
-from appliance.gateway.refusals import Refusal
 from appliance.names import HostName
+from appliance.refusal import Refusal
 
 WELL_KNOWN = "/.well-known/egress/"
 """Below it (RFC 8615) the gateway serves its own documents to its own tenants."""

@@ -27,12 +27,12 @@ from appliance.audit.record import ConnectionRecord, Outcome
 from appliance.gateway import refusals
 from appliance.gateway.channel import Caller, Channel
 from appliance.gateway.opening import Opening
-from appliance.gateway.refusals import Refusal
 from appliance.gateway.session import Session
 from appliance.gateway.worker import Worker
 from appliance.links import accepted_mark
 from appliance.names import Authority, HostName
 from appliance.outgoing.deadlines import NEVER
+from appliance.refusal import NO_RULE, Refusal
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -284,7 +284,7 @@ class Connection(TwistedProtocol):
             return
         self.worker.turned_away += 1
         self.worker.joined(self)
-        self.transport.write(refusals.page(refusal, self.worker.next_id()))
+        self.transport.write(refusal.page(self.worker.next_id()))
         self.close()
 
     def _turn_away_stranger(self, source: str, destination: str) -> None:
@@ -296,7 +296,7 @@ class Connection(TwistedProtocol):
                     tenant=None, endpoint=None, container=None, run=None,
                     source=source, destination=destination,
                     outcome=refusals.SOURCE_UNKNOWN.outcome, reason=refusals.SOURCE_UNKNOWN.reason,
-                    rule=refusals.NO_RULE, detail=refusals.SOURCE_UNKNOWN.detail, duration_ms=0.0,
+                    rule=NO_RULE, detail=refusals.SOURCE_UNKNOWN.detail, duration_ms=0.0,
                 )
             )  # fmt: skip
         except AuditUnavailable:

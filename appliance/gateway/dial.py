@@ -20,8 +20,8 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from appliance.gateway import refusals
 from appliance.gateway.limits import Limits
-from appliance.gateway.refusals import Refusal
 from appliance.names import HostName
+from appliance.refusal import Refusal
 from appliance.tls.records import Records
 from appliance.tls.sessions import Resumable, Sessions
 from appliance.tls.stream import TLSStream

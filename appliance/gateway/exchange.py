@@ -10,11 +10,11 @@ from appliance.audit.record import Interception, Outcome, RequestRecord
 from appliance.gateway import refusals
 from appliance.gateway.channel import Channel
 from appliance.gateway.origin import Origin
-from appliance.gateway.refusals import Refusal
 from appliance.http1.framing import BodyKind
 from appliance.http1.head import RequestHead
 from appliance.policy.tenant import TenantPolicy
 from appliance.policy.verdict import RequestFacts, Verdict
+from appliance.refusal import NO_RULE, Refusal
 
 if TYPE_CHECKING:
     from appliance.audit.log import Claim
@@ -56,7 +56,7 @@ class Exchange:
     @property
     def rule(self) -> str:
         """The rule that decided."""
-        return refusals.NO_RULE if self.verdict is None else self.verdict.rule
+        return NO_RULE if self.verdict is None else self.verdict.rule
 
     @property
     def has_body(self) -> bool:

@@ -12,7 +12,6 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from appliance.gateway import refusals
 from appliance.gateway.reach import at_hand, reach
-from appliance.gateway.refusals import Refusal
 from appliance.gateway.relay import Cut, Relay
 from appliance.gateway.states import EXCHANGE, OPENING, IllegalTransition
 from appliance.gateway.websocket import WebSocket, accept
@@ -20,6 +19,7 @@ from appliance.http1.refused import ProtocolFault
 from appliance.http1.response import ResponseHead
 from appliance.http1.writer import serialise_request
 from appliance.outgoing.deadlines import NEVER
+from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

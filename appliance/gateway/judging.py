@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from appliance.audit.log import AuditUnavailable
 from appliance.gateway import refusals
 from appliance.gateway.origin import Origin, origin_of
-from appliance.gateway.refusals import Refusal
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import Refused
 from appliance.limits.budget import Exceeded
@@ -15,6 +14,7 @@ from appliance.limits.signals import signals
 from appliance.names import GATEWAY_NAME
 from appliance.policy.denials import WEBSOCKET
 from appliance.policy.verdict import RequestFacts
+from appliance.refusal import Refusal
 from appliance.websocket.handshake import asked, offered
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from appliance.gateway import refusals
 from appliance.gateway.channel import Channel
 from appliance.gateway.passthrough import Passthrough
-from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import NoRoute
 from appliance.http1.refused import NeedMore
 from appliance.names import GATEWAY_NAME, Authority, HostName, InvalidName
 from appliance.outgoing.deadlines import NEVER
 from appliance.policy.tenant import TenantPolicy
+from appliance.refusal import Refusal
 from appliance.tls.clienthello import ClientHello, InvalidHello, NotTLS, peek
 from appliance.tls.leaf import LeafUnavailable
 
@@ -178,9 +178,9 @@ class Opening:
         host = self._host if server_name is None else server_name.decode("ascii", "backslashreplace")
         connection.record(refusal, host)
         if self._buffer[:1] == bytes([HANDSHAKE]):
-            connection.transport.write(refusals.alert(refusal))
+            connection.transport.write(refusal.alert_record())
         elif self._authority is None and self._buffer:
-            connection.transport.write(refusals.page(refusal, self._worker.next_id()))
+            connection.transport.write(refusal.page(self._worker.next_id()))
         connection.close()
 
     def _bug(self, failure: Failure) -> None:

@@ -8,11 +8,11 @@ from functools import lru_cache
 from appliance.addresses import classify
 from appliance.gateway import refusals
 from appliance.gateway.channel import WELL_KNOWN, Channel
-from appliance.gateway.refusals import Refusal
 from appliance.http1.head import RequestHead
 from appliance.http1.target import Scheme, TargetForm
 from appliance.http1.writer import host_text
 from appliance.names import GATEWAY_NAME, Authority, Host
+from appliance.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)

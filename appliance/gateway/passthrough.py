@@ -15,13 +15,13 @@ from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import Interception, Outcome, RequestRecord
 from appliance.gateway import refusals
 from appliance.gateway.dial import DialFailed, install
-from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import NoRoute
 from appliance.gateway.tunnel import Tunnel
 from appliance.limits.budget import Exceeded, Flow
 from appliance.names import Authority, HostName
 from appliance.outgoing.deadlines import NEVER
 from appliance.policy.tenant import TenantPolicy
+from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -201,7 +201,7 @@ class Passthrough:
         self._opening = None
         self._settle(refusal)
         self._let_go()
-        self._connection.transport.write(refusals.alert(refusal))
+        self._connection.transport.write(refusal.alert_record())
         self._connection.transport.resumeProducing()
         self._connection.close()
 

@@ -13,10 +13,10 @@ from twisted.internet.task import deferLater
 
 from appliance.gateway import refusals
 from appliance.gateway.dial import DialFailed
-from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import NoRoute
 from appliance.names import HostName
 from appliance.outgoing.pool import Key
+from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
     from appliance.gateway.channel import Caller

@@ -1,4 +1,4 @@
-"""Every way in which the gateway says no, as values: status, stable reason, sentence, rule, mend.
+"""Every way in which the gateway says no, as values (see `appliance.refusal`).
 
 Refusals by policy come as verdicts, those of the HTTP gate as `Refused`; the rest have a constructor here.
 Statuses are of RFC 9110 section 15; 407 is never used, because the link is the identity.
@@ -6,75 +6,17 @@ Statuses are of RFC 9110 section 15; 407 is never used, because the link is the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from appliance.audit.record import Outcome
-from appliance.http1.problem import problem_response
 from appliance.http1.refused import ProtocolFault, UpstreamInvalid
 from appliance.limits.budget import Exceeded
 from appliance.policy.verdict import Reason, Verdict
+from appliance.refusal import Refusal
 from appliance.resolver.client import Unresolved
 from appliance.tls.upstream import UpstreamFault
 
-NO_RULE = "gateway"
-"""The `rule` of a refusal that no policy document can change."""
-
 _ASK_OPERATOR = "Ask the operator of this appliance; nothing in the request can change it."
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One typed refusal. `outcome` is DENIED by a rule, or FAILED when it was allowed and could not be done.
-
-    `alert` is what a client hears that speaks TLS before there is anything to say it in (RFC 8446 section
-    6.2): 49 access_denied, 50 decode_error, 80 internal_error, 112 unrecognized_name. `proxy_error` is a type
-    of RFC 9209 section 2.3 where the status does not say enough (`problem_response`).
-    """
-
-    status: int
-    reason: str
-    detail: str
-    mend: str
-    rule: str = NO_RULE
-    outcome: Outcome = Outcome.DENIED
-    retry_after: int | None = None
-    closes: bool = False
-    alert: int = 49
-    proxy_error: str | None = None
-
-    @property
-    def title(self) -> str:
-        """RFC 9457 section 3.1.3: the same short text for the same reason."""
-        return self.reason.replace("-", " ").capitalize()
-
-    def closing(self) -> Refusal:
-        """The same, with the connection closed after it."""
-        return replace(self, closes=True)
-
-
-def page(refusal: Refusal, request_id: str, *, close: bool = True, head_only: bool = False) -> bytes:
-    """The refusal as a whole HTTP response (RFC 9457)."""
-    headers = [("X-Egress-Request-Id", request_id)]
-    if refusal.retry_after is not None:
-        headers.append(("Retry-After", str(refusal.retry_after)))
-    return problem_response(
-        refusal.status,
-        refusal.reason,
-        refusal.title,
-        refusal.detail,
-        request_id,
-        extra={"rule": refusal.rule, "mend": refusal.mend, "request_id": request_id},
-        close=close,
-        head_only=head_only,
-        proxy_error=refusal.proxy_error,
-        headers=tuple(headers),
-    )
-
-
-def alert(refusal: Refusal) -> bytes:
-    """The refusal as a fatal TLS alert record (RFC 8446 sections 5.1 and 6)."""
-    return bytes([21, 3, 3, 0, 2, 2, refusal.alert])
-
 
 _VERDICT_STATUS = {"uri-too-long": 414, "headers-too-large": 431, "body-too-large": 413}
 _PROHIBITED = "destination_ip_prohibited"

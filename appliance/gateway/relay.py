@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from appliance.gateway import refusals
-from appliance.gateway.refusals import Refusal
 from appliance.http1.body import LAST_CHUNK, body_reader, encode_chunk
 from appliance.http1.framing import NO_BODY, BodyKind
 from appliance.http1.refused import Refused
 from appliance.http1.response import ResponseHead
 from appliance.http1.writer import relayed_framing, serialise_response_head
+from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
     from appliance.gateway.exchange import Exchange

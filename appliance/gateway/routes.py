@@ -16,9 +16,9 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from appliance.gateway import refusals
-from appliance.gateway.refusals import Refusal
 from appliance.names import Host, HostName
 from appliance.policy.tenant import TenantPolicy
+from appliance.refusal import Refusal
 from appliance.resolver.client import Resolved, Unresolved
 from appliance.resolver.flights import Flights
 

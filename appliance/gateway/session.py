@@ -24,12 +24,12 @@ from appliance.gateway.forwarding import Forwarding
 from appliance.gateway.intake import Intake
 from appliance.gateway.judging import judge, judge_connect
 from appliance.gateway.origin import is_own
-from appliance.gateway.refusals import Refusal
 from appliance.gateway.settling import settle
 from appliance.gateway.states import CLOSED, CLOSING, EXCHANGE, HEAD, OPENING, State, after
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import NeedMore, Refused
 from appliance.http1.target import TargetForm
+from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -299,11 +299,11 @@ class Session(TwistedProtocol):
         """Answer with a refusal; nothing of an answer has been written yet."""
         exchange.status = refusal.status
         keep = exchange.keep_alive and not refusal.closes and not exchange.has_body and not self.draining
-        page = refusals.page(refusal, exchange.id, close=not keep, head_only=exchange.head.method == "HEAD")
+        page = refusal.page(exchange.id, close=not keep, head_only=exchange.head.method == "HEAD")
         exchange.to_client += len(page)
         if not self._settle(exchange, refusal) and refusal is not refusals.AUDIT_UNAVAILABLE:
             keep = False
-            page = refusals.page(refusals.AUDIT_UNAVAILABLE, exchange.id, close=True)
+            page = refusals.AUDIT_UNAVAILABLE.page(exchange.id, close=True)
         self.transport.write(page)
         self._go_on(keep_alive=keep)
 
@@ -347,7 +347,7 @@ class Session(TwistedProtocol):
         self._requests += 1
         name = self._channel.server_name
         self._connection.record(refusal, None if name is None else str(name), status=refusal.status)
-        self.transport.write(refusals.page(refusal, self._worker.next_id(), close=True))
+        self.transport.write(refusal.page(self._worker.next_id(), close=True))
         self._close()
 
     def _settle(self, exchange: Exchange, refusal: Refusal | None, *, held: bool = False) -> bool:

@@ -10,8 +10,8 @@ from appliance.audit.record import Outcome
 if TYPE_CHECKING:
     from appliance.gateway.channel import Channel
     from appliance.gateway.exchange import Exchange
-    from appliance.gateway.refusals import Refusal
     from appliance.gateway.worker import Worker
+    from appliance.refusal import Refusal
 
 
 def settle(

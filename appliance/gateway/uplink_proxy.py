@@ -29,12 +29,12 @@ from appliance.addresses import classify
 from appliance.gateway import refusals
 from appliance.gateway.dial import DialFailed, Direct, Way, connected, install
 from appliance.gateway.limits import Limits
-from appliance.gateway.refusals import Refusal
 from appliance.http1.framing import BodyKind
 from appliance.http1.limits import HeadLimits
 from appliance.http1.refused import NeedMore, UpstreamInvalid
 from appliance.http1.response import ResponseHead, parse_response_head
 from appliance.processes import CHAINED_PORT
+from appliance.refusal import Refusal
 from appliance.settings import Uplink
 
 ANSWER_LIMITS = HeadLimits(head=8 * 1024, header_count=50)

@@ -19,7 +19,6 @@ from appliance.gateway import refusals
 from appliance.gateway.dial import Dialler, Direct, UpstreamTLS, Way, install
 from appliance.gateway.limits import DEFAULT_LIMITS, Limits
 from appliance.gateway.outbox import Outbox
-from appliance.gateway.refusals import Refusal
 from appliance.gateway.routes import Resolver, Routes
 from appliance.gateway.telling import Telling
 from appliance.gateway.turns import Turns
@@ -32,6 +31,7 @@ from appliance.outgoing.pool import Key, Pool
 from appliance.outgoing.upstream import Upstream
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
+from appliance.refusal import Refusal
 from appliance.tls.leaf import LeafCache
 from appliance.tls.stream import TLSStream
 

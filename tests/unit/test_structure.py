@@ -49,12 +49,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.tls": LEAVES,
     "appliance.tls.clienthello": ("appliance.http1.refused",),
     "appliance.resolver": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.endpoints"),
+    "appliance.refusal": ("appliance.audit.record", "appliance.http1.problem"),
+    "appliance.handover": (),
     "appliance.outgoing": ("appliance.names", "appliance.http1"),
-    "appliance.gateway": (*LEAVES, "appliance.outgoing", "appliance.policy", "appliance.http1", "appliance.tls", "appliance.audit",
+    "appliance.gateway": (*LEAVES, "appliance.outgoing", "appliance.refusal", "appliance.handover", "appliance.policy", "appliance.http1", "appliance.tls", "appliance.audit",
                           "appliance.endpoints", "appliance.resolver.client", "appliance.resolver.flights",
                           "appliance.limits", "appliance.websocket"),
     "appliance.broker": (*LEAVES, "appliance.policy", "appliance.tls", "appliance.audit", "appliance.outgoing", "appliance.http1",
-                         "appliance.endpoints"),
+                         "appliance.endpoints", "appliance.refusal", "appliance.handover"),
     "netns": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.endpoints", "appliance.resolver.nameservers",
               "appliance.listeners"),
     "squid": (*LEAVES, "appliance.policy", "appliance.tls", "appliance.audit", "appliance.endpoints",
@@ -69,7 +71,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 # No I/O, no clock, no reactor: decisions that return values.
-PURE = ("appliance.names", "appliance.addresses", "appliance.processes", "appliance.http1", "appliance.websocket", "appliance.policy",
+PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance.addresses", "appliance.processes", "appliance.http1", "appliance.websocket", "appliance.policy",
         "appliance.tls.clienthello", "appliance.tls.authority", "appliance.audit.record", "appliance.audit.chain",
         "appliance.resolver.cache", "appliance.resolver.pins", "appliance.resolver.exchange", "appliance.resolver.judgement",
         "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.refusals",

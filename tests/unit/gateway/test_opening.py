@@ -6,8 +6,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from appliance.gateway.opening import Admitted, judge_hello
-from appliance.gateway.refusals import Refusal
 from appliance.names import Authority
+from appliance.refusal import Refusal
 from appliance.tls.clienthello import ClientHello
 
 from .support import SITE, web_policy

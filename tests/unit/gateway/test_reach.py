@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from appliance.gateway.exchange import Exchange
 from appliance.gateway.judging import judge
 from appliance.gateway.reach import at_hand, reach
-from appliance.gateway.refusals import Refusal
 from appliance.gateway.turns import FIRST_READ
 from appliance.outgoing.upstream import Upstream
 from appliance.policy.ranges import Ranges
 from appliance.policy.set import PolicySet
+from appliance.refusal import Refusal
 
 from .support import OTHER_PUBLIC, PUBLIC, Names, Wire, limited, plain, request, web_policy, worker
 

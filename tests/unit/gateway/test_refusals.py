@@ -6,11 +6,11 @@ import pytest
 
 from appliance.audit.record import Outcome
 from appliance.gateway import refusals
-from appliance.gateway.refusals import Refusal
 from appliance.http1.refused import Refused, UpstreamInvalid
 from appliance.limits.budget import Exceeded, Measure, Scope
 from appliance.policy.verdict import Outcome as Decision
 from appliance.policy.verdict import Reason, Verdict
+from appliance.refusal import Refusal
 from appliance.resolver.client import Unresolved
 from appliance.tls.upstream import UpstreamFault
 
@@ -20,7 +20,7 @@ CONSTANTS = [value for value in vars(refusals).values() if isinstance(value, Ref
 @pytest.mark.parametrize("refusal", CONSTANTS, ids=lambda refusal: refusal.reason)
 def test_every_refusal_makes_a_page_and_none_is_407(refusal) -> None:
     assert refusal.status != 407
-    head, body = refusals.page(refusal, "id-1").split(b"\r\n\r\n")
+    head, body = refusal.page("id-1").split(b"\r\n\r\n")
     problem = json.loads(body)
     assert problem["type"] == f"urn:egress:refusal:{refusal.reason}"
     assert problem["reason"] == refusal.reason
@@ -32,7 +32,7 @@ def test_every_refusal_makes_a_page_and_none_is_407(refusal) -> None:
 
 def proxy_error(refusal: Refusal) -> str:
     """As the client reads it in the Proxy-Status field."""
-    head = refusals.page(refusal, "id-1").decode()
+    head = refusal.page("id-1").decode()
     return head.partition("Proxy-Status: egress; error=")[2].partition(";")[0]
 
 
@@ -154,8 +154,8 @@ def test_what_the_resolver_says(answer, status, outcome, rule) -> None:
 
 
 def test_an_alert_is_one_fatal_record() -> None:
-    assert refusals.alert(refusals.NO_SERVER_NAME) == b"\x15\x03\x03\x00\x02\x02\x70"
+    assert refusals.NO_SERVER_NAME.alert_record() == b"\x15\x03\x03\x00\x02\x02\x70"
 
 
 def test_the_answer_to_head_has_no_body() -> None:
-    assert refusals.page(refusals.OWN_ADDRESS, "id", head_only=True).endswith(b"\r\n\r\n")
+    assert refusals.OWN_ADDRESS.page("id", head_only=True).endswith(b"\r\n\r\n")

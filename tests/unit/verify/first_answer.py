@@ -15,13 +15,13 @@ from appliance.gateway.intake import GATE
 from appliance.gateway.judging import facts_of
 from appliance.gateway.opening import judge_hello
 from appliance.gateway.origin import is_own, origin_of
-from appliance.gateway.refusals import Refusal
 from appliance.http1.body import body_reader
 from appliance.http1.head import RequestHead, parse_request_head
 from appliance.http1.refused import NeedMore, Refused
 from appliance.http1.target import TargetForm
 from appliance.names import GATEWAY_NAME, Authority, HostName
 from appliance.policy.tenant import TenantPolicy
+from appliance.refusal import Refusal
 from appliance.tls.clienthello import InvalidHello, NotTLS, peek
 from appliance.verify.case import Case
 from appliance.websocket.handshake import asked

@@ -1,0 +1,65 @@
+"""What a gateway worker says to the broker before each request that it hands over: whose request it is.
+
+One line of JSON in ASCII, then the request as it would go to the server (`http1.writer`). The line is the
+gateway's own word, not a header field, so nothing that a container sends can pass for a part of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+MAX_LINE = 4096
+"""Octets of the line with its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """The caller as its link says, and the account that the gateway's policy chose.
+
+    `request_id` stands in the gateway's record, the broker's, and the answer. `endpoint` and `container` are
+    Docker's ids, `run` is the label `egress.run` (the last two may be empty), `source` is `address:port`,
+    `port` the one of the origin. `worker` is the number of the worker that dials for this call, `generation`
+    that of the policy it judged by. `withheld` names, in lower case and separated by spaces, the fields that
+    came and do not travel on, for an authority may have stood in them.
+    """
+
+    request_id: str
+    tenant: str
+    endpoint: str
+    container: str
+    run: str
+    source: str
+    worker: int
+    account: str
+    generation: str
+    port: int
+    withheld: str
+
+    def line(self) -> bytes:
+        """The line, with its end. Raises `ValueError` when it would be longer than anybody reads."""
+        line = json.dumps(asdict(self), separators=(",", ":")).encode("ascii") + b"\n"
+        if len(line) > MAX_LINE:
+            raise ValueError("the attestation is too long")
+        return line
+
+
+def parse_attestation(line: bytes) -> Attestation:
+    """The line without its end. Raises `ValueError` for anything but exactly the agreed members."""
+    found = json.loads(line.decode("ascii"), object_pairs_hook=_once)
+    if not isinstance(found, dict) or found.keys() != _TYPES.keys():
+        raise ValueError("an attestation has exactly the agreed members")
+    for name, value in found.items():
+        if type(value) is not _TYPES[name]:
+            raise ValueError(f"{name} has not the agreed type")
+    return Attestation(**found)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a member stands twice")
+    return found
+
+
+_TYPES = {field.name: int if field.type == "int" else str for field in fields(Attestation)}
