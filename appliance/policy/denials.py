@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from appliance.addresses import Classification
 from appliance.names import Host
 from appliance.policy.caps import Caps, format_size
@@ -79,6 +81,15 @@ def unmet_by(unmet: Reason, facts: RequestFacts, rule: str, tenant: str) -> Verd
         unmet, rule, f"For {facts.host}, {what} is not allowed.",
         f"If it is meant to be, allow it with a rule for this host in the policy of tenant {tenant}.",
     )  # fmt: skip
+
+
+def unmet_by_account(unmet: Reason, facts: RequestFacts, rule: str, tenant: str) -> Verdict:
+    """The host is an integration account's, and the nearest of its groups does not allow this one thing."""
+    verdict = unmet_by(unmet, facts, rule, tenant)
+    mend = (
+        "Ask for what the groups of the integration account allow, or ask the operator (egress integration)."
+    )
+    return replace(verdict, mend=mend)
 
 
 def host_is_address(host: Host) -> Verdict:

@@ -117,6 +117,12 @@ def is_anybodys(pattern: HostPattern) -> bool:
     return pattern.below and bool(public_suffixes().is_public(pattern.name))
 
 
+def same_registrant(host: str, suffix: str) -> bool:
+    """Whether no public suffix lies between `suffix` and a name below it: both have one owner."""
+    registered = public_suffixes().privatesuffix(suffix)
+    return registered is not None and public_suffixes().privatesuffix(host) == registered
+
+
 def anybodys(text: str, pattern: HostPattern) -> tuple[str, str]:
     """What is wrong with such a pattern, and what to write."""
     return (

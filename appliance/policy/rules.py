@@ -13,6 +13,7 @@ from appliance.policy.verdict import Outcome, Reason, RequestFacts, Verdict
 from appliance.stepwise import finish
 
 ENCODED_SLASH = "%2F"
+UNTYPED = "none"  # no media type: those have a slash
 ENTRIES_IN_A_STEP = 1000
 Service = tuple[str, int]  # scheme and port
 
@@ -42,6 +43,12 @@ ORDER: dict[Reason, int] = {
 }
 
 
+def _repeats(query: tuple[tuple[str, str], ...], repeatable: frozenset[str]) -> bool:
+    """Whether a key that is not repeatable stands there twice."""
+    keys = [key for key, _ in query if key not in repeatable]
+    return len(keys) != len(set(keys))
+
+
 def media_type(content_type: str | None) -> str | None:
     """`type/subtype` in lower case; None when the field is missing or not well formed."""
     match = _CONTENT_TYPE.fullmatch(content_type) if content_type is not None else None
@@ -55,6 +62,8 @@ class AllowRule:
     `content_types` empty: no body. `max_body` is bytes, and the tenant's cap counts as well. `encoded_slash`:
     `%2F` may stand in the path, which servers read in two ways; scoped npm packages are asked for that way.
     With `upgrade` the rule allows opening that protocol and nothing else, without it everything but that.
+    `repeatable`: keys that may stand in the query more than once (None: all). The content type `UNTYPED`
+    stands for a body without any Content-Type field.
     """
 
     label: str
@@ -68,6 +77,7 @@ class AllowRule:
     verdict: Verdict
     upgrade: str | None = None
     subprotocols: frozenset[str] = frozenset()
+    repeatable: frozenset[str] | None = None
     denies: ClassVar[tuple[DenyRule, ...]] = ()  # see `Bucket`
 
     @property
@@ -92,6 +102,8 @@ class AllowRule:
             return Reason.PATH_NOT_ALLOWED
         if facts.query and self.query is not None and not all(key in self.query for key, _ in facts.query):
             return Reason.QUERY_NOT_ALLOWED
+        if facts.query and self.repeatable is not None and _repeats(facts.query, self.repeatable):
+            return Reason.QUERY_NOT_ALLOWED
         if facts.upgrade != self.upgrade:
             return Reason.UPGRADE_REQUIRED if facts.upgrade is None else Reason.UPGRADE_NOT_ALLOWED
         if facts.subprotocols and not self.subprotocols.issuperset(facts.subprotocols):
@@ -101,7 +113,8 @@ class AllowRule:
     def _unmet_body(self, facts: RequestFacts, cap: int) -> Reason | None:
         if not self.content_types:
             return Reason.BODY_NOT_ALLOWED
-        if media_type(facts.content_type) not in self.content_types:
+        found = UNTYPED if facts.content_type is None else media_type(facts.content_type)
+        if found not in self.content_types:
             return Reason.CONTENT_TYPE_NOT_ALLOWED
         if (facts.content_length or 0) > min(self.max_body, cap):
             return Reason.BODY_TOO_LARGE
@@ -212,6 +225,11 @@ class RuleIndex:
         if self._below:
             found += [bucket for suffix in parents(host) if (bucket := self._below.get(suffix))]
         return found
+
+    def find_apart(self, host: str) -> tuple[Bucket | None, list[tuple[str, Bucket]]]:
+        """The bucket of `host` itself, and those of suffixes with the suffix, the longest first."""
+        below = [(suffix, bucket) for suffix in parents(host) if (bucket := self._below.get(suffix))]
+        return self._exact.get(host), below
 
     def entries(self) -> Iterator[tuple[HostPattern, AllowRule | DenyRule]]:
         """Every rule with the hosts that it speaks of."""

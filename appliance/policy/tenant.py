@@ -1,7 +1,8 @@
 """The compiled policy of one tenant: the one evaluator that `explain` asks and the gateway enforces.
 
-Order: operator deny > operator allow > tenant deny > tenant allow > profile. Within a layer deny wins; what
-nothing allows is denied. An ALLOW of `judge` implies an ALLOW of `judge_host` and `judge_name`.
+Order: operator deny > integration accounts > operator allow > tenant deny > tenant allow > profile. Within a
+layer deny wins; what nothing allows is denied; on an account's host nothing after its groups is asked. An
+ALLOW of `judge` implies an ALLOW of `judge_host` and `judge_name`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from appliance.addresses import EXCEPTABLE, classify
 from appliance.names import Host, HostName, format_host
+from appliance.policy.bound import Bound, CompiledAccount
 from appliance.policy.caps import Caps
 from appliance.policy.denials import (
     WEB,
@@ -25,6 +27,7 @@ from appliance.policy.denials import (
     private_address,
     unfit,
     unmet_by,
+    unmet_by_account,
     wrong_service,
 )
 from appliance.policy.hosts import is_public_resolver, is_special_use
@@ -74,7 +77,7 @@ class TenantPolicy:
     """
 
     __slots__ = (
-        "_denied", "_exceptions", "_nat64", "_operator", "_own", "_passthrough", "_remembered",
+        "_bound", "_denied", "_exceptions", "_nat64", "_operator", "_own", "_passthrough", "_remembered",
         "caps", "generation", "limits", "profile", "tenant",
     )  # fmt: skip
 
@@ -92,6 +95,7 @@ class TenantPolicy:
         nat64_prefixes: tuple[IPv6Network, ...] = (),
         limits: TenantLimits = DEFAULT_LIMITS,
         denied_addresses: Ranges | None = None,
+        bound: Bound | None = None,
     ) -> None:
         self.tenant = tenant
         self.generation = generation
@@ -104,12 +108,31 @@ class TenantPolicy:
         self._passthrough = passthrough or {}
         self._nat64 = nat64_prefixes
         self._denied = denied_addresses or Ranges()
+        self._bound = bound if bound is not None and bound.accounts else None
         self._remembered: dict[_Asked, Verdict] = {}
 
     @property
     def layers(self) -> tuple[RuleIndex, RuleIndex]:
         """The operator's rules and the tenant's own, for whoever renders them for another layer."""
         return self._operator, self._own
+
+    # ── integration accounts ───────────────────────────────────────────────────────────────────────────
+
+    @property
+    def bound(self) -> Bound:
+        """The tenant's integration accounts, and the hosts that are theirs."""
+        return self._bound or Bound()
+
+    def account(self, name: str) -> CompiledAccount | None:
+        """The integration account of that name, if it is bound to this tenant."""
+        return self._bound.accounts.get(name) if self._bound else None
+
+    def _account_rules(self, name: str, scheme: str | None, port: int | None) -> list[Bucket]:
+        """Rules of the accounts that the service belongs to; none where it is nobody's."""
+        if self._bound is None:
+            return []
+        buckets = self._bound.find(name)
+        return buckets if buckets and _served(buckets, scheme, port) else []
 
     # ── before a request is known ──────────────────────────────────────────────────────────────────────
 
@@ -133,6 +156,8 @@ class TenantPolicy:
             return decided
         if scheme != "http" and (label := self._passes(name, port)):
             return allowed(Reason.ALLOWED_BY_PASSTHROUGH, label, f"TLS to {host} is relayed unread.")
+        if decided := _served(self._account_rules(name, scheme, port), scheme, port):
+            return decided
         if decided := _served(operator, scheme, port):
             return decided
         if excepted is None and is_special_use(host):
@@ -171,7 +196,8 @@ class TenantPolicy:
             query or content_type or length or chunked or upgrade is not None
             or not isinstance(host, HostName) or len(path) > MAX_REMEMBERED_PATH
         ):  # fmt: skip
-            return self._judge_fit(facts, self._operator.find(name), self._own.find(name))
+            bound = self._account_rules(name, scheme, port)
+            return self._judge_fit(facts, bound, self._operator.find(name), self._own.find(name))
         # Its sizes are judged by now; nothing else of such a request counts. Measured: 1.1 µs instead of 4.3.
         asked = method, scheme, name, port, path
         verdict = self._remembered.get(asked)
@@ -187,18 +213,24 @@ class TenantPolicy:
                 return verdict
         else:
             of_any = asked
-        operator, own = self._operator.find(asked[2]), self._own.find(asked[2])
-        verdict = self._judge_fit(facts, operator, own)
+        name = asked[2]
+        bound = self._account_rules(name, facts.scheme, facts.port)
+        operator, own = self._operator.find(name), self._own.find(name)
+        verdict = self._judge_fit(facts, bound, operator, own)
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered[asked if operator or own else of_any] = verdict
+        self._remembered[asked if operator or own or bound else of_any] = verdict
         return verdict
 
-    def _judge_fit(self, facts: RequestFacts, operator: list[Bucket], own: list[Bucket]) -> Verdict:
+    def _judge_fit(
+        self, facts: RequestFacts, bound: list[Bucket], operator: list[Bucket], own: list[Bucket]
+    ) -> Verdict:
         host = facts.host
         excepted = self._exception(host, facts.port) if self._exceptions else None
         if not isinstance(host, HostName) and excepted is None:
             return host_is_address(host)
+        if bound:
+            return _denying(operator, facts) or self._judge_bound(bound, facts)
         decided, near = self._decide(operator, facts) if operator else (None, None)
         if decided is not None:
             return decided
@@ -213,10 +245,8 @@ class TenantPolicy:
         self, buckets: list[Bucket], facts: RequestFacts
     ) -> tuple[Verdict | None, tuple[AllowRule, Reason] | None]:
         """What one layer says, or the rule that came nearest to allowing the request."""
-        for bucket in buckets:
-            for denial in bucket.denies:
-                if denial.matches(facts):
-                    return denial.verdict, None
+        if (denial := _denying(buckets, facts)) is not None:
+            return denial, None
         near: tuple[AllowRule, Reason] | None = None
         for bucket in buckets:
             for rule in bucket.allows:
@@ -230,6 +260,15 @@ class TenantPolicy:
         if not facts.has_body and facts.upgrade is None:
             return rule.verdict
         return replace(rule.verdict, max_body=min(rule.max_body, self.caps.request_body_bytes))
+
+    def _judge_bound(self, bound: list[Bucket], facts: RequestFacts) -> Verdict:
+        """A request to a host of an integration account: by its groups alone."""
+        decided, near = self._decide(bound, facts)
+        if decided is not None:
+            return decided
+        assert near is not None  # `_account_rules` gives no bucket without a rule for the service
+        rule, unmet = near
+        return unmet_by_account(unmet, facts, rule.label, self.tenant)
 
     def _judge_profile(
         self, facts: RequestFacts, excepted: PrivateException | None, near: tuple[AllowRule, Reason] | None
@@ -263,8 +302,10 @@ class TenantPolicy:
 
     def consulted(self, facts: RequestFacts) -> Iterator[Consulted]:
         """Every rule that speaks of the request's host, in the order of judging, and what it says."""
-        for stage, index in (("operator", self._operator), ("tenant", self._own)):
-            buckets = index.find(_key(facts.host))
+        name = _key(facts.host)
+        bound = self._account_rules(name, facts.scheme, facts.port)
+        layers = (("operator", self._operator.find(name)), ("tenant", self._own.find(name)))
+        for stage, buckets in (("integration", bound), *layers):
             for denial in (d for b in buckets for d in b.denies):
                 result = "denies" if denial.matches(facts) else "does not fit"
                 yield Consulted(f"{stage} deny", denial.label, result)
@@ -304,12 +345,15 @@ class TenantPolicy:
         return self.profile is not None and self._passes(_key(host), port) is not None
 
     def _passes(self, name: str, port: int | None) -> str | None:
-        """The label of the passthrough; none where a deny rule of the operator needs requests to be read."""
+        """The label of the passthrough; none where a rule of the operator, or an account, reads requests."""
         if not self._passthrough:
             return None
         for (host, passed), label in self._passthrough.items():
-            if host == name and port in (None, passed) and not self._operator.watches(name, "https", passed):
-                return label
+            if host != name or port not in (None, passed):
+                continue
+            if self._operator.watches(name, "https", passed) or self._account_rules(name, "https", passed):
+                continue
+            return label
         return None
 
     def _exception(self, host: Host, port: int | None) -> PrivateException | None:
@@ -336,6 +380,14 @@ def _progress(near: tuple[AllowRule, Reason] | None) -> int:
 
 def _applies(exception: PrivateException, host: Host, port: int | None) -> bool:
     return port in (None, exception.port) and exception.name in (None, host)
+
+
+def _denying(buckets: list[Bucket], facts: RequestFacts) -> Verdict | None:
+    for bucket in buckets:
+        for denial in bucket.denies:
+            if denial.matches(facts):
+                return denial.verdict
+    return None
 
 
 def _blocked(buckets: list[Bucket], scheme: str | None, port: int | None) -> Verdict | None:

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     ALLOWED_BY_OPERATOR = "allowed-by-operator"
     ALLOWED_BY_RULE = "allowed-by-rule"
     ALLOWED_BY_PROFILE = "allowed-by-profile"
+    ALLOWED_BY_INTEGRATION = "allowed-by-integration"
     ALLOWED_BY_EXCEPTION = "allowed-by-exception"
     ALLOWED_BY_PASSTHROUGH = "allowed-by-passthrough"
     PUBLIC_ADDRESS = "public-address"
@@ -64,7 +65,8 @@ class Verdict:
     `rule` says what decided (`acme.yaml:12 rules[3] 'pypi'`, `profile read-only-web`), `detail` is one
     sentence about this case, `mend` what the caller or the operator can do. `max_body` is the number of
     request body bytes that may be sent after an ALLOW of a request (0: none). `upgrade` is the protocol that
-    the connection may change to after an ALLOW.
+    the connection may change to after an ALLOW. `account` is the integration account that carries the
+    request, `group` the one of its definition that fits; None: no secret goes with it.
     """
 
     outcome: Outcome
@@ -74,6 +76,8 @@ class Verdict:
     mend: str = ""
     max_body: int = 0
     upgrade: str | None = None
+    account: str | None = None
+    group: str | None = None
 
     @property
     def allowed(self) -> bool:
