@@ -1,0 +1,408 @@
+"""appliance.broker.handles: three phases, 300 seconds, and dead for good."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gc
+import hashlib
+import hmac
+import itertools
+import pickle
+import re
+import secrets
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
+
+from appliance.broker.handles import HANDLE, LIFE, Bound, HandleLimits, HandleRefused, Handles
+from appliance.broker.vault.kinds import StaticSecret
+
+CANARY = "canary-0123456789-secret"
+BOUND = Bound("acme", "run-1", "openai-acme")
+
+
+class Cleared:
+    """Counts how often a material was given back."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+def material(value: str = CANARY) -> StaticSecret:
+    return StaticSecret(value=SecretStr(value))
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def handles(clock: Clock) -> Handles:
+    return Handles(clock)
+
+
+def test_004_03_a_handle_is_a_prefix_and_24_random_octets(clock: Clock) -> None:
+    asked: list[int] = []
+
+    def randomness(octets: int) -> str:
+        asked.append(octets)
+        return secrets.token_urlsafe(octets)
+
+    handle = Handles(clock, randomness).register(BOUND, material(), nothing)
+    assert re.fullmatch(r"hb_cred_[A-Za-z0-9_-]{32}", handle)
+    assert asked == [24]
+    assert len(base64.urlsafe_b64decode(handle.removeprefix("hb_cred_"))) == 24
+
+
+def test_004_03_by_default_the_system_is_the_source_of_randomness(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Handles(clock)._randomness is secrets.token_urlsafe
+
+
+def test_004_04_two_handles_for_one_secret_have_nothing_in_common(handles: Handles) -> None:
+    names = [handles.register(Bound("acme", f"run-{n}", "a"), material(), nothing) for n in range(100)]
+    assert len(set(names)) == 100
+    random_parts = [base64.urlsafe_b64decode(name.removeprefix("hb_cred_")) for name in names]
+    for one, other in itertools.combinations(random_parts, 2):
+        assert sum(a == b for a, b in zip(one, other, strict=True)) < 12
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60))
+def test_004_04_a_handle_depends_on_randomness_alone(secret: str) -> None:
+    fixed = secrets.token_urlsafe(24)
+    handles = Handles(Clock(), lambda octets: fixed)
+    handle = handles.register(BOUND, material(secret), nothing)
+    assert handle == f"hb_cred_{fixed}"
+    octets = base64.urlsafe_b64decode(fixed)
+    for name in ("md5", "sha1", "sha256", "sha512", "blake2b"):
+        assert not hashlib.new(name, secret.encode()).digest().startswith(octets[:8])
+        assert not hmac.digest(b"hb_cred_", secret.encode(), name).startswith(octets[:8])
+
+
+# Runs in a process of its own, because an audit hook stays until the process ends. It sees every file, socket,
+# directory and child that Python opens, and it must see one that is opened on purpose.
+WATCHED = """
+import sys
+from pydantic import SecretStr
+from twisted.internet.task import Clock
+from appliance.broker.handles import Bound, Handles
+from appliance.broker.vault.kinds import StaticSecret
+
+seen, watching = [], False
+CALLS = ("open", "socket.", "os.", "subprocess.", "shutil.", "tempfile.", "mmap.", "sqlite3.", "pickle.", "syslog.")
+
+def hook(event, arguments):
+    if watching and event.startswith(CALLS):
+        seen.append(event)
+
+sys.addaudithook(hook)
+clock = Clock()
+handles = Handles(clock)
+bound = Bound("acme", "run-1", "openai")
+material = StaticSecret(value=SecretStr("canary-0123456789-secret"))
+watching = True
+handle = handles.register(bound, material, lambda: None)
+assert handles.resolve(handle, bound) is material
+other = handles.register(bound, material, lambda: None)
+handles.revoke_all("run-1")
+handles.register(Bound("acme", "run-2", "openai"), material, lambda: None)
+clock.advance(300)
+watching = False
+assert not seen, seen
+assert not handles
+watching = True
+open("/dev/null").close()
+watching = False
+assert seen == ["open"], seen
+"""
+
+
+def test_004_05_registering_and_resolving_touch_no_file_socket_or_store() -> None:
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED], check=False, cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_004_05_004_06_the_map_cannot_be_written_anywhere(handles: Handles) -> None:
+    handles.register(BOUND, material(), nothing)
+    with pytest.raises(TypeError, match="never written"):
+        pickle.dumps(handles)
+    for duplicate in (copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="never written"):
+            duplicate(handles)
+
+
+def test_004_06_after_a_restart_every_handle_is_dead(clock: Clock, handles: Handles) -> None:
+    handle = handles.register(BOUND, material(), nothing)
+    assert handles.resolve(handle, BOUND) is not None
+    assert Handles(clock).resolve(handle, BOUND) is None
+
+
+def test_004_07_the_name_is_drawn_after_the_secret_is_there_and_says_nothing(clock: Clock) -> None:
+    steps: list[str] = []
+
+    def decrypt() -> StaticSecret:
+        steps.append("decrypted")
+        return material()
+
+    def randomness(octets: int) -> str:
+        steps.append("named")
+        return secrets.token_urlsafe(octets)
+
+    handles = Handles(clock, randomness)
+    handle = handles.register(BOUND, decrypt(), lambda: steps.append("cleared"))
+    found = handles.resolve(handle, BOUND)
+    assert isinstance(found, StaticSecret)
+    steps.append("used")
+    assert found.value.get_secret_value() == CANARY
+    assert handles.revoke_all("run-1") == 1
+    assert steps == ["decrypted", "named", "used", "cleared"]
+
+
+def test_004_08_the_time_that_material_is_held_is_counted(clock: Clock, handles: Handles) -> None:
+    handles.register(BOUND, material(), nothing)
+    clock.advance(2.5)
+    handles.revoke_all("run-1")
+    handles.register(Bound("acme", "run-2", "a"), material(), nothing)
+    clock.pump([100.0] * 10)
+    assert (handles.lives.purged, handles.lives.seconds, handles.lives.longest) == (2, 302.5, LIFE)
+
+
+@pytest.mark.parametrize("end", ["completed", "failed", "timed out", "resolved late", "process ends"])
+def test_004_08_material_is_cleared_once_and_no_longer_referred_to(
+    clock: Clock, handles: Handles, end: str
+) -> None:
+    cleared, secret = Cleared(), material()
+    gone = weakref.ref(secret)
+    handle = handles.register(BOUND, secret, cleared)
+    del secret
+    gc.collect()
+    assert gone() is not None
+    if end == "timed out":
+        clock.advance(LIFE)
+    elif end == "resolved late":
+        clock.rightNow += LIFE  # no delayed call was made yet
+        assert handles.resolve(handle, BOUND) is None
+        clock.advance(0)
+    elif end == "process ends":
+        assert handles.revoke_everything() == 1
+    else:
+        assert handles.revoke_all("run-1") == 1
+    gc.collect()
+    assert gone() is None
+    assert cleared.times == 1
+    assert len(handles) == 0
+    assert handles.revoke_all("run-1") == 0
+    clock.advance(2 * LIFE)
+    assert cleared.times == 1
+    assert not clock.getDelayedCalls()
+
+
+def test_004_11_a_handle_is_dead_after_completion(clock: Clock, handles: Handles) -> None:
+    mine = [handles.register(BOUND, material(), nothing) for _ in range(3)]
+    other_bound = Bound("acme", "run-2", "openai-acme")
+    other = handles.register(other_bound, material(), nothing)
+    assert handles.revoke_all("run-1") == 3
+    assert [handles.resolve(handle, BOUND) for handle in mine] == [None] * 3
+    assert handles.resolve(other, other_bound) is not None
+    assert handles.revoke_all("run-9") == 0
+
+
+def test_004_12_a_handle_is_dead_after_a_failure_whatever_clearing_says(handles: Handles) -> None:
+    """Dead before anything is cleared, and one that cannot be cleared keeps no other alive."""
+    alive: list[bool] = []
+    names: list[str] = []
+
+    def looks() -> None:
+        alive.extend(handles.resolve(name, BOUND) is not None for name in names)
+        raise OSError(CANARY)
+
+    def try_call() -> None:
+        names.extend(handles.register(BOUND, material(), looks) for _ in range(3))
+        try:
+            raise ConnectionError
+        finally:
+            assert handles.revoke_all("run-1") == 3
+
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        with pytest.raises(ConnectionError):
+            try_call()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    assert alive == [False] * 9
+    assert len(events) == 3
+    assert CANARY not in repr(events)
+
+
+def test_004_12_a_secret_that_arrives_after_the_end_gets_no_handle(handles: Handles) -> None:
+    """The caller left while its secret was being decrypted in a thread."""
+    handles.revoke_all("run-1")
+    cleared = Cleared()
+    with pytest.raises(HandleRefused) as refused:
+        handles.register(BOUND, material(), cleared)
+    assert refused.value.code == "execution-ended"
+    assert cleared.times == 1
+    assert len(handles) == 0
+
+
+def test_004_13_alive_at_299_seconds_dead_at_300_without_traffic(clock: Clock, handles: Handles) -> None:
+    cleared = Cleared()
+    handle = handles.register(BOUND, material(), cleared)
+    clock.advance(299)
+    assert handles.resolve(handle, BOUND) is not None
+    later = handles.register(BOUND, material(), nothing)
+    clock.advance(1)
+    assert (cleared.times, len(handles)) == (1, 1)  # nobody asked
+    assert handles.resolve(handle, BOUND) is None
+    assert handles.resolve(later, BOUND) is not None
+    clock.advance(299)
+    assert len(handles) == 0
+
+
+def test_004_13_use_does_not_prolong_a_handle(clock: Clock, handles: Handles) -> None:
+    handle = handles.register(BOUND, material(), nothing)
+    for _ in range(299):
+        clock.advance(1)
+        assert handles.resolve(handle, BOUND) is not None
+    clock.advance(1)
+    assert handles.resolve(handle, BOUND) is None
+
+
+def test_004_13_a_late_reactor_does_not_prolong_a_handle(clock: Clock, handles: Handles) -> None:
+    handle = handles.register(BOUND, material(), nothing)
+    clock.rightNow += LIFE
+    assert handles.resolve(handle, BOUND) is None
+    assert len(handles) == 0
+
+
+def test_004_14_a_revoked_handle_is_never_given_again(clock: Clock) -> None:
+    draws = iter(["A" * 32, "A" * 32, "B" * 32, "B" * 32, "B" * 32, "B" * 32, "B" * 32])
+    handles = Handles(clock, lambda octets: next(draws))
+    first = handles.register(BOUND, material(), nothing)
+    handles.revoke_all("run-1")
+    again = Bound("acme", "run-2", "openai-acme")
+    second = handles.register(again, material("another-secret"), nothing)
+    assert (first, second) == (f"hb_cred_{'A' * 32}", f"hb_cred_{'B' * 32}")
+    assert handles.resolve(first, BOUND) is None
+    assert handles.resolve(first, again) is None
+    cleared = Cleared()
+    with pytest.raises(HandleRefused) as refused:  # one that lives is not given twice either
+        handles.register(again, material(), cleared)
+    assert refused.value.code == "randomness-broken"
+    assert cleared.times == 1
+    assert handles.resolve(second, again) is not None
+
+
+def test_004_14_an_ended_execution_stays_ended(clock: Clock, handles: Handles) -> None:
+    handles.register(BOUND, material(), nothing)
+    handles.revoke_all("run-1")
+    clock.advance(100 * LIFE)
+    with pytest.raises(HandleRefused, match="execution-ended"):
+        handles.register(BOUND, material(), nothing)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Bound("other", "run-1", "openai-acme"),
+        Bound("acme", "run-2", "openai-acme"),
+        Bound("acme", "run-1", "stripe-acme"),
+    ],
+)
+def test_004_11_a_handle_means_nothing_where_it_is_not_bound(handles: Handles, asked: Bound) -> None:
+    handle = handles.register(BOUND, material(), nothing)
+    assert handles.resolve(handle, asked) is None
+    assert handles.resolve(handle, BOUND) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda handle: "",
+        lambda handle: handle.upper(),
+        lambda handle: handle + " ",
+        lambda handle: handle + "=",
+        lambda handle: handle[:-1],
+        lambda handle: handle.removeprefix("hb_cred_"),
+        lambda handle: "\x00" + handle,
+    ],
+)
+def test_only_the_very_text_is_a_handle(handles: Handles, change: Callable[[str], str]) -> None:
+    handle = handles.register(BOUND, material(), nothing)
+    assert handles.resolve(change(handle), BOUND) is None
+
+
+@pytest.mark.parametrize("broken", ["", "short", "A" * 33, "A" * 31 + "\n", "A" * 31 + "+"])
+def test_a_broken_source_of_randomness_gives_no_handle(clock: Clock, broken: str) -> None:
+    with pytest.raises(HandleRefused, match="randomness-broken"):
+        Handles(clock, lambda octets: broken).register(BOUND, material(), nothing)
+
+
+def test_how_many_live_is_bounded_three_times(clock: Clock) -> None:
+    handles = Handles(clock, limits=HandleLimits(of_execution=2, of_tenant=3, in_all=4))
+
+    def take(tenant: str, execution: str) -> str:
+        cleared = Cleared()
+        try:
+            handles.register(Bound(tenant, execution, "a"), material(), cleared)
+        except HandleRefused as error:
+            assert cleared.times == 1
+            return error.code
+        return ""
+
+    assert [take("one", "x") for _ in range(3)] == ["", "", "handles-of-execution"]
+    assert [take("one", "y") for _ in range(2)] == ["", "handles-of-tenant"]
+    assert [take("two", "z") for _ in range(2)] == ["", "handles-in-all"]
+    assert len(handles) == 4
+    handles.revoke_all("x")
+    assert [take("two", "z"), take("one", "y")] == ["", ""]
+    clock.advance(LIFE)
+    assert len(handles) == 0
+    assert not handles._tenants
+    assert not handles._executions
+
+
+def test_what_is_over_is_remembered_within_bounds(
+    clock: Clock, handles: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.broker.handles._REMEMBERED", 10)
+    for number in range(50):
+        execution = f"run-{number}"
+        handles.register(Bound("acme", execution, "a"), material(), nothing)
+        handles.revoke_all(execution)
+    assert len(handles._ended._names) == len(handles._dead._names) == 10
+    assert not clock.getDelayedCalls()
+    with pytest.raises(HandleRefused, match="execution-ended"):
+        handles.register(Bound("acme", "run-49", "a"), material(), nothing)
+
+
+def test_nothing_printed_shows_a_handle_or_a_secret(handles: Handles) -> None:
+    handle = handles.register(BOUND, material(), nothing)
+    shown = repr(handles) + str(handles) + repr(handles.lives)
+    assert "1 live" in shown
+    assert handle not in shown
+    assert CANARY not in shown
+    assert HANDLE.fullmatch(handle)
