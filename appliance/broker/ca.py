@@ -9,7 +9,6 @@ leaves either nothing, or a key whose certificate nobody has seen and is then ma
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -27,11 +26,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from appliance.broker.private_file import MAX_FILE, draft_name, publish
 from appliance.tls.authority import INTERMEDIATE_LIFE, issue_intermediate, issue_root, new_key
 
 KEY_FILE = "root.key"
 CERTIFICATE_FILE = "root.crt"
-MAX_FILE = 64 * 1024
 EXPIRY_WARNING = timedelta(days=30)
 
 
@@ -65,7 +64,7 @@ def open_authority(directory: Path, instance: str, now: datetime) -> RootAuthori
     try:
         _check_directory(directory)
         for name in (KEY_FILE, CERTIFICATE_FILE):
-            (directory / _draft(name)).unlink(missing_ok=True)
+            (directory / draft_name(name)).unlink(missing_ok=True)
         key_path, certificate_path = directory / KEY_FILE, directory / CERTIFICATE_FILE
         if certificate_path.is_symlink() or certificate_path.exists():
             return _existing(key_path, certificate_path, instance, now)
@@ -74,8 +73,8 @@ def open_authority(directory: Path, instance: str, now: datetime) -> RootAuthori
         certificate = issue_root(key, instance, now)
         if fresh:
             pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            _publish(directory, KEY_FILE, pem, 0o600)
-        _publish(directory, CERTIFICATE_FILE, certificate.public_bytes(Encoding.PEM), 0o644)
+            publish(directory, KEY_FILE, pem, 0o600)
+        publish(directory, CERTIFICATE_FILE, certificate.public_bytes(Encoding.PEM), 0o644)
     except OSError as error:
         raise CaError(_explain(directory, error)) from error
     return RootAuthority(instance, key, certificate)
@@ -139,35 +138,6 @@ def _read(path: Path, *, private: bool = False) -> bytes:
         if not private and found.st_mode & 0o022:
             raise CaError(f"{path}: others may write to it; run: chmod 644 {path}")
         return stream.read(MAX_FILE)
-
-
-def _publish(directory: Path, name: str, content: bytes, mode: int) -> None:
-    """Create `name` with `content`, whole or not at all; never replaces. Raises `OSError`."""
-    draft = directory / _draft(name)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(descriptor, mode)
-            stream.write(content)
-            stream.flush()
-            os.fsync(descriptor)
-        os.link(draft, directory / name)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-    _sync_directory(directory)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _draft(name: str) -> str:
-    return f".{name}.new"
 
 
 def _explain(directory: Path, error: OSError) -> str:
