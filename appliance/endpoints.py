@@ -111,6 +111,10 @@ class EndpointTable:
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(tuple(self._by_id.values()))
 
+    def get(self, identity: str) -> Endpoint | None:
+        """The endpoint of that id, while it is attached."""
+        return self._by_id.get(identity)
+
     def on_link(self, address: IPv4Address, mark: int) -> Endpoint | None:
         """The endpoint that holds `address`, if a connection from it with `mark` came in by its own link.
 

@@ -5,7 +5,7 @@ Never in a record: query values, headers, bodies, secrets. Every record carries,
 | field      | type    | meaning                                                              |
 |------------|---------|----------------------------------------------------------------------|
 | `time`     | string  | RFC 3339, UTC, microseconds: `2026-01-31T23:59:59.000001Z`           |
-| `kind`     | string  | `request`, `connection`, `dns`, `lifecycle`, `admission`             |
+| `kind`     | string  | `request`, `call`, `connection`, `dns`, `lifecycle`, `admission`     |
 | `process`  | string  | the writing process, for example `gateway-0`                         |
 | `sequence` | integer | number of the record in its process's chain, from 1                  |
 | `prev`     | string  | SHA-256 of the record before (hex), 64 zeros for the first           |
@@ -62,6 +62,7 @@ class Kind(StrEnum):
     """Which dataclass a record is."""
 
     REQUEST = "request"
+    CALL = "call"
     CONNECTION = "connection"
     DNS = "dns"
     LIFECYCLE = "lifecycle"
@@ -118,6 +119,47 @@ class RequestRecord:
     duration_ms: float
     tls: Interception
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One call to a provider, as the broker decided it. The gateway's record has the same `request_id`.
+
+    `checks` are those that were passed, in their order; `account` and `group` of the integration; `secret`
+    the name in the vault of what was decrypted, `null` when nothing was. `presented` is what stood in the
+    slot: `nothing`, `handle`, `reference`, `token`, or `collision`. `scrubbed` counts what was taken out of
+    the answer. `generation` is the policy's, `inputs` the SHA-256 (hex) of what it was asked about, so that
+    the decision can be made again.
+    """
+
+    kind: ClassVar[Kind] = Kind.CALL
+
+    request_id: str
+    tenant: str | None
+    endpoint: str | None
+    container: str | None
+    run: str | None
+    source: str
+    account: str | None
+    group: str | None
+    secret: str | None
+    presented: str | None
+    method: str
+    host: str
+    port: int
+    path: str
+    query_keys: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    outcome: Outcome
+    reason: str
+    rule: str | None
+    detail: str | None
+    status: int | None
+    upstream_address: str | None = None
+    scrubbed: int = 0
+    duration_ms: float
+    generation: str | None
+    inputs: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +253,7 @@ class AdmissionRecord:
     detail: str | None
 
 
-Record = RequestRecord | ConnectionRecord | DnsRecord | LifecycleRecord | AdmissionRecord
+Record = RequestRecord | CallRecord | ConnectionRecord | DnsRecord | LifecycleRecord | AdmissionRecord
 
 
 def compose(record: Record, process: str, seconds: float) -> dict[str, Any]:
@@ -278,6 +320,6 @@ _escaped = json.encoder.encode_basestring_ascii
 
 _NAMES: dict[type[Any], tuple[str, ...]] = {
     kind: tuple(field.name for field in fields(kind))
-    for kind in (RequestRecord, ConnectionRecord, DnsRecord, LifecycleRecord, AdmissionRecord)
+    for kind in (RequestRecord, CallRecord, ConnectionRecord, DnsRecord, LifecycleRecord, AdmissionRecord)
 }
 _FIELDS = {kind: (names, attrgetter(*names)) for kind, names in _NAMES.items()}

@@ -1,0 +1,162 @@
+"""May this call be made: five checks in their order, each a decision that returns a value.
+
+    intent      one strict request for the https origin that the worker attests
+    binding     the account that the gateway chose is bound to the tenant, here and now
+    policy      the one evaluator allows the request by that account's group; its body fits the schema
+    network     every address of the host is one that the tenant may be connected to
+    container   the link that the call came over is still the tenant's, as netd says
+
+The first that fails ends the call, and no later one is looked at (requirement 004-31). All stand before the
+first secret is decrypted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from appliance.broker.calls import refusals
+from appliance.endpoints import Endpoint
+from appliance.handover import Attestation
+from appliance.http1.head import RequestHead
+from appliance.http1.target import TargetForm
+from appliance.names import HostName
+from appliance.policy.bound import CompiledAccount, CompiledGroup
+from appliance.policy.tenant import TenantPolicy
+from appliance.policy.verdict import RequestFacts, Verdict
+from appliance.refusal import Refusal
+
+MAX_NESTING = 64
+"""Of a JSON body, so that whoever reads it next can."""
+
+
+class Check(StrEnum):
+    """The five, in their order."""
+
+    INTENT = "intent"
+    BINDING = "binding"
+    POLICY = "policy"
+    NETWORK = "network"
+    CONTAINER = "container"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What the first three found: the account, its group that fits, and the verdict that says so."""
+
+    account: CompiledAccount
+    group: CompiledGroup
+    verdict: Verdict
+
+
+def intent(attestation: Attestation, head: RequestHead) -> Refusal | None:
+    """Whether the request can be understood as a call at all."""
+    if head.form is not TargetForm.ORIGIN or head.upgrade is not None or not head.http_11:
+        return refusals.denied(400, "call-malformed", "The request is no plain HTTP/1.1 call.", "Send one.")
+    if not isinstance(head.host, HostName):
+        return refusals.denied(403, "host-is-address", "A provider is called by its name.", "Use the name.")
+    if (head.port or 443) != attestation.port:
+        return refusals.denied(
+            421,
+            "port-mismatch",
+            f"Host names port {head.port}, the call is for {attestation.port}.",
+            "Retry.",
+        )
+    return None
+
+
+def binding(attestation: Attestation, policy: TenantPolicy) -> CompiledAccount | Refusal:
+    """The account, if it is bound to the tenant."""
+    if policy.tenant != attestation.tenant:
+        return refusals.ACCOUNT_UNBOUND
+    return policy.account(attestation.account) or refusals.ACCOUNT_UNBOUND
+
+
+def policy_allows(
+    attestation: Attestation, head: RequestHead, account: CompiledAccount, policy: TenantPolicy
+) -> Allowed | Refusal:
+    """The evaluator's verdict, which must be by this very account."""
+    verdict = policy.judge(facts_of(attestation, head))
+    if not verdict.allowed:
+        status = {"uri-too-long": 414, "headers-too-large": 431, "body-too-large": 413}.get(
+            verdict.reason, 403
+        )
+        return refusals.denied(status, str(verdict.reason), verdict.detail, verdict.mend, verdict.rule)
+    group = account.groups.get(verdict.group or "")
+    if verdict.account != account.name or group is None:
+        return refusals.ACCOUNT_UNBOUND
+    return Allowed(account, group, verdict)
+
+
+def network(
+    attestation: Attestation, host: HostName, policy: TenantPolicy, addresses: Iterable[IPv4Address]
+) -> Refusal | None:
+    """One address that may not be connected to condemns them all (attack B7)."""
+    for address in addresses:
+        verdict = policy.judge_address(host, attestation.port, address)
+        if not verdict.allowed:
+            return refusals.denied(403, str(verdict.reason), verdict.detail, verdict.mend, verdict.rule)
+    return None
+
+
+def container(attestation: Attestation, endpoint: Endpoint | None) -> Refusal | None:
+    """Whether netd knows the link as the worker attests it."""
+    if endpoint is None or endpoint.tenant != attestation.tenant:
+        return refusals.denied(
+            403, "endpoint-unknown", "No link of this tenant is the one that the call came over.", "Retry."
+        )
+    return None
+
+
+def body_fits(group: CompiledGroup, body: bytes | None) -> Refusal | None:
+    """Whether a body that the group has a schema for is as it says. One that is not JSON is not."""
+    if group.body is None or not body:
+        return None
+    try:
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return _unfit("The body is no JSON, or has a member twice.")
+    if _too_deep(value):
+        return _unfit(f"The body is nested deeper than {MAX_NESTING}.")
+    return None if group.body.fits(value) else _unfit("The body is not as the integration's schema wants it.")
+
+
+def facts_of(attestation: Attestation, head: RequestHead) -> RequestFacts:
+    """What policy is asked about."""
+    return RequestFacts(
+        head.method, "https", head.host, attestation.port, head.path, head.pairs, head.content_type,
+        head.content_length, head.chunked, head.uri_bytes, head.head_bytes, head.upgrade,
+    )  # fmt: skip
+
+
+def _unfit(detail: str) -> Refusal:
+    return refusals.denied(400, "body-not-allowed", detail, refusals.BODY_INVALID_MEND)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a member stands twice")
+    return found
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _too_deep(value: object) -> bool:
+    layer, depth = [value], 0
+    while layer:
+        depth += 1
+        if depth > MAX_NESTING:
+            return True
+        layer = [
+            item
+            for part in layer
+            if isinstance(part, dict | list)
+            for item in (part.values() if isinstance(part, dict) else part)
+        ]
+    return False

@@ -1,0 +1,233 @@
+"""Connections to providers, made by gateway workers for the broker, which has no network of its own.
+
+A worker connects to the broker's socket for this and says its number. The broker asks it for the judged
+addresses of a host, and then for a connection to one of these; the worker sends the connected socket itself
+(SCM_RIGHTS, unix(7)). What the broker gets it believes no further than the kernel says: the peer has to be
+an address that it was told before and has judged itself. TLS is the broker's own: a worker sees no secret.
+
+One JSON object a line (`appliance.ipc`). Broker: `{"id", "op": "find" | "dial", "tenant", "host", "port",
+"addresses"}` and `{"op": "taken", "id"}` when it holds the socket; worker: `{"worker": number}` first, then
+`{"id", "ok": true, "addresses" | "address"}` or `{"id", "ok": false, "refusal": {...}}`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import fields
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004 - what addTimeout raises
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IFileDescriptorReceiver, IReactorTime
+from twisted.internet.protocol import ServerFactory, connectionDone
+from zope.interface import implementer
+
+from appliance.audit.record import Outcome
+from appliance.broker.calls import refusals
+from appliance.ipc import JsonLines, Message
+from appliance.peer import peer_credentials
+from appliance.refusal import Refusal
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress
+    from twisted.python.failure import Failure
+
+    from appliance.names import HostName
+
+SECONDS = 30.0
+"""For one answer of a worker, whose own bounds for resolving and connecting are shorter."""
+
+MAX_SOCKETS = 64
+"""Sockets of a worker that wait for the line that speaks of them."""
+
+
+class CallRefused(Exception):
+    """A call ends with this refusal."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+class Dials(ServerFactory["_Channel"]):
+    """All workers that dial for us, the last one of each number. `uid` is the gateway's."""
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime, uid: int) -> None:
+        self._clock = clock
+        self._uid = uid
+        self._workers: dict[int, _Channel] = {}
+
+    def buildProtocol(self, addr: IAddress | None) -> _Channel:
+        """A worker connects."""
+        del addr
+        return _Channel(self, self._uid)
+
+    def arrived(self, worker: int, channel: _Channel) -> None:
+        """A worker has said its number. The one before with this number is gone, or about to be."""
+        self._workers[worker] = channel
+
+    def gone(self, channel: _Channel) -> None:
+        """A worker hung up."""
+        for worker, known in list(self._workers.items()):
+            if known is channel:
+                del self._workers[worker]
+
+    async def find(self, worker: int, tenant: str, host: HostName, port: int) -> tuple[IPv4Address, ...]:
+        """Addresses of `host` that the worker judged for `tenant`, never empty. Raises `CallRefused`."""
+        answer = await self._ask(
+            worker, {"op": "find", "tenant": tenant, "host": host.text, "port": port}, self._discard
+        )
+        try:
+            addresses = tuple(IPv4Address(text) for text in answer["addresses"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CallRefused(refusals.DIALLER_UNAVAILABLE) from error
+        if not addresses:
+            raise CallRefused(refusals.DIALLER_UNAVAILABLE)
+        return addresses
+
+    async def dial(
+        self, worker: int, tenant: str, host: HostName, port: int, addresses: Sequence[IPv4Address]
+    ) -> tuple[socket.socket, IPv4Address]:
+        """A socket that is connected to one of `addresses`, as the kernel says. Raises `CallRefused`."""
+        answer = await self._ask(
+            worker,
+            {
+                "op": "dial",
+                "tenant": tenant,
+                "host": host.text,
+                "port": port,
+                "addresses": [str(address) for address in addresses],
+            },
+            self._discard,
+        )
+        connected = answer.get("socket")
+        if not isinstance(connected, socket.socket):
+            raise CallRefused(refusals.DIALLER_UNAVAILABLE)
+        address = _peer(connected, port)
+        if address is None or address not in addresses:
+            connected.close()
+            raise CallRefused(refusals.PEER_NOT_JUDGED)
+        return connected, address
+
+    async def _ask(self, worker: int, message: Message, late: Any) -> Message:
+        channel = self._workers.get(worker)
+        if channel is None:
+            raise CallRefused(refusals.DIALLER_UNAVAILABLE)
+        asked = channel.ask(message, late)
+        try:
+            answer: Message = await asked.addTimeout(SECONDS, self._clock)
+        except (TimeoutError, ConnectionDone):
+            raise CallRefused(refusals.DIALLER_UNAVAILABLE) from None
+        if answer.get("ok") is not True:
+            raise CallRefused(read_refusal(answer.get("refusal")))
+        return answer
+
+    @staticmethod
+    def _discard(message: Message) -> None:
+        """An answer that nobody waits for any more."""
+        connected = message.get("socket")
+        if isinstance(connected, socket.socket):
+            connected.close()
+
+
+@implementer(IFileDescriptorReceiver)
+class _Channel(JsonLines):
+    """One worker."""
+
+    MAX_LENGTH = 64 * 1024
+
+    def __init__(self, dials: Dials, uid: int) -> None:
+        self._dials = dials
+        self._uid = uid
+        self._next = 0
+        self._asked: dict[int, tuple[Deferred[Message], Any]] = {}
+        self._sockets: deque[socket.socket] = deque()
+        self._introduced = False
+
+    def connectionMade(self) -> None:
+        """Only the gateway's uid and root may dial for us."""
+        transport: Any = self.transport
+        if peer_credentials(transport.getHandle()).uid not in (0, self._uid):
+            transport.abortConnection()
+
+    def ask(self, message: Message, late: Any) -> Deferred[Message]:
+        """The answer; when nobody waits for it any more it goes to `late`."""
+        self._next += 1
+        number = self._next
+        waiting: Deferred[Message] = Deferred()
+        self._asked[number] = (waiting, late)
+        self.send({**message, "id": number})
+        return waiting
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """A socket arrives before the line that speaks of it."""
+        os.set_inheritable(descriptor, False)
+        if len(self._sockets) >= MAX_SOCKETS:
+            os.close(descriptor)
+            self.close()
+            return
+        self._sockets.append(socket.socket(fileno=descriptor))
+
+    def message_received(self, message: Message) -> None:
+        """A number at first, then answers."""
+        if not self._introduced:
+            worker = message.get("worker")
+            if type(worker) is not int:
+                self.close()
+                return
+            self._introduced = True
+            self._dials.arrived(worker, self)
+            return
+        number = message.get("id")
+        waiting, late = self._asked.pop(number, (None, None)) if isinstance(number, int) else (None, None)
+        if "address" in message and self._sockets:
+            message["socket"] = self._sockets.popleft()
+            self.send({"op": "taken", "id": number})
+        if waiting is None:
+            self.close()
+        elif waiting.called:
+            late(message)
+        else:
+            waiting.callback(message)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """What was asked stays unanswered; sockets that nobody has taken are closed."""
+        del reason
+        self._dials.gone(self)
+        asked, self._asked = self._asked, {}
+        while self._sockets:
+            self._sockets.popleft().close()
+        for waiting, _late in asked.values():
+            if not waiting.called:
+                waiting.errback(ConnectionDone())
+
+
+def read_refusal(members: object) -> Refusal:
+    """A worker's refusal, of which only the agreed members count."""
+    if not isinstance(members, dict):
+        return refusals.DIALLER_UNAVAILABLE
+    known = {name: members[name] for name in _REFUSAL if name in members}
+    try:
+        known["outcome"] = Outcome(known.get("outcome", Outcome.FAILED))
+        return Refusal(**known)
+    except (TypeError, ValueError):
+        return refusals.DIALLER_UNAVAILABLE
+
+
+def _peer(connected: socket.socket, port: int) -> IPv4Address | None:
+    try:
+        if connected.family != socket.AF_INET or connected.type != socket.SOCK_STREAM:
+            return None
+        host, found = connected.getpeername()
+    except OSError:
+        return None
+    return IPv4Address(host) if found == port else None
+
+
+_REFUSAL = tuple(field.name for field in fields(Refusal))

@@ -1,0 +1,59 @@
+"""Every way in which a call to a provider is refused, as values (see `appliance.refusal`)."""
+
+from __future__ import annotations
+
+from appliance.audit.record import Outcome
+from appliance.refusal import Refusal
+
+RULE = "broker"
+"""The `rule` of a refusal that no policy document can change."""
+
+_ASK_OPERATOR = "Ask the operator of this appliance; nothing in the request can change it."
+
+
+def denied(status: int, reason: str, detail: str, mend: str, rule: str = RULE) -> Refusal:
+    """By a rule."""
+    return Refusal(status, reason, detail, mend, rule)
+
+
+def failed(status: int, reason: str, detail: str, mend: str = "Try again later.") -> Refusal:
+    """Allowed, and not done."""
+    return Refusal(status, reason, detail, mend, RULE, Outcome.FAILED)
+
+
+DIALLER_UNAVAILABLE = failed(503, "dialler-unavailable", "No worker of the gateway connects for the broker.")
+PEER_NOT_JUDGED = failed(
+    502, "peer-not-judged", "A connection was made to another address than was judged.", _ASK_OPERATOR
+)
+AUDIT_UNAVAILABLE = failed(
+    503, "audit-unavailable", "The decision could not be recorded, so nothing is allowed.",
+    "Ask the operator to free space for the audit log.",
+)  # fmt: skip
+INTERNAL = failed(500, "internal-error", "The broker failed.", _ASK_OPERATOR)
+UPSTREAM_CLOSED = failed(502, "upstream-closed", "The provider closed the connection before it had answered.")
+UPSTREAM_TIMEOUT = failed(504, "upstream-response-timeout", "The provider did not answer in time.")
+HANDSHAKE_TIMEOUT = failed(504, "upstream-connect-timeout", "The provider's TLS handshake took too long.")
+NOT_SCRUBBED = failed(
+    502, "answer-not-scrubbed", "The answer cannot be searched for secrets, so it is not passed on.",
+    "Ask for an answer without a content coding.",
+)  # fmt: skip
+COLLISION = denied(
+    403, "authority-collision",
+    "The request brings an authority of its own where the appliance puts the secret.",
+    "Send none, or a handle or reference of the bound account. What ran here has been stopped.",
+)  # fmt: skip
+ACCOUNT_UNBOUND = denied(
+    403,
+    "account-not-bound",
+    "No active integration account of this tenant covers the request.",
+    _ASK_OPERATOR,
+)
+REFERENCE_UNKNOWN = denied(
+    403, "reference-unknown", "The reference in the request names no secret of the bound account.",
+    "Write the name of the account's secret, or send no authority.",
+)  # fmt: skip
+HANDLE_DEAD = denied(
+    403, "handle-dead", "The handle in the request is not alive.",
+    "Ask for a new one; a handle lives at most 300 s and as long as its execution.",
+)  # fmt: skip
+BODY_INVALID_MEND = "Send a body that fits the integration's schema."

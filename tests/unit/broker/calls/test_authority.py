@@ -1,0 +1,144 @@
+"""What a request may bring where the secret goes, and what collides (requirement 004-16)."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from appliance.broker.calls.authority import NOTHING, Collision, Kind, Presented, field_of, presented
+from appliance.policy.slot import Slot
+
+HANDLE = "hb_cred_" + "A" * 32
+REFERENCE = "agentsecrets://openai-acme"
+BEARER = Slot(style="bearer")
+KEY = Slot(style="header", name="x-api-key")
+BASIC = Slot(style="basic", template="x-access-token:{}")
+QUERY = Slot(style="query", name="key")
+SIGV4 = Slot(style="sigv4")
+
+
+def seen(slot, *headers, withheld=(), pairs=()) -> Presented:
+    return presented(slot, "agentsecrets", tuple(headers), withheld, tuple(pairs))
+
+
+def basic(pair: str) -> bytes:
+    return b"Basic " + base64.b64encode(pair.encode())
+
+
+def signed(key_id: str) -> bytes:
+    return (
+        f"AWS4-HMAC-SHA256 Credential={key_id}/20261121/eu-west-1/s3/aws4_request, "
+        "SignedHeaders=host;x-amz-date, Signature=00"
+    ).encode()
+
+
+def test_no_authority_is_fine() -> None:
+    assert seen(BEARER, (b"Accept", b"*/*"), pairs=[("q", "a")]) is NOTHING
+
+
+@pytest.mark.parametrize(
+    ("slot", "headers", "pairs", "found"),
+    [
+        (BEARER, [(b"Authorization", f"Bearer {HANDLE}".encode())], [], Presented(Kind.HANDLE, HANDLE)),
+        (BEARER, [(b"authorization", f"token {HANDLE}".encode())], [], Presented(Kind.HANDLE, HANDLE)),
+        (
+            BEARER,
+            [(b"AUTHORIZATION", f"bearer  {REFERENCE}".encode())],
+            [],
+            Presented(Kind.REFERENCE, "openai-acme"),
+        ),
+        (KEY, [(b"X-Api-Key", HANDLE.encode())], [], Presented(Kind.HANDLE, HANDLE)),
+        (KEY, [(b"x-api-key", b"abcDEF123")], [], Presented(Kind.TOKEN, "abcDEF123")),
+        (BASIC, [(b"Authorization", basic(f"git:{HANDLE}"))], [], Presented(Kind.HANDLE, HANDLE)),
+        (BASIC, [(b"Authorization", basic(f"{HANDLE}:x-oauth-basic"))], [], Presented(Kind.HANDLE, HANDLE)),
+        (BASIC, [(b"Authorization", basic(f"{REFERENCE}:"))], [], Presented(Kind.REFERENCE, "openai-acme")),
+        (
+            BASIC,
+            [(b"Authorization", basic(f"git:{REFERENCE}"))],
+            [],
+            Presented(Kind.REFERENCE, "openai-acme"),
+        ),
+        (QUERY, [], [("key", HANDLE)], Presented(Kind.HANDLE, HANDLE)),
+        (SIGV4, [(b"Authorization", signed(HANDLE))], [], Presented(Kind.HANDLE, HANDLE)),
+        (SIGV4, [(b"Authorization", signed(REFERENCE))], [], Presented(Kind.REFERENCE, "openai-acme")),
+    ],
+)
+def test_one_of_ours_in_the_slot(slot, headers, pairs, found) -> None:
+    assert seen(slot, *headers, pairs=pairs) == found
+
+
+@pytest.mark.parametrize(
+    ("slot", "headers"),
+    [
+        (BEARER, [(b"Authorization", b"Basic dXNlcjpwYXNz")]),
+        (BEARER, [(b"Authorization", b"Bearer")]),
+        (BEARER, [(b"Authorization", b"")]),
+        (BEARER, [(b"Authorization", f"Bearer {HANDLE} {HANDLE}".encode())]),
+        (BEARER, [(b"Authorization", f"Bearer {HANDLE}, Basic x".encode())]),
+        (BEARER, [(b"Authorization", b"Bearer \xff")]),
+        (BEARER, [(b"Authorization", f"Bearer {HANDLE}".encode())] * 2),
+        (BEARER, [(b"authorization", f"Bearer {HANDLE}".encode()), (b"AuThOrIzAtIoN", b"Bearer x")]),
+        (BEARER, [(b"X-Api-Key", HANDLE.encode())]),
+        (BEARER, [(b"x_api_key", HANDLE.encode())]),
+        (BEARER, [(b"Cookie", b"session=1")]),
+        (BEARER, [(b"DPoP", b"x")]),
+        (BEARER, [(b"Authorization", b"Bearer other://openai-acme")]),
+        (KEY, [(b"Authorization", f"Bearer {HANDLE}".encode())]),
+        (KEY, [(b"x_api_key", HANDLE.encode()), (b"x-api-key", HANDLE.encode())]),
+        (BASIC, [(b"Authorization", b"Basic !!!")]),
+        (BASIC, [(b"Authorization", basic(":"))]),
+        (BASIC, [(b"Authorization", basic("no colon"))]),
+        (SIGV4, [(b"Authorization", b"Bearer x")]),
+        (SIGV4, [(b"Authorization", signed(HANDLE)), (b"X-Amz-Security-Token", b"t")]),
+    ],
+)
+def test_004_16_authority_of_the_caller_collides(slot, headers) -> None:
+    with pytest.raises(Collision):
+        seen(slot, *headers)
+
+
+@pytest.mark.parametrize("name", ["proxy-authorization", "authorization", "x_api_key"])
+def test_004_16_a_field_that_the_gateway_keeps_back_collides_too(name: str) -> None:
+    with pytest.raises(Collision) as caught:
+        seen(BEARER, withheld=["te", name])
+    assert caught.value.where == f"field {name}"
+
+
+@pytest.mark.parametrize("key", ["key", "KEY", "Access_Token", " token", "X-Amz-Signature", "api_key", "sig"])
+def test_004_16_authority_in_the_query_collides(key: str) -> None:
+    with pytest.raises(Collision):
+        seen(BEARER, pairs=[("q", "1"), (key, HANDLE)])
+
+
+@pytest.mark.parametrize("pairs", [[("key", HANDLE), ("key", HANDLE)], [("KEY", HANDLE)], [("key", "")]])
+def test_004_16_in_query_style_the_slot_is_one_key_once(pairs) -> None:
+    with pytest.raises(Collision):
+        seen(QUERY, pairs=pairs)
+
+
+def test_a_definition_names_further_places() -> None:
+    slot = Slot(style="bearer", authority_fields=("x-odd-key",), authority_query=("odd",))
+    with pytest.raises(Collision):
+        seen(slot, (b"X-Odd-Key", HANDLE.encode()))
+    with pytest.raises(Collision):
+        seen(slot, pairs=[("Odd", HANDLE)])
+
+
+def test_where_no_reference_is_accepted_one_collides() -> None:
+    with pytest.raises(Collision):
+        presented(BEARER, None, ((b"authorization", f"Bearer {REFERENCE}".encode()),), (), ())
+
+
+def test_a_collision_never_tells_the_value() -> None:
+    with pytest.raises(Collision) as caught:
+        seen(BEARER, (b"Cookie", b"very-secret"))
+    assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("slot", "field"),
+    [(BEARER, "authorization"), (KEY, "x-api-key"), (QUERY, None), (SIGV4, "authorization")],
+)
+def test_the_field_that_a_slot_fills(slot, field) -> None:
+    assert field_of(slot) == field
