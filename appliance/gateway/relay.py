@@ -15,6 +15,7 @@ from appliance.http1.framing import NO_BODY, BodyKind
 from appliance.http1.refused import Refused
 from appliance.http1.response import ResponseHead
 from appliance.http1.writer import relayed_framing, serialise_response_head
+from appliance.outgoing.tap import Tap
 from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -30,23 +31,6 @@ class Cut(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.reason)
         self.refusal = refusal
-
-
-class Tap:
-    """Lets a consumer slow down where its bytes come from.
-
-    Unlike a transport it never ends it: when the consumer is lost, the session decides what becomes of the
-    other side.
-    """
-
-    __slots__ = ("pauseProducing", "resumeProducing")
-
-    def __init__(self, source: Any) -> None:
-        self.pauseProducing = source.pauseProducing
-        self.resumeProducing = source.resumeProducing
-
-    def stopProducing(self) -> None:
-        """See the class."""
 
 
 class Relay:
