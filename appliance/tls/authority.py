@@ -7,6 +7,8 @@ chain: key identifiers everywhere, critical basic constraints and key usage, a p
     intermediate  24 hours   CA, path length 0   one for each gateway worker, key only in its memory;
                                                  one for Squid, key in a file that its uid alone reads
     leaf          ≤ 24 hours serverAuth          one DNS name
+    workload CA   48 hours   CA, path length 0   clientAuth, URIs of this instance alone, key with the broker
+    workload leaf ≤ 24 hours clientAuth          one SPIFFE URI
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePublicKey,
     generate_private_key,
 )
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from appliance.names import HostName
@@ -29,11 +32,16 @@ from appliance.names import HostName
 ROOT_LIFE = timedelta(days=3653)
 INTERMEDIATE_LIFE = timedelta(hours=24)
 LEAF_LIFE = timedelta(hours=24)
+WORKLOAD_AUTHORITY_LIFE = timedelta(hours=48)
+MAX_WORKLOAD_LIFE = timedelta(hours=24)
 BACKDATED = timedelta(hours=1)
 """How far a container's clock may be behind ours."""
 
 MAX_COMMON_NAME = 64
 """ub-common-name, RFC 5280 appendix A.1; a longer host name stands in the subjectAltName alone."""
+
+
+SubjectKey = EllipticCurvePublicKey | Ed25519PublicKey
 
 
 class InvalidSigningRequest(ValueError):
@@ -108,10 +116,55 @@ def issue_leaf(
     )
 
 
+def issue_workload_authority(
+    root: x509.Certificate,
+    root_key: EllipticCurvePrivateKey,
+    key: EllipticCurvePublicKey,
+    instance: str,
+    now: datetime,
+) -> x509.Certificate:
+    """A CA that can sign clients whose URI is of the host `instance`, and nothing else, for 48 hours."""
+    end = min(now + WORKLOAD_AUTHORITY_LIFE, root.not_valid_after_utc)
+    digest = x509.SubjectKeyIdentifier.from_public_key(key).digest.hex()
+    name = _name(f"Egress appliance {instance} clients {now:%Y%m%dT%H%M%SZ}-{digest[:6]}")
+    builder = _builder(name, root.subject, key, root_key.public_key(), (now, end))
+    builder = builder.add_extension(_CLIENT_ONLY, critical=False)
+    # RFC 5280 §4.2.1.10: of a URI the host is constrained; a type of name without an entry is free.
+    only_ours = x509.NameConstraints(
+        permitted_subtrees=[x509.UniformResourceIdentifier(instance)],
+        excluded_subtrees=[x509.DNSName(""), *_EVERY_ADDRESS],
+    )
+    builder = builder.add_extension(only_ours, critical=True)
+    return _as_authority(builder, path_length=0).sign(root_key, hashes.SHA256())
+
+
+def issue_workload_leaf(
+    issuer: x509.Certificate,
+    issuer_key: EllipticCurvePrivateKey,
+    key: SubjectKey,
+    uri: str,
+    life: tuple[datetime, datetime],
+) -> x509.Certificate:
+    """A client certificate for exactly the SPIFFE ID `uri`; `life` is cut to a day, and to its issuer's end.
+
+    The profile is the X.509-SVID's: an empty subject, so the subjectAltName is critical (RFC 5280 §4.2.1.6).
+    """
+    now, end = life
+    end = min(end, now + MAX_WORKLOAD_LIFE, issuer.not_valid_after_utc)
+    return (
+        _builder(x509.Name([]), issuer.subject, key, issuer_key.public_key(), (now, end))
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=True)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_data=True), critical=True)
+        .add_extension(_CLIENT_ONLY, critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: EllipticCurvePublicKey,
+    key: SubjectKey,
     issuer_key: EllipticCurvePublicKey,
     life: tuple[datetime, datetime],
 ) -> x509.CertificateBuilder:
@@ -153,7 +206,6 @@ def _name(common_name: str) -> x509.Name:
 
 
 _SERVER_ONLY = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-_NO_ADDRESSES = x509.NameConstraints(
-    permitted_subtrees=None,
-    excluded_subtrees=[x509.IPAddress(ip_network("0.0.0.0/0")), x509.IPAddress(ip_network("::/0"))],
-)
+_CLIENT_ONLY = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+_EVERY_ADDRESS = [x509.IPAddress(ip_network("0.0.0.0/0")), x509.IPAddress(ip_network("::/0"))]
+_NO_ADDRESSES = x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=_EVERY_ADDRESS)
