@@ -1,0 +1,198 @@
+"""appliance.broker.identity.tls_context: a certificate in every handshake, nothing resumed, nothing old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import SSL
+from OpenSSL._util import lib
+from OpenSSL.crypto import X509
+
+from appliance.broker.identity.tls_context import (
+    BrokerNotProved,
+    client_context,
+    explain,
+    presented_chain,
+    server_context,
+)
+from appliance.broker.identity.verification import CertificateFault, Presented, judge
+from appliance.names import HostName
+
+from .peers import BROKER, INSTANCE, NOW, URI, Forge, accept, connect, make_root, server_chain, shake_hands
+
+FORGE, STRANGER = Forge(), Forge()
+KEY, CHAIN = server_chain(FORGE.root)
+
+
+def listener() -> SSL.Context:
+    return server_context(KEY, CHAIN, [FORGE.root.certificate])
+
+
+def client(chain: list[x509.Certificate] | None = None, forge: Forge = FORGE) -> SSL.Context:
+    return client_context(forge.leaf_key, chain or FORGE.chain(), FORGE.root.certificate, BROKER)
+
+
+def anonymous() -> SSL.Context:
+    return SSL.Context(SSL.TLS_CLIENT_METHOD)
+
+
+def fault_of(context: SSL.Context, server: SSL.Context | None = None) -> CertificateFault:
+    with pytest.raises(SSL.Error) as caught:
+        shake_hands(connect(context), accept(server or listener()))
+    return explain(caught.value).fault
+
+
+VERSIONS = pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION], ids=["1.2", "1.3"])
+
+
+@VERSIONS
+def test_000_08_the_listener_knows_who_is_there(version: int) -> None:
+    context = client()
+    context.set_max_proto_version(version)
+    server = accept(listener())
+    shake_hands(connect(context), server)
+    assert server.get_protocol_version() == version
+    who = judge(presented_chain(server), FORGE.trust, NOW)
+    assert isinstance(who, Presented)
+    assert who.id.uri == URI
+
+
+def test_000_06_000_08_without_a_certificate_there_is_no_handshake() -> None:
+    assert fault_of(anonymous()) is CertificateFault.MISSING
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("chain", "fault"),
+    [
+        (STRANGER.chain, CertificateFault.UNTRUSTED),
+        (lambda: [*STRANGER.chain(), STRANGER.root.certificate], CertificateFault.UNTRUSTED),
+        (lambda: [FORGE.leaf(URI)], CertificateFault.UNTRUSTED),
+        (lambda: FORGE.chain(end=timedelta(minutes=-1)), CertificateFault.EXPIRED),
+        (lambda: FORGE.chain(start=timedelta(minutes=30)), CertificateFault.NOT_YET_VALID),
+        (lambda: FORGE.chain(usages=[ExtendedKeyUsageOID.SERVER_AUTH]), CertificateFault.USAGE),
+        (lambda: FORGE.chain("spiffe://other/tenant/acme/workload/x"), CertificateFault.UNTRUSTED),
+        (lambda: FORGE.chain(names=[x509.DNSName("x.example")]), CertificateFault.UNTRUSTED),
+    ],
+    ids=["other-ca", "brings-its-root", "no-issuer", "expired", "future", "server", "foreign-domain", "dns"],
+)
+def test_000_08_a_bad_certificate_ends_the_handshake(
+    chain: Callable[[], list[x509.Certificate]], fault: CertificateFault, version: int
+) -> None:
+    made = chain()
+    forge = STRANGER if made[0].public_key() == STRANGER.leaf_key.public_key() else FORGE
+    context = client(made, forge)
+    context.set_max_proto_version(version)
+    assert fault_of(context) is fault
+
+
+def test_000_08_what_openssl_lets_through_is_judged_behind_it() -> None:
+    for chain, fault in (
+        (FORGE.chain(usages=[]), CertificateFault.USAGE),
+        (FORGE.chain(URI, "spiffe://lab/tenant/acme/workload/two"), CertificateFault.NAMES),
+    ):
+        server = accept(listener())
+        shake_hands(connect(client(chain)), server)
+        answer = judge(presented_chain(server), FORGE.trust, NOW)
+        assert not isinstance(answer, Presented)
+        assert answer.fault is fault
+
+
+def test_a_client_may_leave_its_issuer_out_where_the_listener_knows_it() -> None:
+    server = accept(server_context(KEY, CHAIN, [FORGE.root.certificate], [FORGE.authority]))
+    shake_hands(connect(client([FORGE.leaf(URI)])), server)
+    assert isinstance(judge(presented_chain(server), FORGE.trust, NOW), Presented)
+
+
+def test_a_known_issuer_is_no_anchor() -> None:
+    server = server_context(KEY, CHAIN, [FORGE.root.certificate], [STRANGER.authority])
+    assert fault_of(client([STRANGER.leaf(URI)], STRANGER), server) is CertificateFault.UNTRUSTED
+
+
+def test_an_old_protocol_is_refused() -> None:
+    context = anonymous()
+    context.set_max_proto_version(SSL.TLS1_1_VERSION)
+    context.set_cipher_list(b"ALL:@SECLEVEL=0")
+    assert fault_of(context) is CertificateFault.UNTRUSTED
+
+
+def resumed(server: SSL.Context, context: SSL.Context) -> tuple[bool, SSL.Connection]:
+    """Whether a second connection resumes the session of the first, and the listener's side of it."""
+    first, listening = connect(context), accept(server)
+    shake_hands(first, listening)
+    session = first.get_session()
+    first.shutdown()
+    again, listening = connect(context, session), accept(server)
+    shake_hands(again, listening)
+    return bool(lib.SSL_session_reused(listening._ssl)), listening  # pyOpenSSL has no public name for it
+
+
+@VERSIONS
+def test_000_09_nothing_is_resumed_at_the_listener(version: int) -> None:
+    context = client()
+    context.set_max_proto_version(version)
+    context.set_session_cache_mode(SSL.SESS_CACHE_CLIENT)
+    was, listening = resumed(listener(), context)
+    assert not was
+    assert listening.get_peer_certificate(as_cryptography=True) is not None
+
+
+@VERSIONS
+def test_000_09_a_session_that_another_listener_resumes_still_shows_the_certificate(version: int) -> None:
+    """What the test above would find if the listener kept sessions: so it can fail, and RFC 8705 would hold."""
+    keeping = SSL.Context(SSL.TLS_SERVER_METHOD)
+    keeping.use_privatekey(KEY)
+    keeping.use_certificate(CHAIN[0])
+    keeping.add_extra_chain_cert(CHAIN[1])
+    keeping.set_session_id(b"keeps")
+    store = keeping.get_cert_store()
+    assert store is not None
+    store.add_cert(X509.from_cryptography(FORGE.root.certificate))
+    keeping.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
+    keeping.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+    mine = FORGE.chain()
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.use_privatekey(FORGE.leaf_key)
+    context.use_certificate(mine[0])
+    context.add_extra_chain_cert(mine[1])
+    context.set_max_proto_version(version)
+    was, listening = resumed(keeping, context)
+    assert was
+    assert listening.get_peer_certificate(as_cryptography=True) == mine[0]
+
+
+def test_the_gateway_speaks_to_nobody_but_the_broker() -> None:
+    root = make_root()
+    for key, chain, name in (
+        (*server_chain(root), BROKER),
+        (KEY, CHAIN, HostName.parse("other.egress.internal")),
+    ):
+        context = client_context(FORGE.leaf_key, FORGE.chain(), FORGE.root.certificate, name)
+        server = server_context(key, chain, [FORGE.root.certificate])
+        with pytest.raises(SSL.Error) as caught:
+            shake_hands(connect(context), accept(server))
+        assert isinstance(caught.value, BrokerNotProved)
+
+
+def test_a_workloads_certificate_is_no_brokers() -> None:
+    server = server_context(FORGE.leaf_key, FORGE.chain(), [FORGE.root.certificate])
+    with pytest.raises(BrokerNotProved):
+        shake_hands(connect(client()), accept(server))
+
+
+def test_only_http_1_1_is_spoken() -> None:
+    ours = connect(client())
+    shake_hands(ours, accept(listener()))
+    assert ours.get_alpn_proto_negotiated() == b"http/1.1"
+    context = client()
+    context.set_alpn_protos([b"h2"])
+    with pytest.raises(SSL.Error):
+        shake_hands(connect(context), accept(listener()))
+
+
+def test_the_name_of_the_instance_is_in_the_trust() -> None:
+    assert FORGE.trust.instance == INSTANCE
