@@ -102,6 +102,8 @@ class Way:
                     "net.core.somaxconn=4096", "net.ipv4.ip_local_port_range=16384 65535")  # fmt: skip
         for namespace in (self.gateway, self.client):
             run(*inside(namespace, "sysctl", "-qw", *settings))
+        # As the appliance has it towards its containers (`netns.listening`).
+        run(*inside(self.gateway, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"))
         run(*inside(self.gateway, "nft", "-f", "-"), stdin=intercept)
 
     def pids(self) -> list[int]:

@@ -2,8 +2,10 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
+from conftest import run
 
 from appliance.processes import Listener, SocketKind
 from netns import namespaces
@@ -25,6 +27,21 @@ def test_a_transparent_socket_belongs_to_the_process_though_root_opens_it(kind):
         assert listening.getsockopt(socket.SOL_IP, socket.IP_TRANSPARENT) == 1
         if kind is SocketKind.TPROXY_UDP:
             assert listening.getsockopt(socket.SOL_IP, 8) == 1
+
+
+def congestion_control(connection):
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
+
+
+def test_what_a_container_opens_is_not_paced_and_what_we_open_is_as_the_host_says():
+    """BBR would arm a timer for every piece that goes to a container; see `netns.listening`."""
+    listener = Listener("tenants", SocketKind.TPROXY_TCP, port=15001)
+    with namespaces.scratch(), opened(listener) as listening:
+        run("ip", "link", "set", "lo", "up")
+        default = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+        with socket.create_connection(("127.0.0.1", 15001), 5) as ours, listening.accept()[0] as accepted:
+            assert congestion_control(accepted) == "reno"
+            assert congestion_control(ours) == default.read_text().strip()
 
 
 def test_a_port_that_is_taken_is_named():
