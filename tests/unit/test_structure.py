@@ -74,7 +74,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance.addresses", "appliance.processes", "appliance.http1", "appliance.websocket", "appliance.policy",
         "appliance.tls.clienthello", "appliance.tls.authority", "appliance.audit.record", "appliance.audit.chain",
         "appliance.resolver.cache", "appliance.resolver.pins", "appliance.resolver.exchange", "appliance.resolver.judgement",
-        "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.refusals",
+        "appliance.broker.vault.envelope", "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.refusals",
         "appliance.gateway.states", "appliance.reserved_names", "appliance.workload", "appliance.faults", "appliance.limits",
         "appliance.verify.commands", "appliance.verify.report", "appliance.verify.live.selection",
         "netns.plan", "netns.ruleset", "netns.fallback_rules", "netns.hostrules", "netns.shares", "netns.diff", "netns.notices", "netns.own_links",
