@@ -201,7 +201,7 @@ class AwsKeys(_Kind):
     """An AWS access key; `session_token` with temporary ones."""
 
     kind: Literal["aws"] = "aws"
-    access_key_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{16,128}$")]
+    access_key_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:+=@-]{3,128}$")]
     secret_access_key: TokenSecret
     session_token: TokenSecret | None = None
 
