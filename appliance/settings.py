@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -168,6 +168,28 @@ class DockerSettings(_Model):
     daemon_json: AbsolutePath = Path("/etc/docker/daemon.json")
 
 
+class VaultSettings(_Model):
+    """Where secrets are kept, and what opens them when the broker starts.
+
+    `url` is of an SQLite file (default: below the state directory) or a PostgreSQL database. `unlock` says
+    where the key-encryption key comes from: `key_file` (made at the first start), `passphrase_file`, or
+    `passphrase`, which `egress vault unlock` asks for after each start. Both files are the broker's alone.
+    """
+
+    url: str | None = None
+    unlock: Literal["key_file", "passphrase_file", "passphrase"] = "key_file"
+    key_file: AbsolutePath | None = None
+    passphrase_file: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _names_what_it_reads(self) -> VaultSettings:
+        if (self.unlock == "passphrase_file") != (self.passphrase_file is not None):
+            raise ValueError("passphrase_file and `unlock: passphrase_file` belong together; write both")
+        if self.unlock != "key_file" and self.key_file is not None:
+            raise ValueError("key_file is read with `unlock: key_file` alone; leave it away")
+        return self
+
+
 class Settings(_Model):
     """One appliance instance.
 
@@ -187,6 +209,7 @@ class Settings(_Model):
     uplink: Uplink = Uplink()
     resolver: ResolverSettings = ResolverSettings()
     docker: DockerSettings = DockerSettings()
+    vault: VaultSettings = VaultSettings()
     upstream_ca: AbsolutePath = Path("/etc/ssl/certs/ca-certificates.crt")
     nat64_prefixes: tuple[IPv6Network, ...] = ()
 
@@ -232,6 +255,16 @@ class Settings(_Model):
         return self.config_dir / "operator.yaml"
 
     @property
+    def accounts_file(self) -> Path:
+        """Integration accounts: which tenants use which integration, with which secret."""
+        return self.config_dir / "accounts.yaml"
+
+    @property
+    def integrations_dir(self) -> Path:
+        """The operator's own integration definitions: `<name>.yaml`."""
+        return self.config_dir / "integrations"
+
+    @property
     def audit_dir(self) -> Path:
         """Audit records, one chain of files per writing process."""
         return self.log_dir / "audit"
@@ -245,6 +278,31 @@ class Settings(_Model):
     def ca_dir(self) -> Path:
         """The root key and certificate; only the broker's uid may read the key."""
         return self.state_dir / "ca"
+
+    @property
+    def calls_socket(self) -> Path:
+        """Unix socket on which the broker takes calls to providers from the gateway's workers."""
+        return self.run_dir / "broker-calls.sock"
+
+    @property
+    def dials_socket(self) -> Path:
+        """Unix socket on which workers offer the broker to dial for it."""
+        return self.run_dir / "broker-dials.sock"
+
+    @property
+    def vault_dir(self) -> Path:
+        """The broker's database and key file, where no others are named; its uid's alone."""
+        return self.state_dir / "vault"
+
+    @property
+    def vault_url(self) -> str:
+        """The broker's database."""
+        return self.vault.url or f"sqlite:///{self.vault_dir / 'broker.db'}"
+
+    @property
+    def vault_key_file(self) -> Path:
+        """What opens the vault with `unlock: key_file`."""
+        return self.vault.key_file or self.vault_dir / "kek"
 
     def control_socket(self, process: str) -> Path:
         """Unix socket on which `process` (for example `gateway-0`) answers."""

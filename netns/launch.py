@@ -89,6 +89,7 @@ def _folders(settings: Settings, process: Process) -> tuple[Folder, ...]:
     ]
     if process.name == "broker":
         folders.append(Folder(settings.ca_dir, process.uid, 0o755))
+        folders.append(Folder(settings.vault_dir, process.uid, 0o700))
     if process.uid == settings.uids.gateway:
         folders.append(Folder(settings.limits_dir, process.uid, 0o700))
     if process.name == SQUID:

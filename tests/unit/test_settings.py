@@ -26,6 +26,8 @@ def test_defaults_are_complete() -> None:
     assert settings.control_socket("gateway-0") == Path("/run/egress/gateway-0.sock")
     assert settings.audit_dir == Path("/var/log/egress/audit")
     assert settings.ca_dir == Path("/var/lib/egress/ca")
+    assert settings.vault_url == "sqlite:////var/lib/egress/vault/broker.db"
+    assert settings.vault_key_file == Path("/var/lib/egress/vault/kek")
     assert settings.uplink_interface == "uplink"
 
 
@@ -89,6 +91,11 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ),
         ("docker: {daemon_json: daemon.json}\n", "docker.daemon_json: 'daemon.json' is no absolute path"),
         ('run_dir: "/run/\\0"\n', "is no absolute path"),
+        ("vault: {unlock: always}\n", "vault.unlock"),
+        ("vault: {unlock: passphrase_file}\n", "belong together; write both"),
+        ("vault: {passphrase_file: /run/p}\n", "belong together; write both"),
+        ("vault: {unlock: passphrase, key_file: /run/k}\n", "leave it away"),
+        ("vault: {key_file: kek}\n", "vault.key_file: 'kek' is no absolute path"),
     ],
 )
 def test_every_fault_has_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -126,3 +133,11 @@ def test_a_proxy_may_be_private_or_public_or_on_this_host(tmp_path: Path, addres
     assert settings.uplink.proxy is not None
     assert settings.uplink.proxy.address == IPv4Address(address)
     assert Settings().uplink.proxy is None
+
+
+def test_a_vault_may_be_elsewhere_and_open_otherwise(tmp_path: Path) -> None:
+    text = "vault: {url: 'postgresql:///egress?host=/run/postgresql', unlock: passphrase_file, passphrase_file: /run/p}"
+    settings = load(written(tmp_path, text))
+    assert settings.vault_url == "postgresql:///egress?host=/run/postgresql"
+    assert settings.vault.passphrase_file == Path("/run/p")
+    assert load(written(tmp_path, "vault: {key_file: /run/k}\n")).vault_key_file == Path("/run/k")
