@@ -74,7 +74,12 @@ def processes(settings: Settings) -> tuple[Process, ...]:
     uids = settings.uids
     broker = Process(
         "broker", "appliance.broker.main", (), uids.broker,
-        in_gateway_namespace=False, capabilities=(), listeners=(_control(settings, "broker", shared=True),),
+        in_gateway_namespace=False, capabilities=(),
+        listeners=(
+            _control(settings, "broker", shared=True),
+            Listener("calls", SocketKind.UNIX, path=settings.calls_socket, mode=0o660, group=uids.gateway),
+            Listener("dials", SocketKind.UNIX, path=settings.dials_socket, mode=0o660, group=uids.gateway),
+        ),
     )  # fmt: skip
     netd = Process(
         "netd", "netns.main", (), 0,

@@ -304,6 +304,16 @@ class Settings(_Model):
         """What opens the vault with `unlock: key_file`."""
         return self.vault.key_file or self.vault_dir / "kek"
 
+    @property
+    def calls_socket(self) -> Path:
+        """Unix socket on which the broker takes calls to providers from the gateway's workers."""
+        return self.run_dir / "broker-calls.sock"
+
+    @property
+    def dials_socket(self) -> Path:
+        """Unix socket on which workers offer the broker to dial for it."""
+        return self.run_dir / "broker-dials.sock"
+
     def control_socket(self, process: str) -> Path:
         """Unix socket on which `process` (for example `gateway-0`) answers."""
         return self.run_dir / f"{process}.sock"

@@ -59,6 +59,11 @@ class Exchange:
         return NO_RULE if self.verdict is None else self.verdict.rule
 
     @property
+    def account(self) -> str | None:
+        """The integration account that carries the request, by the broker; None: it goes to the server."""
+        return None if self.verdict is None else self.verdict.account
+
+    @property
     def has_body(self) -> bool:
         """Whether content follows the request's head."""
         framing = self.head.framing

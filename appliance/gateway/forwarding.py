@@ -89,9 +89,15 @@ class Forwarding:
         extra, upgrade = ((), False) if handshake is None else (handshake.fields, True)
         wire = serialise_request(head, origin.host_field, extra, upgrade=upgrade)
         exceeded = exchange.charge_upstream(len(wire))
-        if exceeded is not None:
+        refusal = None if exceeded is None else refusals.exceeded(exceeded)
+        if exchange.account is not None:
+            try:
+                wire = self._worker.attestation(self._channel.caller, exchange) + wire
+            except ValueError:
+                refusal = refusals.WITHHELD_TOO_LARGE
+        if refusal is not None:
             upstream.abort()
-            session.refuse(exchange, refusals.exceeded(exceeded))
+            session.refuse(exchange, refusal)
             return
         session.enter(EXCHANGE)
         exchange.address = upstream.address

@@ -10,6 +10,7 @@ import argparse
 import gc
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,6 +29,8 @@ from appliance.audit.sink import Sink
 from appliance.control import ControlFactory, Operation, Peer
 from appliance.endpoints import EndpointFeed
 from appliance.gateway.connection import Connections
+from appliance.gateway.dials import Dials
+from appliance.gateway.handing_over import Broker
 from appliance.gateway.limits import DEFAULT_LIMITS
 from appliance.gateway.uplink_proxy import way_of
 from appliance.gateway.usage import usage
@@ -80,6 +83,7 @@ class GatewayProcess:
                 endpoints=self._feed.table,
                 policies=lambda: self._policies.current,
                 resolver=self._resolver,
+                broker=Broker(reactor, str(settings.calls_socket), number, DEFAULT_LIMITS),
                 audit=self._audit,
                 leaves=self._leaves,
                 upstream_tls=UpstreamTrust(settings.upstream_ca),
@@ -89,6 +93,7 @@ class GatewayProcess:
             ),
             DEFAULT_LIMITS,
         )
+        self._dials = Dials(self.worker, number, _unix(reactor, settings.dials_socket))
         self._control = Acceptor(
             reactor,
             sockets["control"],
@@ -111,6 +116,7 @@ class GatewayProcess:
         self._watch.start()
         self._feed.start()
         self._resolver.start()
+        self._dials.start()
         self._renewal.start()
         self.worker.deadlines.start()
         self._accept_when_ready()
@@ -138,6 +144,7 @@ class GatewayProcess:
         self._watch.stop()
         self._feed.stop()
         self._resolver.stop()
+        self._dials.stop()
         self._control.close()
         self.worker.telling.close()
         try:
@@ -196,9 +203,11 @@ class GatewayProcess:
 
 
 def _control(reactor: Any, settings: configuration.Settings, process: str) -> UNIXClientEndpoint:
-    return UNIXClientEndpoint(  # type: ignore[no-untyped-call]  # Twisted
-        reactor, str(settings.control_socket(process))
-    )
+    return _unix(reactor, settings.control_socket(process))
+
+
+def _unix(reactor: Any, path: Path) -> UNIXClientEndpoint:
+    return UNIXClientEndpoint(reactor, str(path))  # type: ignore[no-untyped-call]  # Twisted
 
 
 _CANNOT_START = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.task import deferLater
 
-from appliance.gateway import refusals
+from appliance.gateway import handing_over, refusals
 from appliance.gateway.dial import DialFailed
 from appliance.gateway.routes import NoRoute
 from appliance.names import HostName
@@ -32,6 +32,8 @@ def at_hand(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream | No
     origin, policy = exchange.origin, exchange.policy
     assert origin is not None
     assert policy is not None
+    if exchange.account is not None:
+        return worker.pool.take(handing_over.key(policy.tenant), handing_over.NOWHERE)
     addresses = worker.routes.kept(policy, origin.host, origin.port)
     if addresses and (not origin.pin or caller.destination in addresses):
         return worker.pool.take(_key(caller, origin), addresses)
@@ -44,6 +46,8 @@ async def reach(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream 
     assert origin is not None
     assert policy is not None
     key = _key(caller, origin)
+    if exchange.account is not None:
+        return await _to_broker(worker, policy)
     try:
         addresses = await _addresses(worker, caller, origin, policy)
         upstream = None
@@ -64,6 +68,15 @@ async def reach(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream 
         upstream.abort()
         return refusals.POLICY_CHANGED
     return upstream
+
+
+async def _to_broker(worker: Worker, policy: TenantPolicy) -> Upstream | Refusal:
+    """A connection to the broker, which finds and dials the provider's address itself."""
+    key = handing_over.key(policy.tenant)
+    try:
+        return worker.pool.take(key, handing_over.NOWHERE) or await worker.dial_broker(policy.tenant)
+    except NoRoute as answer:
+        return answer.refusal
 
 
 async def _addresses(

@@ -104,6 +104,10 @@ OWN_ADDRESS = Refusal(
     403, "own-address", "This address belongs to the gateway and serves only /.well-known/egress/.",
     "Use the host name of the service that you want to reach.",
 )  # fmt: skip
+WITHHELD_TOO_LARGE = Refusal(
+    431, "headers-too-large", "Too many header fields came that no server is sent.",
+    "Send none of those that speak for a proxy.", closes=True,
+)  # fmt: skip
 HEAD_TIMEOUT = Refusal(
     408, "request-head-timeout", "The request head was not complete in time.", "Send it faster.", closes=True
 )
@@ -171,6 +175,9 @@ UPSTREAM_CLOSED = failed(
     502, "upstream-closed", "The server closed the connection before it had answered.",
     proxy_error="connection_terminated",
 )  # fmt: skip
+BROKER_UNAVAILABLE = replace(
+    failed(503, "broker-unavailable", "The broker, which makes this call, does not answer."), retry_after=1
+)
 INTERNAL = failed(500, "internal-error", "The gateway failed.", _ASK_OPERATOR).closing()
 DRAINED = failed(503, "draining", "The gateway is restarting.").closing()
 

@@ -20,11 +20,12 @@ from twisted.internet.protocol import connectionDone
 
 from appliance.audit.log import AuditUnavailable
 from appliance.gateway import refusals
-from appliance.gateway.relay import Relay, Tap
+from appliance.gateway.relay import Relay
 from appliance.gateway.settling import settle
 from appliance.http1.refused import ProtocolFault, Refused, UpstreamInvalid
 from appliance.http1.response import ResponseHead
 from appliance.http1.writer import serialise_response_head
+from appliance.outgoing.tap import Tap
 from appliance.refusal import Refusal
 from appliance.websocket.frames import Frames, close_frame
 from appliance.websocket.handshake import verify_accepted

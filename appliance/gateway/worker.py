@@ -17,9 +17,10 @@ from appliance.audit.log import AuditLog
 from appliance.endpoints import Endpoint, EndpointTable
 from appliance.gateway import refusals
 from appliance.gateway.dial import Dialler, Direct, UpstreamTLS, Way, install
+from appliance.gateway.handing_over import Broker, attestation
 from appliance.gateway.limits import DEFAULT_LIMITS, Limits
 from appliance.gateway.outbox import Outbox
-from appliance.gateway.routes import Resolver, Routes
+from appliance.gateway.routes import NoRoute, Resolver, Routes
 from appliance.gateway.telling import Telling
 from appliance.gateway.turns import Turns
 from appliance.limits.budget import Budget, Payer
@@ -36,7 +37,9 @@ from appliance.tls.leaf import LeafCache
 from appliance.tls.stream import TLSStream
 
 if TYPE_CHECKING:
+    from appliance.gateway.channel import Caller
     from appliance.gateway.connection import Connection
+    from appliance.gateway.exchange import Exchange
     from appliance.gateway.session import Session
 
 
@@ -58,6 +61,7 @@ class Neighbours:
     leaves: LeafCache
     upstream_tls: UpstreamTLS
     root_pem: Callable[[], bytes]
+    broker: Broker | None = None
     connector: IReactorTCP | None = None
     way: Callable[[Any, Limits], Way] = Direct
     ledger: Callable[[str], Ledger] = lambda _tenant: Ledger()
@@ -85,6 +89,7 @@ class Worker:
         way = neighbours.way(connector, limits)
         self.dialler = Dialler(connector, neighbours.upstream_tls, limits, way)
         self.requests = 0
+        self._broker = neighbours.broker
         self._policies = neighbours.policies
         self._leaves = neighbours.leaves
         self._root_pem = neighbours.root_pem
@@ -138,8 +143,7 @@ class Worker:
         transport, address = await self.dialler.connect(addresses, key.port)
         self.turns.pace(transport, key.tenant)
         upstream = Upstream(key, address, self.pool.put)
-        upstream.watch(self._upstream_closed)
-        self.deadlines.watch(upstream)
+        self._watch(upstream)
         if key.secure:
             assert isinstance(key.host, HostName)
             upstream.deadline = self.seconds() + self.limits.handshake_seconds
@@ -147,6 +151,21 @@ class Worker:
         else:
             install(transport, upstream)
         return upstream
+
+    async def dial_broker(self, tenant: str) -> Upstream:
+        """A new connection to the broker for calls of `tenant`. Raises `NoRoute`."""
+        if self._broker is None:
+            raise NoRoute(refusals.BROKER_UNAVAILABLE)
+        return await self._broker.connect(tenant, self.pool.put, self._watch)
+
+    def attestation(self, caller: Caller, exchange: Exchange) -> bytes:
+        """What the broker is told before a request that it carries."""
+        assert self._broker is not None
+        return attestation(caller, exchange, self._broker.number)
+
+    def _watch(self, upstream: Upstream) -> None:
+        upstream.watch(self._upstream_closed)
+        self.deadlines.watch(upstream)
 
     def _upstream_closed(self, upstream: Upstream) -> None:
         self.pool.remove(upstream)

@@ -56,7 +56,7 @@ class Pool:
     def __len__(self) -> int:
         return self._resting
 
-    def take(self, key: Key, addresses: Container[IPv4Address]) -> Upstream | None:
+    def take(self, key: Key, addresses: Container[IPv4Address | None]) -> Upstream | None:
         """The connection that rested last among those to one of the addresses judged for this request.
 
         One to which something came meanwhile is ended. One that is still `delivering` is passed over.

@@ -60,7 +60,7 @@ class Upstream(TwistedProtocol):
 
     transport: Any
 
-    def __init__(self, key: Key, address: IPv4Address, idle: Callable[[Upstream], None]) -> None:
+    def __init__(self, key: Key, address: IPv4Address | None, idle: Callable[[Upstream], None]) -> None:
         self.key = key
         self.address = address
         self.reused = 0

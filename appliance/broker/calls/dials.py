@@ -80,9 +80,7 @@ class Dials(ServerFactory["_Channel"]):
 
     async def find(self, worker: int, tenant: str, host: HostName, port: int) -> tuple[IPv4Address, ...]:
         """Addresses of `host` that the worker judged for `tenant`, never empty. Raises `CallRefused`."""
-        answer = await self._ask(
-            worker, {"op": "find", "tenant": tenant, "host": host.text, "port": port}, self._discard
-        )
+        answer = await self._ask(worker, {"op": "find", "tenant": tenant, "host": host.text, "port": port})
         try:
             addresses = tuple(IPv4Address(text) for text in answer["addresses"])
         except (KeyError, TypeError, ValueError) as error:
@@ -104,7 +102,6 @@ class Dials(ServerFactory["_Channel"]):
                 "port": port,
                 "addresses": [str(address) for address in addresses],
             },
-            self._discard,
         )
         connected = answer.get("socket")
         if not isinstance(connected, socket.socket):
@@ -115,11 +112,11 @@ class Dials(ServerFactory["_Channel"]):
             raise CallRefused(refusals.PEER_NOT_JUDGED)
         return connected, address
 
-    async def _ask(self, worker: int, message: Message, late: Any) -> Message:
+    async def _ask(self, worker: int, message: Message) -> Message:
         channel = self._workers.get(worker)
         if channel is None:
             raise CallRefused(refusals.DIALLER_UNAVAILABLE)
-        asked = channel.ask(message, late)
+        asked = channel.ask(message)
         try:
             answer: Message = await asked.addTimeout(SECONDS, self._clock)
         except (TimeoutError, ConnectionDone):
@@ -127,13 +124,6 @@ class Dials(ServerFactory["_Channel"]):
         if answer.get("ok") is not True:
             raise CallRefused(read_refusal(answer.get("refusal")))
         return answer
-
-    @staticmethod
-    def _discard(message: Message) -> None:
-        """An answer that nobody waits for any more."""
-        connected = message.get("socket")
-        if isinstance(connected, socket.socket):
-            connected.close()
 
 
 @implementer(IFileDescriptorReceiver)
@@ -146,7 +136,7 @@ class _Channel(JsonLines):
         self._dials = dials
         self._uid = uid
         self._next = 0
-        self._asked: dict[int, tuple[Deferred[Message], Any]] = {}
+        self._asked: dict[int, Deferred[Message]] = {}
         self._sockets: deque[socket.socket] = deque()
         self._introduced = False
 
@@ -156,12 +146,12 @@ class _Channel(JsonLines):
         if peer_credentials(transport.getHandle()).uid not in (0, self._uid):
             transport.abortConnection()
 
-    def ask(self, message: Message, late: Any) -> Deferred[Message]:
-        """The answer; when nobody waits for it any more it goes to `late`."""
+    def ask(self, message: Message) -> Deferred[Message]:
+        """The answer. When nobody waits for it any more, what comes with it is closed."""
         self._next += 1
         number = self._next
         waiting: Deferred[Message] = Deferred()
-        self._asked[number] = (waiting, late)
+        self._asked[number] = waiting
         self.send({**message, "id": number})
         return waiting
 
@@ -185,16 +175,15 @@ class _Channel(JsonLines):
             self._dials.arrived(worker, self)
             return
         number = message.get("id")
-        waiting, late = self._asked.pop(number, (None, None)) if isinstance(number, int) else (None, None)
+        message.pop("socket", None)
         if "address" in message and self._sockets:
             message["socket"] = self._sockets.popleft()
             self.send({"op": "taken", "id": number})
-        if waiting is None:
-            self.close()
-        elif waiting.called:
-            late(message)
+        asked = self._asked.pop(number, None) if isinstance(number, int) else None
+        if asked is None or asked.called:
+            _discard(message)
         else:
-            waiting.callback(message)
+            asked.callback(message)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """What was asked stays unanswered; sockets that nobody has taken are closed."""
@@ -203,9 +192,16 @@ class _Channel(JsonLines):
         asked, self._asked = self._asked, {}
         while self._sockets:
             self._sockets.popleft().close()
-        for waiting, _late in asked.values():
+        for waiting in asked.values():
             if not waiting.called:
                 waiting.errback(ConnectionDone())
+
+
+def _discard(message: Message) -> None:
+    """An answer that nobody waits for any more."""
+    connected = message.get("socket")
+    if isinstance(connected, socket.socket):
+        connected.close()
 
 
 def read_refusal(members: object) -> Refusal:

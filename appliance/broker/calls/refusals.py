@@ -33,15 +33,9 @@ INTERNAL = failed(500, "internal-error", "The broker failed.", _ASK_OPERATOR)
 UPSTREAM_CLOSED = failed(502, "upstream-closed", "The provider closed the connection before it had answered.")
 UPSTREAM_TIMEOUT = failed(504, "upstream-response-timeout", "The provider did not answer in time.")
 HANDSHAKE_TIMEOUT = failed(504, "upstream-connect-timeout", "The provider's TLS handshake took too long.")
-NOT_SCRUBBED = failed(
-    502, "answer-not-scrubbed", "The answer cannot be searched for secrets, so it is not passed on.",
-    "Ask for an answer without a content coding.",
-)  # fmt: skip
-COLLISION = denied(
-    403, "authority-collision",
-    "The request brings an authority of its own where the appliance puts the secret.",
-    "Send none, or a handle or reference of the bound account. What ran here has been stopped.",
-)  # fmt: skip
+ABANDONED = Refusal(
+    499, "client-closed", "Whoever asked was gone before the answer was complete.", "", RULE, Outcome.FAILED
+)
 ACCOUNT_UNBOUND = denied(
     403,
     "account-not-bound",
@@ -57,3 +51,31 @@ HANDLE_DEAD = denied(
     "Ask for a new one; a handle lives at most 300 s and as long as its execution.",
 )  # fmt: skip
 BODY_INVALID_MEND = "Send a body that fits the integration's schema."
+
+
+def collision(where: str) -> Refusal:
+    """Requirement 004-16: the caller brings authority of its own."""
+    return denied(
+        403, "authority-collision", f"The request brings an authority of its own ({where}).",
+        "Send none, or a handle or reference of the bound account. What ran here is stopped.",
+    )  # fmt: skip
+
+
+def not_scrubbed(code: str) -> Refusal:
+    """What cannot be searched for secrets is not passed on."""
+    return failed(
+        502, code, "The answer cannot be searched for secrets, so it is not passed on.",
+        "Ask for an answer without a content coding.",
+    )  # fmt: skip
+
+
+def of_credential(code: str, detail: str) -> Refusal:
+    """No credential, so no call."""
+    return failed(502, code, detail, _ASK_OPERATOR)
+
+
+def body_too_large(limit: int, rule: str) -> Refusal:
+    """A body of no announced length grew over the group's cap (RFC 9110 section 15.5.14)."""
+    return denied(
+        413, "body-too-large", f"The request body is over {limit} bytes.", "Send less.", rule
+    ).closing()

@@ -44,7 +44,7 @@ PROXY_ERRORS = {
     "SOURCE_UNKNOWN": DENIED,
     "CLIENT_CLOSED": DENIED, "OWN_DOCUMENT": DENIED,  # for the record alone: no page says them
     "TOO_MANY_CONNECTIONS": OURS, "LIMITS_UNAVAILABLE": OURS, "AUDIT_UNAVAILABLE": OURS, "INTERNAL": OURS,
-    "DRAINED": OURS, "LEAF_UNAVAILABLE": OURS,
+    "DRAINED": OURS, "BROKER_UNAVAILABLE": OURS, "LEAF_UNAVAILABLE": OURS,
     "UNREACHABLE": "destination_unavailable", "UPLINK_PROXY_UNREACHABLE": "destination_unavailable",
     "CONNECT_TIMEOUT": "connection_timeout", "UPLINK_PROXY_TIMEOUT": "connection_timeout",
     "RESPONSE_TIMEOUT": "connection_read_timeout", "TUNNEL_IDLE": "connection_read_timeout",

@@ -1,0 +1,158 @@
+"""A provider's answer on its way back: searched for secrets, framed anew, as fast as the worker takes it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from appliance.broker.calls import refusals
+from appliance.broker.scrub.faults import ScrubFault
+from appliance.http1.body import LAST_CHUNK, encode_chunk
+from appliance.http1.fields import Headers, as_lines, travels_in_response
+from appliance.http1.framing import CHUNKED, NO_BODY, BodyKind
+from appliance.http1.refused import ProtocolFault
+from appliance.http1.response import ResponseHead
+from appliance.http1.writer import serialise_response_head
+from appliance.outgoing.tap import Tap
+from appliance.outgoing.upstream import Upstream
+from appliance.refusal import Refusal
+
+_log = Logger()
+
+
+class Stream(Protocol):
+    """A body that is searched as it comes."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go on of what has come. Raises `ScrubFault`."""
+
+    def end(self) -> bytes:
+        """The rest. Raises `ScrubFault`."""
+
+
+class Scrubbing(Protocol):
+    """Knows the live secrets of one call."""
+
+    @property
+    def found(self) -> int:
+        """How much was taken out so far."""
+
+    def headers(self, fields: Headers) -> Headers:
+        """Header fields without secrets."""
+
+    def body(self, content_encoding: str | None) -> Stream:
+        """For a body in this coding, which goes on without it. Raises `ScrubFault`."""
+
+
+class Asker(Protocol):
+    """Whose call it is. One of the last two is called, once, and nothing after it."""
+
+    def answer_goes_on(self) -> None:
+        """Something came."""
+
+    def answered(self) -> None:
+        """All of it is written."""
+
+    def answer_failed(self, refusal: Refusal) -> None:
+        """There is none, or no more of it."""
+
+
+class Answer:
+    """Implements `outgoing.upstream.Downstream`.
+
+    `begun` once an octet was written, `status` from then on.
+    """
+
+    def __init__(
+        self,
+        transport: Any,
+        upstream: Upstream,
+        scrubbing: Scrubbing,
+        asker: Asker,
+    ) -> None:
+        self._transport = transport
+        self._upstream = upstream
+        self._scrubbing = scrubbing
+        self._asker = asker
+        self._stream: Stream | None = None
+        self.begun = False
+        self.status: int | None = None
+
+    @property
+    def scrubbed(self) -> int:
+        """How much was taken out."""
+        return self._scrubbing.found
+
+    def response(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> None:
+        """Pass on what came, searched."""
+        try:
+            wire = self._wire(head, pieces, done=done)
+        except ScrubFault as fault:
+            self._upstream.abort()
+            self._asker.answer_failed(refusals.not_scrubbed(fault.code))
+            return
+        if head is not None:
+            self.begun, self.status = True, head.status
+            self._transport.registerProducer(Tap(self._upstream.transport), True)
+        if wire:
+            self._transport.write(wire)
+        if done:
+            self._transport.unregisterProducer()
+            self._asker.answered()
+        else:
+            self._asker.answer_goes_on()
+
+    def response_broken(self, fault: ProtocolFault) -> None:
+        """What the provider said is no HTTP."""
+        self._fail(refusals.failed(502, "upstream-protocol-error", f"{fault.reason}: {fault.detail}"))
+
+    def response_failed(self) -> None:
+        """A mistake of ours; no trace of it is written, for it may show what was read."""
+        _log.error("an answer could not be passed on by a mistake of ours")
+        self._fail(refusals.INTERNAL)
+
+    def response_missing(self) -> None:
+        """The provider hung up."""
+        self._fail(refusals.UPSTREAM_CLOSED)
+
+    def _fail(self, refusal: Refusal) -> None:
+        if self.begun:
+            self._transport.unregisterProducer()
+        self._asker.answer_failed(refusal)
+
+    def _wire(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> bytes:
+        parts: list[bytes] = []
+        if head is not None:
+            has_body = head.framing.kind is not BodyKind.NONE
+            coding = head.field(b"content-encoding") if has_body else None
+            fields = self._scrubbing.headers(
+                tuple(
+                    (name, value)
+                    for name, value in head.headers
+                    if travels_in_response(name.lower())
+                    and name.lower() not in head.nominated
+                    and not (has_body and name.lower() in _ABOUT_THE_CODED_BODY)
+                )
+            )
+            self._stream = (
+                self._scrubbing.body(None if coding is None else coding.decode("latin-1"))
+                if has_body
+                else None
+            )
+            framing = CHUNKED if has_body else NO_BODY
+            passed_on = head._replace(headers=fields, passed_on=as_lines(fields))
+            parts.append(serialise_response_head(passed_on, keep_alive=True, framing=framing))
+        stream = self._stream
+        if stream is not None:
+            searched = [stream.feed(piece) for piece in pieces]
+            if done:
+                searched.append(stream.end())
+            parts += [encode_chunk(piece) for piece in searched if piece]
+            if done:
+                parts.append(LAST_CHUNK)
+        return b"".join(parts)
+
+
+# What they say is of octets that do not go on as they came.
+_ABOUT_THE_CODED_BODY = frozenset({b"content-encoding", b"content-md5", b"digest", b"content-digest"})

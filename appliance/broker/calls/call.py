@@ -1,0 +1,421 @@
+"""One call to a provider, from the worker's word to the end of the answer.
+
+    checks → claim of a record → decrypt → inject → pinned connection → request → scrubbed answer → record
+
+What fails before `decrypt` leaves every secret as it is; what fails later ends with all of them dropped. No
+redirect is followed: the answer goes back as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from appliance.audit.log import AuditLog, AuditUnavailable, Claim
+from appliance.audit.record import CallRecord, Outcome
+from appliance.broker.calls import checks, refusals
+from appliance.broker.calls.answer import Answer, Scrubbing
+from appliance.broker.calls.authority import Collision, Kind, presented
+from appliance.broker.calls.checks import Allowed, Check
+from appliance.broker.calls.dials import CallRefused
+from appliance.broker.credentials.outgoing import CredentialError, Injection, Outgoing, applied
+from appliance.broker.scrub.faults import ScrubFault
+from appliance.http1.body import LAST_CHUNK, encode_chunk
+from appliance.http1.fields import travels_in_request
+from appliance.http1.framing import BodyKind
+from appliance.http1.refused import Refused
+from appliance.http1.writer import framing_field, host_text
+from appliance.names import Authority, HostName
+from appliance.outgoing.deadlines import NEVER
+from appliance.outgoing.tap import Tap
+from appliance.refusal import Refusal
+
+if TYPE_CHECKING:
+    from appliance.broker.calls.connection import CallConnection
+    from appliance.broker.calls.providers import Providers
+    from appliance.broker.vault.kinds import Material
+    from appliance.endpoints import EndpointTable
+    from appliance.handover import Attestation
+    from appliance.http1.head import RequestHead
+    from appliance.outgoing.deadlines import Deadlines
+    from appliance.outgoing.upstream import Upstream
+    from appliance.policy.bound import CompiledAccount, CompiledGroup
+    from appliance.policy.tenant import TenantPolicy
+
+RESPONSE_SECONDS = 300.0
+"""From the request to the first octet of an answer, and between two octets: models think long."""
+
+_log = Logger()
+
+
+class Revealed(Protocol):
+    """A decrypted secret; `close` clears what can be cleared."""
+
+    material: Material
+
+    def close(self) -> None:
+        """Once; later calls do nothing."""
+
+
+class Secrets(Protocol):
+    """Where the secret of a call comes from."""
+
+    async def of_account(self, attestation: Attestation, account: CompiledAccount) -> Revealed:
+        """The account's secret, decrypted. Raises `CallRefused`."""
+
+    def of_handle(self, attestation: Attestation, account: CompiledAccount, handle: str) -> Revealed | None:
+        """What a live handle of this execution stands for."""
+
+    async def is_session(self, attestation: Attestation, account: CompiledAccount, token: str) -> bool:
+        """Whether the token is of a live session of this very workload. Raises `CallRefused`."""
+
+
+Inject = Callable[["Attestation", "CompiledGroup", "Material", Outgoing], Awaitable[Injection]]
+"""Where the secret goes. Raises `CredentialError`."""
+
+Kill = Callable[["Attestation", str, str], None]
+"""Ends an execution for good: its handles, its sessions, its container. With a stable code and a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What calls share."""
+
+    policy: Callable[[str], TenantPolicy]
+    endpoints: EndpointTable
+    secrets: Secrets
+    inject: Inject
+    scrubbing: Callable[[tuple[bytes, ...]], Scrubbing]
+    providers: Providers
+    kill: Kill
+    audit: AuditLog
+    deadlines: Deadlines
+
+
+class Call:
+    """See the module. Made when a head is there; `start` it once."""
+
+    def __init__(
+        self, means: Means, connection: CallConnection, attestation: Attestation, head: RequestHead
+    ) -> None:
+        self._means = means
+        self._connection = connection
+        self._attestation = attestation
+        self._head = head
+        self._began = means.deadlines.seconds()
+        self._running: Deferred[None] | None = None
+        self._checks: list[Check] = []
+        self._allowed: Allowed | None = None
+        self._presented: str | None = None
+        self._claim: Claim | None = None
+        self._secret: str | None = None
+        self._revealed: Revealed | None = None
+        self._upstream: Upstream | None = None
+        self._answer: Answer | None = None
+        self._pieces: list[bytes] = []
+        self._gathered = 0
+        self._body_done = head.framing.kind is not BodyKind.CHUNKED and not head.framing.length
+        self._whole: Deferred[None] | None = None
+        self._policy = means.policy(attestation.tenant)
+        self._over = False
+        self.deadline = NEVER
+        means.deadlines.watch(self)
+
+    # What the worker's connection tells.
+
+    def start(self) -> None:
+        """Decide, and do it."""
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addErrback(self._bug)
+
+    def body(self, pieces: list[bytes], *, done: bool) -> None:
+        """More of the request's body: to the provider, or kept until it is asked for."""
+        self._body_done = done
+        if self._over:
+            return
+        self._gathered += sum(map(len, pieces))
+        if self._allowed is not None and self._gathered > self._allowed.verdict.max_body:
+            self._end(refusals.body_too_large(self._allowed.verdict.max_body, self._allowed.verdict.rule))
+            return
+        if self._answer is not None and self._upstream is not None:
+            self._send_body(pieces)
+        else:
+            self._pieces += pieces
+            if self._whole is None:
+                self._connection.transport.pauseProducing()
+        if done and self._whole is not None and not self._whole.called:
+            self._whole.callback(None)
+
+    def broken(self, fault: Refused) -> None:
+        """The body is none."""
+        self._body_done = True
+        self._end(refusals.denied(fault.status, fault.reason, fault.detail, "Send a well-formed body."))
+
+    def abandoned(self) -> None:
+        """The container, or the worker, is gone."""
+        self._settle(refusals.ABANDONED)
+
+    # The call.
+
+    async def _run(self) -> None:
+        try:
+            await self._carry()
+        except CallRefused as refused:
+            self._end(refused.refusal)
+        except CredentialError as error:
+            self._end(refusals.of_credential(error.code, error.detail))
+        except ScrubFault as fault:
+            self._end(refusals.not_scrubbed(fault.code))
+        except AuditUnavailable:
+            self._end(refusals.AUDIT_UNAVAILABLE)
+
+    async def _carry(self) -> None:
+        means, attestation, head = self._means, self._attestation, self._head
+        allowed = self._allowed = self._first_checks()
+        self._claim = means.audit.claim()
+        body = await self._body_if_needed(allowed.group)
+        self._passed(Check.POLICY, checks.body_fits(allowed.group, body))
+        host = head.host
+        assert isinstance(host, HostName)
+        addresses = await means.providers.find(attestation, host, attestation.port)
+        self._passed(Check.NETWORK, checks.network(attestation, host, self._policy, addresses))
+        self._passed(
+            Check.CONTAINER, checks.container(attestation, means.endpoints.get(attestation.endpoint))
+        )
+        revealed = await self._reveal(allowed)
+        outgoing = self._outgoing(host, body)
+        injection = await means.inject(attestation, allowed.group, revealed.material, outgoing)
+        scrubbing = means.scrubbing(injection.live)
+        upstream = await means.providers.connect(attestation, host, attestation.port, addresses)
+        if self._over:  # abandoned while it was dialled
+            upstream.abort()
+            return
+        self._send(upstream, applied(outgoing, injection), scrubbing, body)
+
+    def _first_checks(self) -> Allowed:
+        """Intent, binding, and of policy what the head alone tells. Raises `CallRefused`."""
+        attestation, head = self._attestation, self._head
+        self._passed(Check.INTENT, checks.intent(attestation, head))
+        account = checks.binding(attestation, self._policy)
+        if isinstance(account, Refusal):
+            raise CallRefused(account)
+        self._checks.append(Check.BINDING)
+        allowed = checks.policy_allows(attestation, head, account, self._policy)
+        if isinstance(allowed, Refusal):
+            raise CallRefused(allowed)
+        return allowed
+
+    def _passed(self, check: Check, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            raise CallRefused(refusal)
+        self._checks.append(check)
+
+    async def _reveal(self, allowed: Allowed) -> Revealed:
+        """The secret, by what the request brought in the slot. Raises `CallRefused`."""
+        attestation, head, account = self._attestation, self._head, allowed.account
+        secrets = self._means.secrets
+        try:
+            found = presented(
+                allowed.group.slot, account.reference_scheme, head.headers,
+                attestation.withheld.split(), head.pairs,
+            )  # fmt: skip
+            self._presented = found.kind.value
+            if found.kind is Kind.TOKEN and not await secrets.is_session(attestation, account, found.value):
+                raise Collision("the slot")  # noqa: TRY301 - both kinds end alike
+        except Collision as collision:
+            self._presented = "collision"
+            self._means.kill(attestation, "authority-collision", f"a call brought its own: {collision.where}")
+            raise CallRefused(refusals.collision(collision.where)) from None
+        if found.kind is Kind.HANDLE:
+            revealed = secrets.of_handle(attestation, account, found.value)
+            if revealed is None:
+                raise CallRefused(refusals.HANDLE_DEAD)
+        elif found.kind is Kind.REFERENCE and found.value not in {account.secret, account.name}:
+            raise CallRefused(refusals.REFERENCE_UNKNOWN)
+        else:
+            revealed = await secrets.of_account(attestation, account)
+        self._secret = account.secret
+        if self._over:
+            revealed.close()
+            raise CallRefused(refusals.ABANDONED)
+        self._revealed = revealed
+        return revealed
+
+    async def _body_if_needed(self, group: CompiledGroup) -> bytes | None:
+        """The body, where a schema or a signature is over all of it; None where it is streamed."""
+        if group.body is None and group.slot.style not in {"sigv4", "hmac"}:
+            return b"" if self._body_done else None
+        if not self._body_done:
+            self._whole = Deferred()
+            self._connection.transport.resumeProducing()
+            await self._whole
+        body, self._pieces = b"".join(self._pieces), []
+        return body
+
+    def _outgoing(self, host: HostName, body: bytes | None) -> Outgoing:
+        head, port = self._head, self._attestation.port
+        fields = tuple(
+            (name, value)
+            for name, value in head.headers
+            if travels_in_request(name.lower(), head.nominated) and name.lower() != b"host"
+        )
+        authority = host_text(Authority(host, port), "https").encode("ascii")
+        return Outgoing(
+            head.method, "https", host.text, port, head.path, head.query or "",
+            ((b"Host", authority), *fields), body,
+        )  # fmt: skip
+
+    def _send(self, upstream: Upstream, outgoing: Outgoing, scrubbing: Scrubbing, body: bytes | None) -> None:
+        head, transport = self._head, self._connection.transport
+        self._upstream = upstream
+        answer = self._answer = Answer(transport, upstream, scrubbing, self)
+        lines = b"".join(b"%b: %b\r\n" % field for field in outgoing.headers)
+        line = f"{outgoing.method} {outgoing.target} HTTP/1.1\r\n".encode("ascii")
+        wire = b"%b%b%b\r\n" % (line, lines, framing_field(head.framing))
+        self._wait()
+        upstream.send(answer, head.method, wire)
+        self._forget_secret()
+        if body is not None:
+            self._send_body([body] if body else [])
+            return
+        pieces, self._pieces = self._pieces, []
+        upstream.transport.registerProducer(Tap(transport), True)
+        self._send_body(pieces)
+        transport.resumeProducing()
+
+    def _send_body(self, pieces: list[bytes]) -> None:
+        upstream = self._upstream
+        assert upstream is not None
+        if self._head.framing.kind is BodyKind.CHUNKED:
+            pieces = [encode_chunk(piece) for piece in pieces if piece]
+            if self._body_done:
+                pieces.append(LAST_CHUNK)
+        wire = b"".join(pieces)
+        if wire:
+            upstream.write(wire)
+
+    # Its end.
+
+    def answer_goes_on(self) -> None:
+        """See `answer.Asker`."""
+        self._wait()
+
+    def answered(self) -> None:
+        """See `answer.Asker`."""
+        kept = self._body_done
+        self._settle(None, upstream_may_rest=kept)
+        self._connection.finished(keep=kept)
+
+    def answer_failed(self, refusal: Refusal) -> None:
+        """See `answer.Asker`."""
+        self._end(refusal)
+
+    def deadline_passed(self) -> None:
+        """The provider says nothing."""
+        self._end(refusals.UPSTREAM_TIMEOUT)
+
+    def _wait(self) -> None:
+        self.deadline = self._means.deadlines.seconds() + RESPONSE_SECONDS
+
+    def _end(self, refusal: Refusal) -> None:
+        """A refusal: as an answer where none has begun, else as a cut."""
+        if self._over:
+            return
+        begun = self._answer is not None and self._answer.begun
+        if not self._settle(refusal):
+            refusal = refusals.AUDIT_UNAVAILABLE
+        if begun:
+            self._connection.abort()
+            return
+        keep = self._body_done
+        self._connection.transport.write(
+            refusal.page(self._attestation.request_id, close=not keep, head_only=self._head.method == "HEAD")
+        )
+        self._connection.finished(keep=keep)
+
+    def _settle(self, refusal: Refusal | None, *, upstream_may_rest: bool = False) -> bool:
+        """Nothing is held any more, one record is written. False when it could not be."""
+        if self._over:
+            return True
+        self._over = True
+        self._means.deadlines.forget(self)
+        self._forget_secret()
+        running, self._running = self._running, None
+        if running is not None and refusal is refusals.ABANDONED:
+            running.cancel()
+        upstream = self._upstream
+        if upstream is not None:
+            if self._head.framing.kind is BodyKind.CHUNKED or self._head.framing.length:
+                upstream.transport.unregisterProducer()
+            if upstream_may_rest and not upstream.lost:
+                upstream.rest()
+            else:
+                upstream.abort()
+        try:
+            record = self._record(refusal)
+            if self._claim is None:
+                self._means.audit.write(record)
+            else:
+                self._claim.write(record)
+        except AuditUnavailable:
+            return False
+        return True
+
+    def _forget_secret(self) -> None:
+        revealed, self._revealed = self._revealed, None
+        if revealed is not None:
+            revealed.close()
+
+    def _bug(self, failure: Any) -> None:
+        if failure.check(CancelledError):
+            return
+        # Never the failure itself: what it was doing may have had the secret in its hands.
+        _log.error("a call failed by a mistake of ours: {kind}", kind=failure.type.__name__)
+        self._end(refusals.INTERNAL)
+
+    def _record(self, refusal: Refusal | None) -> CallRecord:
+        attestation, head, allowed, answer = self._attestation, self._head, self._allowed, self._answer
+        if refusal is None:
+            assert allowed is not None
+            verdict = allowed.verdict
+            outcome, reason, rule, detail = Outcome.ALLOWED, str(verdict.reason), verdict.rule, None
+        else:
+            outcome, reason, rule, detail = refusal.outcome, refusal.reason, refusal.rule, refusal.detail
+        return CallRecord(
+            request_id=attestation.request_id,
+            tenant=attestation.tenant,
+            endpoint=attestation.endpoint,
+            container=attestation.container or None,
+            run=attestation.run or None,
+            source=attestation.source,
+            account=attestation.account,
+            group=None if allowed is None else allowed.group.name,
+            secret=self._secret,
+            presented=self._presented,
+            method=head.method,
+            host=str(head.host),
+            port=attestation.port,
+            path=head.path,
+            query_keys=tuple(key for key, _ in head.pairs),
+            checks=tuple(str(check) for check in self._checks),
+            outcome=outcome,
+            reason=reason,
+            rule=rule,
+            detail=detail,
+            status=self._status(refusal),
+            upstream_address=None if self._upstream is None else str(self._upstream.address),
+            scrubbed=0 if answer is None else answer.scrubbed,
+            duration_ms=(self._means.deadlines.seconds() - self._began) * 1000,
+            generation=self._policy.generation,
+            inputs=hashlib.sha256(repr(checks.facts_of(attestation, head)).encode()).hexdigest(),
+        )
+
+    def _status(self, refusal: Refusal | None) -> int | None:
+        if self._answer is not None and self._answer.begun:
+            return self._answer.status
+        return None if refusal is None else refusal.status

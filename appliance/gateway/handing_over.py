@@ -1,0 +1,102 @@
+"""Requests of integration accounts go to the broker: over its Unix socket, with our word on whose they are.
+
+To the gateway the broker is a server like another, but for the line before each head (`appliance.handover`).
+What it answers is the provider's answer, searched for secrets, or a refusal of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Factory
+
+from appliance.gateway import refusals
+from appliance.gateway.routes import NoRoute
+from appliance.handover import Attestation
+from appliance.http1.fields import travels_in_request
+from appliance.names import HostName
+from appliance.outgoing.pool import Key
+from appliance.outgoing.upstream import Upstream
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress
+
+    from appliance.gateway.channel import Caller
+    from appliance.gateway.exchange import Exchange
+    from appliance.gateway.limits import Limits
+
+BROKER = HostName("broker.egress.internal")
+"""What the pool calls it; nobody resolves this."""
+
+NOWHERE = (None,)
+"""Its connections have no address."""
+
+_OWN_FIELDS = frozenset(
+    {b"host", b"content-length", b"connection", b"expect", b"keep-alive", b"transfer-encoding"}
+)
+
+
+class Broker:
+    """The broker's socket at `path`, for worker `number`. `made` hears of every new connection."""
+
+    def __init__(self, reactor: Any, path: str, number: int, limits: Limits) -> None:
+        self._endpoint = UNIXClientEndpoint(  # type: ignore[no-untyped-call]  # Twisted
+            reactor, path, timeout=int(limits.connect_seconds)
+        )
+        self.number = number
+
+    async def connect(
+        self, tenant: str, idle: Callable[[Upstream], None], made: Callable[[Upstream], None]
+    ) -> Upstream:
+        """A new connection for calls of `tenant`. Raises `NoRoute`."""
+        upstream = Upstream(key(tenant), None, idle)
+        made(upstream)
+        try:
+            await self._endpoint.connect(_Given(upstream))  # type: ignore[no-untyped-call]  # Twisted
+        except ConnectError as error:
+            raise NoRoute(refusals.BROKER_UNAVAILABLE) from error
+        return upstream
+
+
+def key(tenant: str) -> Key:
+    """What connections to the broker are kept under."""
+    return Key(tenant, False, BROKER, 0)
+
+
+def attestation(caller: Caller, exchange: Exchange, number: int) -> bytes:
+    """Our word on whose the request is. Raises `ValueError` when it would be longer than the broker reads."""
+    endpoint, head, origin = caller.endpoint, exchange.head, exchange.origin
+    verdict, policy = exchange.verdict, exchange.policy
+    assert origin is not None
+    assert verdict is not None
+    assert verdict.account is not None
+    assert policy is not None
+    names = {name.lower() for name, _ in head.headers}
+    withheld = {name for name in names if not travels_in_request(name, head.nominated)}
+    return Attestation(
+        request_id=exchange.id,
+        tenant=endpoint.tenant,
+        endpoint=endpoint.id,
+        container=endpoint.container,
+        run=endpoint.run,
+        source=caller.source,
+        worker=number,
+        account=verdict.account,
+        generation=policy.generation,
+        port=origin.port,
+        withheld=b" ".join(sorted(withheld - _OWN_FIELDS)).decode("ascii"),
+    ).line()
+
+
+class _Given(Factory):
+    noisy = False
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    def buildProtocol(self, addr: IAddress | None) -> Upstream:
+        del addr
+        return self._upstream
