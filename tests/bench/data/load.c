@@ -2,7 +2,8 @@
  *
  *   load churn  tls|plain HOST ADDRESS CONNECTIONS SECONDS        a connection, with a full handshake, for each GET
  *   load paced  tls|plain HOST ADDRESS CONNECTIONS SECONDS RATE   RATE GETs a second, kept connections; a time counts
- *                                                                 from when the GET was due, not from when it went
+ *                                                                 from when the GET was due, not from when it went;
+ *                                                                 connections are opened and asked once before that
  *   load pour   tls|plain HOST ADDRESS CONNECTIONS SECONDS        /bulk again and again; octets of bodies
  *   load tunnel -         HOST ADDRESS CONNECTIONS SECONDS        a ClientHello for HOST, then octets that are read raw
  *   load hold   tls|plain HOST ADDRESS STEP                       for each line of input STEP more idle connections
@@ -144,9 +145,14 @@ static void *churn(void *unused) {
     return unused;
 }
 
+static pthread_barrier_t opened_all, started;
+
 static void *paced(void *unused) {
     char *buffer = malloc(PIECE), path[32];
     Connection c = {-1, NULL};
+    if (dial(&c) && !ask(&c, "/o/1", "", buffer)) hang_up(&c);
+    pthread_barrier_wait(&opened_all);
+    pthread_barrier_wait(&started);
     for (;;) {
         long number = turn++;
         double due = began + number / rate;
@@ -292,9 +298,19 @@ int main(int count, char **words) {
     if (work == paced) rate = atof(words[7]);
     times = malloc(sizeof *times * MOST_TIMES);
     began = now();
-    until = began + atof(words[6]);
+    until = began + (work == paced ? 3600 : atof(words[6]));
+    if (work == paced) {
+        pthread_barrier_init(&opened_all, NULL, several + 1);
+        pthread_barrier_init(&started, NULL, several + 1);
+    }
     pthread_t *threads = calloc(several, sizeof *threads);
     for (int n = 0; n < several; n++) pthread_create(&threads[n], NULL, work, NULL);
+    if (work == paced) {
+        pthread_barrier_wait(&opened_all);
+        began = now();
+        until = began + atof(words[6]);
+        pthread_barrier_wait(&started);
+    }
     for (int n = 0; n < several; n++) pthread_join(threads[n], NULL);
     double seconds = now() - began;
     qsort(times, requests < MOST_TIMES ? requests : MOST_TIMES, sizeof *times, by_size);

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,3 +44,42 @@ def test_connections_that_nobody_takes_are_failures(client: Path) -> None:
     done = subprocess.run((str(client), *words), capture_output=True, text=True, timeout=20, check=True)
     with pytest.raises(LoadFailed, match="connect"):
         parse(done.stdout)
+
+
+def test_a_paced_load_begins_when_its_connections_have_been_asked_once(client: Path) -> None:
+    words = ("paced", "plain", "bench.example.com", "127.0.0.1", str(CONNECTIONS), "1", "50")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=_serve, args=(listening,))
+        serving.start()
+        proxy = f"PROXY=127.0.0.1:{listening.getsockname()[1]}"
+        done = subprocess.run(
+            ("env", proxy, str(client), *words), capture_output=True, text=True, timeout=20, check=True
+        )
+        serving.join()
+    load = parse(done.stdout)
+    assert load.requests in {50, 51}  # those of the time alone
+    assert load.p99_ms < 1000 * FIRST_ANSWER_SECONDS / 2
+
+
+CONNECTIONS = 2
+FIRST_ANSWER_SECONDS = 0.5
+
+
+def _serve(listening: socket.socket) -> None:
+    answering = [threading.Thread(target=_answer, args=(listening.accept()[0],)) for _ in range(CONNECTIONS)]
+    for thread in answering:
+        thread.start()
+    for thread in answering:
+        thread.join()
+
+
+def _answer(connection: socket.socket) -> None:
+    """A tunnel, and the first answer in it late."""
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        wait = FIRST_ANSWER_SECONDS
+        while connection.recv(65536):
+            time.sleep(wait)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+            wait = 0.0
