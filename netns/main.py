@@ -32,7 +32,8 @@ from appliance.settings import Settings
 from netns import hostrules, namespaces
 from netns.acquaintance import Acquaintance
 from netns.daemon import Daemon, Exceptions
-from netns.driver.service import known_endpoints, plugin_site
+from netns.driver.ending import stop_container
+from netns.driver.service import Plugin, known_endpoints, plugin
 from netns.fallback import Fallback, Watched
 from netns.fallback_mode import NOTHING_SAID, ModeFile
 from netns.feed import Attendance, Feed, FeedFactory, Role
@@ -100,11 +101,13 @@ class Netd:
         self._kernel = Kernel(
             settings, lambda: name_servers(settings), at_start(self._kept.mode, settings.workers)
         )
+        self._plugin: Plugin
         self._feed = Feed(
             reactor,
             {
                 "gateway worker": Role(uids.gateway, settings.workers),
                 "resolver": Role(uids.resolver),
+                "broker": Role(uids.broker, 0),
                 **({SQUID: Role(uids.squid, 0)} if settings.has_fallback else {}),
             },
             known=Acquaintance(settings).knows,
@@ -148,7 +151,13 @@ class Netd:
         self._reactor.addSystemEventTrigger("during", "shutdown", self.stop)
         await self._daemon.start()
         uids = self._settings.uids
-        subscribers = {uids.gateway, uids.resolver} | ({uids.squid} if self._fallback is not None else set())
+        subscribers = {uids.gateway, uids.resolver, uids.broker} | (
+            {uids.squid} if self._fallback is not None else set()
+        )
+        self._plugin = plugin(self._plumbing, self._settings, self._reactor, self._audit)
+        self._operations["stop-container"] = stop_container(
+            self._plumbing.attachments, self._plugin.stop, uids.broker
+        )
         factory = FeedFactory(self._feed, self._operations, frozenset(subscribers))
         Acceptor(self._reactor, control, factory)
         self._serve_docker()
@@ -211,8 +220,7 @@ class Netd:
         path = self._settings.plugin_socket
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor = open_listener(Listener("plugin", SocketKind.UNIX, path=path, mode=0o600), 0)
-        site = plugin_site(self._plumbing, self._settings, self._reactor, self._audit)
-        Acceptor(self._reactor, socket.socket(fileno=descriptor), site)
+        Acceptor(self._reactor, socket.socket(fileno=descriptor), self._plugin.site)
         defer.ensureDeferred(self._remove_stale()).addErrback(
             lambda failure: _log.failure("stale endpoints were not removed", failure=failure)
         )

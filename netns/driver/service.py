@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -19,6 +20,7 @@ from appliance.settings import Settings
 from netns.driver.authz import Authorization
 from netns.driver.containers import Containers
 from netns.driver.docker_facts import DockerFacts
+from netns.driver.ending import Stop
 from netns.driver.engine_age import age_of_engine
 from netns.driver.facts import Engine, EngineUnavailable
 from netns.driver.inside import fixed_inside
@@ -63,8 +65,16 @@ def surroundings(plumbing: Endpoints, settings: Settings) -> Surroundings:
     )
 
 
-def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: AuditLog) -> Site:
-    """What answers dockerd; refusals are written to `audit`.
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """What answers dockerd, and the one way to stop a container."""
+
+    site: Site
+    stop: Stop
+
+
+def plugin(plumbing: Endpoints, settings: Settings, reactor: Any, audit: AuditLog) -> Plugin:
+    """The Docker driver, wired; refusals are written to `audit`.
 
     Also begins, in the background, to take over what was there before.
 
@@ -102,7 +112,7 @@ def plugin_site(plumbing: Endpoints, settings: Settings, reactor: Any, audit: Au
     Deferred.fromCoroutine(take_over(driver, plumbing, sandboxes, containers)).addErrback(
         lambda failure: _log.failure("taking over failed", failure=failure)
     )
-    return site(driver, authorization)
+    return Plugin(site(driver, authorization), containers.stop)
 
 
 def _switch(engine: Engine, settings: Settings, reactor: Any) -> AdmissionSwitch:

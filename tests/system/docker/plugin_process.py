@@ -55,7 +55,7 @@ def main() -> None:
     settings = load(Path(settings_file))
     reserve = no_space if mode == "unrecorded" else reserve_beyond_end
     audit = Sink(settings.audit_dir, "netd", reserve=reserve)
-    site = service.plugin_site(VethPlumbing("egw", Path(state)), settings, reactor, audit)
+    site = service.plugin(VethPlumbing("egw", Path(state)), settings, reactor, audit).site
     settings.plugin_socket.parent.mkdir(parents=True, exist_ok=True)
     settings.plugin_socket.unlink(missing_ok=True)
     reactor.listenUNIX(str(settings.plugin_socket), site, mode=0o600)

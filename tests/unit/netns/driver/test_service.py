@@ -15,7 +15,7 @@ from appliance.settings import DockerSettings, NameServer, ResolverSettings, Set
 from netns.driver.containers import Containers
 from netns.driver.facts import NetworkFact
 from netns.driver.network_driver import NetworkDriver
-from netns.driver.service import plugin_site, surroundings, take_over, tenants_in
+from netns.driver.service import plugin, surroundings, take_over, tenants_in
 from netns.plumbing import Attachment
 
 
@@ -68,7 +68,7 @@ def test_what_is_served_ends_with_its_reactor(tmp_path: Path) -> None:
     reactor: Any = MemoryReactorClock()  # type: ignore[no-untyped-call] # Twisted
     audit: Any = object()
     docker = DockerSettings(socket=tmp_path / "none.sock", root=tmp_path)
-    plugin_site(FakePlumbing(), Settings(docker=docker), reactor, audit)
+    plugin(FakePlumbing(), Settings(docker=docker), reactor, audit)
     watching, taking_over = sorted(reactor.getDelayedCalls(), key=lambda call: -call.time)
     for end, words, named in reactor.triggers["during"]["shutdown"]:
         end(*words, **named)
