@@ -79,7 +79,7 @@ class Vault:
 
     def put(self, tenant: str, integration: str, name: str, material: Material, now: datetime) -> int:
         """Store a new version, the newest from now on; its number. Raises `VaultError`."""
-        _check(tenant, integration, name)
+        check_names(tenant, integration, name)
         with readable(), self._engine.begin() as connection:
             return self._store(connection, Place(tenant, integration, name, 0, material.kind), material, now)
 
@@ -87,7 +87,7 @@ class Vault:
         self, tenant: str, integration: str, name: str, material: Material, now: datetime, *, keep: int = 1
     ) -> int:
         """Store a new version of what exists; of the old ones the newest `keep` stay. Raises `VaultError`."""
-        _check(tenant, integration, name)
+        check_names(tenant, integration, name)
         with readable(), self._engine.begin() as connection:
             place = Place(tenant, integration, name, 0, material.kind)
             version = self._store(connection, place, material, now, only_existing=True)
@@ -105,7 +105,7 @@ class Vault:
 
     def remove(self, tenant: str, integration: str, name: str, version: int | None = None) -> int:
         """Remove every version, or one; how many. Also of a locked vault. Raises `VaultError`."""
-        _check(tenant, integration, name)
+        check_names(tenant, integration, name)
         chosen = [] if version is None else [secrets_table.c.version == version]
         with readable(), self._engine.begin() as connection:
             gone = connection.execute(
@@ -117,7 +117,7 @@ class Vault:
 
     def versions(self, tenant: str, integration: str, name: str) -> tuple[int, ...]:
         """The numbers of what is stored, oldest first. Raises `VaultError` (`unknown-secret`)."""
-        _check(tenant, integration, name)
+        check_names(tenant, integration, name)
         found = [info for info in self.names(tenant) if (info.integration, info.name) == (integration, name)]
         if not found:
             raise _unknown(tenant, integration, name, None)
@@ -145,6 +145,11 @@ class Vault:
             )
         return list(infos.values())
 
+    def close(self) -> None:
+        """Forget the KEK and leave the database."""
+        self.keyring.lock()
+        self._engine.dispose()
+
     @contextmanager
     def reveal(
         self, tenant: str, integration: str, name: str, version: int | None = None
@@ -155,7 +160,7 @@ class Vault:
 
     def find(self, tenant: str, integration: str, name: str, version: int | None = None) -> Found:
         """The newest version, or one, still sealed. Asks the database. Raises `VaultError`."""
-        _check(tenant, integration, name)
+        check_names(tenant, integration, name)
         with self.keyring.using(), self._counting:
             self.reads += 1
         c = secrets_table.c
@@ -239,13 +244,13 @@ def _of(tenant: str, integration: str, name: str) -> tuple[ColumnElement[bool], 
     return (columns.tenant == tenant, columns.integration == integration, columns.name == name)
 
 
-def _check(tenant: str, integration: str, name: str) -> None:
-    """Names only, never quoted: somebody may have written the secret in their place."""
+def check_names(tenant: str, integration: str | None = None, name: str | None = None) -> None:
+    """Raise `VaultError` (`invalid-name`). Quotes nothing: the secret may stand where its name should."""
     if not TENANT_NAME.fullmatch(tenant):
         raise VaultError(INVALID_NAME, "that is no name of a tenant")
-    if not NAME.fullmatch(integration):
+    if integration is not None and not NAME.fullmatch(integration):
         raise VaultError(INVALID_NAME, f"that is no name of an integration; {NAME_MEND}")
-    if not NAME.fullmatch(name):
+    if name is not None and not NAME.fullmatch(name):
         raise VaultError(INVALID_NAME, f"that is no name of a secret; {NAME_MEND}")
 
 

@@ -1,0 +1,307 @@
+"""The vault's operations on the broker's control socket: for root alone, on record before they take effect.
+
+| operation       | fields                                                    | answer                       |
+|-----------------|-----------------------------------------------------------|------------------------------|
+| `secret-set`    | `tenant`, `integration`, `name`, `kind`, `value` (base64) | `version`                    |
+| `secret-rotate` | the same, and `keep`: old versions that stay (default 1)  | `version`                    |
+| `secret-remove` | `tenant`, `integration`, `name`, `version` or none        | `removed`: how many versions |
+| `secret-list`   | `tenant` or none                                          | `secrets`, without values    |
+| `vault-status`  |                                                           | `state`, `source`, `secrets` |
+| `vault-unlock`  | `passphrase`, `new`: choose it as the first               | as `vault-status`            |
+| `vault-change`  | `passphrase`: the new one                                 | `rewrapped`: how many        |
+
+Refusals have the vault's codes, `invalid-request` and `audit-unavailable`. No value and no passphrase is in
+an answer, a record or a log.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from appliance.audit.log import AuditLog, AuditUnavailable
+from appliance.audit.record import LifecycleRecord, Outcome
+from appliance.broker.vault.errors import INVALID_SECRET, VaultError
+from appliance.broker.vault.kinds import KINDS, Material, from_google_key, parse_material, read_json
+from appliance.broker.vault.vault import Vault, check_names
+from appliance.control import ControlError, Operation, Peer
+from appliance.ipc import Message
+
+MAX_VALUE = 32 * 1024
+"""Octets of one secret: in base64 they must fit into a request of the control socket."""
+MAX_KEEP = 100
+
+_T = TypeVar("_T")
+
+
+class InThread(Protocol):
+    """Runs a blocking function elsewhere (`twisted.internet.threads.deferToThread`)."""
+
+    def __call__(self, act: Callable[[], _T], /) -> Awaitable[_T]:
+        """Its value, or what it raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Which secret an operation is about."""
+
+    tenant: str
+    integration: str
+    name: str
+
+    @property
+    def subject(self) -> str:
+        return f"{self.integration}/{self.name}"
+
+
+class VaultControl:
+    """Sets, lists, rotates and removes secrets, and unlocks the vault, for the operator."""
+
+    def __init__(
+        self, vault: Vault, audit: AuditLog, in_thread: InThread, now: Callable[[], datetime]
+    ) -> None:
+        self._vault = vault
+        self._audit = audit
+        self._in_thread = in_thread
+        self._now = now
+
+    def operations(self) -> Mapping[str, Operation]:
+        """The control socket's table; no uid but root's."""
+        return {
+            "secret-set": Operation(self.set),
+            "secret-list": Operation(self.list),
+            "secret-rotate": Operation(self.rotate),
+            "secret-remove": Operation(self.remove),
+            "vault-status": Operation(self.status),
+            "vault-unlock": Operation(self.unlock),
+            "vault-change": Operation(self.change),
+        }
+
+    async def set(self, message: Message, peer: Peer) -> Message:
+        """Store a secret, or a further version of it."""
+        target, material = _target(message), _material(message)
+        await self._open()
+        version = await self._recorded(
+            "secret-set",
+            target,
+            f"kind {material.kind}",
+            peer,
+            lambda: self._vault.put(target.tenant, target.integration, target.name, material, self._now()),
+        )
+        return {"version": version}
+
+    async def rotate(self, message: Message, peer: Peer) -> Message:
+        """Store a new version of what exists, and drop the oldest."""
+        target, material, keep = _target(message), _material(message), _number(message, "keep", 0, MAX_KEEP)
+        await self._open()
+        await self._exists(target)
+        kept = 1 if keep is None else keep
+        version = await self._recorded(
+            "secret-rotated",
+            target,
+            f"kind {material.kind}, {kept} old kept",
+            peer,
+            lambda: self._vault.rotate(
+                target.tenant, target.integration, target.name, material, self._now(), keep=kept
+            ),
+        )
+        return {"version": version}
+
+    async def remove(self, message: Message, peer: Peer) -> Message:
+        """Remove a secret, or one version of it."""
+        target, version = _target(message), _number(message, "version", 1, 2**31 - 1)
+        await self._exists(target)
+        removed = await self._recorded(
+            "secret-removed",
+            target,
+            "every version" if version is None else f"version {version}",
+            peer,
+            lambda: self._vault.remove(target.tenant, target.integration, target.name, version),
+        )
+        return {"removed": removed}
+
+    async def list(self, message: Message, peer: Peer) -> Message:
+        """Say which secrets there are."""
+        tenant = message.get("tenant")
+        if tenant is not None:
+            _refusing(lambda: check_names(_text(message, "tenant")))
+        found = await self._recorded(
+            "secrets-listed", None, None, peer, lambda: self._vault.names(tenant), tenant=tenant
+        )
+        return {
+            "secrets": [
+                {
+                    "tenant": info.tenant,
+                    "integration": info.integration,
+                    "name": info.name,
+                    "kind": info.kind,
+                    "version": info.version,
+                    "versions": [*info.versions],
+                    "created": info.created.isoformat(),
+                }
+                for info in found
+            ]
+        }
+
+    async def status(self, message: Message, peer: Peer) -> Message:
+        """Say whether the vault is open; changes nothing and tells no name, so it leaves no record."""
+        del message, peer
+        return await self._blocking(self._status)
+
+    async def unlock(self, message: Message, peer: Peer) -> Message:
+        """Open the vault with its passphrase, or choose the first."""
+        passphrase, new = _text(message, "passphrase"), message.get("new", False) is True
+        keyring = self._vault.keyring
+        act = (lambda: keyring.choose(passphrase)) if new else (lambda: keyring.unlock(passphrase))
+        await self._recorded("passphrase-chosen" if new else "vault-unlocked", None, None, peer, act)
+        return await self._blocking(self._status)
+
+    async def change(self, message: Message, peer: Peer) -> Message:
+        """Wrap every data key anew for another passphrase."""
+        passphrase = _text(message, "passphrase")
+        await self._open()
+        act = lambda: self._vault.keyring.change_passphrase(passphrase)  # noqa: E731
+        return {"rewrapped": await self._recorded("vault-key-changed", None, None, peer, act)}
+
+    def _status(self) -> Message:
+        keyring = self._vault.keyring
+        entry = keyring.entry()
+        return {
+            "state": keyring.state().value,
+            "source": entry and entry.source.value,
+            "secrets": len(self._vault.names()),
+            "decryptions": self._vault.decryptions,
+        }
+
+    async def _open(self) -> None:
+        """Refuse before anything is on record as done."""
+
+        def check() -> None:
+            with self._vault.keyring.using():
+                pass
+
+        await self._blocking(check)
+
+    async def _exists(self, target: _Target) -> None:
+        await self._blocking(lambda: self._vault.versions(target.tenant, target.integration, target.name))
+
+    async def _recorded(
+        self,
+        event: str,
+        target: _Target | None,
+        detail: str | None,
+        peer: Peer,
+        act: Callable[[], _T],
+        *,
+        tenant: str | None = None,
+    ) -> _T:
+        """Do what is on record; when it fails, that is on record too."""
+        by = f"pid {peer.credentials.pid} of uid {peer.credentials.uid}"
+        record = LifecycleRecord(
+            event=event,
+            subject=target.subject if target else None,
+            tenant=target.tenant if target else tenant,
+            detail=f"{detail}, by {by}" if detail else f"by {by}",
+        )
+        self._write(record)
+        try:
+            return await self._blocking(act)
+        except ControlError as refusal:
+            self._write(
+                LifecycleRecord(
+                    event=event,
+                    subject=record.subject,
+                    tenant=record.tenant,
+                    outcome=Outcome.FAILED,
+                    reason=refusal.code,
+                    detail=record.detail,
+                )
+            )
+            raise
+
+    def _write(self, record: LifecycleRecord) -> None:
+        try:
+            self._audit.write(record)
+        except AuditUnavailable as error:
+            raise ControlError("audit-unavailable", str(error)) from error
+
+    async def _blocking(self, act: Callable[[], _T]) -> _T:
+        try:
+            return await self._in_thread(act)
+        except VaultError as error:
+            raise ControlError(error.code, error.detail) from None
+
+
+def material_of(kind: str, octets: bytes) -> Material:
+    """A secret from what an operator has in hand. Raises `ValueError` that quotes nothing.
+
+    `static`: the text itself, one line end at its end aside. Every other kind: a JSON object with the kind's
+    fields, or for `gcp-service-account` the key file as Google issues it.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"the kinds are: {', '.join(KINDS)}")
+    if len(octets) > MAX_VALUE:
+        raise ValueError(f"the secret has more than {MAX_VALUE} octets")
+    if kind == "static":
+        text = None
+        with contextlib.suppress(UnicodeDecodeError):
+            text = octets.decode()
+        if text is None:
+            raise ValueError("the secret is not UTF-8 text")
+        text = text.removesuffix("\n").removesuffix("\r")
+        return parse_material(json.dumps({"kind": kind, "value": text}).encode())
+    document = read_json(octets)
+    if kind == "gcp-service-account" and document.get("type") == "service_account":
+        return from_google_key(octets)
+    if document.get("kind", kind) != kind:
+        raise ValueError(f"kind: the document is of another kind than {kind}")
+    return parse_material(json.dumps({**document, "kind": kind}).encode())
+
+
+def _material(message: Message) -> Material:
+    kind, value = _text(message, "kind"), _text(message, "value")
+    try:
+        octets = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise ControlError("invalid-request", "`value` must be base64") from None
+    wrong = ""
+    try:
+        return material_of(kind, octets)
+    except ValueError as error:
+        wrong = str(error)
+    raise ControlError(INVALID_SECRET, wrong)
+
+
+def _target(message: Message) -> _Target:
+    target = _Target(_text(message, "tenant"), _text(message, "integration"), _text(message, "name"))
+    _refusing(lambda: check_names(target.tenant, target.integration, target.name))
+    return target
+
+
+def _refusing(check: Callable[[], None]) -> None:
+    try:
+        check()
+    except VaultError as error:
+        raise ControlError(error.code, error.detail) from None
+
+
+def _text(message: Message, field: str) -> str:
+    value: Any = message.get(field)
+    if not isinstance(value, str):
+        raise ControlError("invalid-request", f"`{field}` must be text")
+    return value
+
+
+def _number(message: Message, field: str, least: int, most: int) -> int | None:
+    value: Any = message.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ControlError("invalid-request", f"`{field}` must be a whole number from {least} to {most}")
+    return value
