@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 
 from appliance import privilege
 from appliance import settings as configuration
@@ -15,10 +17,17 @@ from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
 from appliance.broker.ca import CaError, open_authority
 from appliance.broker.signing import Signing
-from appliance.control import ControlFactory
+from appliance.broker.vault.control import VaultControl
+from appliance.broker.vault.errors import VaultError
+from appliance.broker.vault.keyring import UNLOCK, State
+from appliance.broker.vault.opening import open_vault
+from appliance.broker.vault.vault import Vault
+from appliance.control import ControlFactory, Operation
 from appliance.inherited import InheritanceError, inherited_sockets
 
 PROCESS = "broker"
+
+_log = Logger()
 
 
 def main() -> int:
@@ -26,7 +35,7 @@ def main() -> int:
     privilege.forbid_dumps()
     try:
         _run()
-    except (configuration.SettingsError, InheritanceError, CaError, AuditUnavailable) as error:
+    except (configuration.SettingsError, InheritanceError, CaError, AuditUnavailable, VaultError) as error:
         sys.stderr.write(f"egress-broker: {error}\n")
         return 1
     return 0
@@ -37,6 +46,7 @@ def _run() -> None:
     listening = inherited_sockets("control")["control"]
     sink = Sink(settings.audit_dir, PROCESS)
     authority = open_authority(settings.ca_dir, settings.instance, _now())
+    vault = open_vault(settings)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
 
     from twisted.internet import reactor  # noqa: PLC0415 - only a main may import it
@@ -47,13 +57,21 @@ def _run() -> None:
     acceptor = Acceptor(
         reactor,  # type: ignore[arg-type]  # the module stands for the installed reactor
         listening,
-        ControlFactory(signing.operations(signers)),
+        ControlFactory({**signing.operations(signers), **_of_the_vault(vault, sink)}),
     )
     sink.write(LifecycleRecord(event="started"))
+    reactor.addSystemEventTrigger("after", "shutdown", vault.close)
     reactor.addSystemEventTrigger("before", "shutdown", acceptor.close)
     reactor.run()
     sink.write(LifecycleRecord(event="stopped"))
     sink.close()
+
+
+def _of_the_vault(vault: Vault, sink: Sink) -> Mapping[str, Operation]:
+    """What the operator may do with the vault; a locked one is said to be so."""
+    if vault.keyring.state() is not State.OPEN:
+        _log.warn("{unlock}", unlock=UNLOCK)
+    return VaultControl(vault, sink, deferToThread, _now).operations()
 
 
 def _now() -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import socket
@@ -90,8 +91,11 @@ def test_it_signs_records_and_ends_cleanly_and_starts_again_with_the_same_root(a
             lambda a: (a.root / "audit" / "broker" / "broker.jsonl").write_text("x\n" * 9),
             "egress log --verify",
         ),
+        (lambda a: (a.root / "vault" / "kek").write_text("0" * 64), "does not belong to this database"),
+        (lambda a: (a.root / "vault" / "kek").unlink(), "restore it from a backup"),
+        (lambda a: (a.root / "vault" / "broker.db").write_bytes(b"x" * 4096), "restore the file"),
     ],
-    ids=["loose-key", "bad-settings", "damaged-audit"],
+    ids=["loose-key", "bad-settings", "damaged-audit", "wrong-kek", "no-kek", "damaged-vault"],
 )
 def test_what_is_wrong_is_one_message_and_exit_status_1(
     appliance: Appliance, spoil: object, expected: str
@@ -106,6 +110,52 @@ def test_what_is_wrong_is_one_message_and_exit_status_1(
     assert expected in errors
     assert errors.startswith("egress-broker: ")
     assert "Traceback" not in errors
+
+
+SECRET = {"tenant": "acme", "integration": "openai-acme", "name": "key"}
+CANARY = "canary-9c1f55e7aa"
+
+
+def test_000_37_a_secret_survives_the_process_and_stands_in_no_file(appliance: Appliance) -> None:
+    process = appliance.start()
+    value = base64.b64encode(CANARY.encode()).decode()
+    answer = appliance.ask(op="secret-set", **SECRET, kind="static", value=value)
+    assert answer == {"ok": True, "version": 1}
+    running = files(appliance.root)
+    end(process, signal.SIGKILL)
+    process = appliance.start()
+    assert appliance.ask(op="vault-status")["state"] == "open"
+    (listed,) = appliance.ask(op="secret-list")["secrets"]
+    assert (listed["name"], listed["version"]) == ("key", 1)
+    errors = end(process)
+    stopped = files(appliance.root)
+    assert {"broker.db", "kek"} <= set(stopped)
+    for octets in (*running.values(), *stopped.values(), errors.encode()):
+        for form in (CANARY.encode(), value.encode(), CANARY.encode().hex().encode()):
+            assert form not in octets
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_locked_vault_says_so_and_is_unlocked_over_the_socket(appliance: Appliance) -> None:
+    appliance.settings.write_text(appliance.settings.read_text() + "vault: {unlock: passphrase}\n")
+    secret = {**SECRET, "kind": "static", "value": base64.b64encode(CANARY.encode()).decode()}
+    process = appliance.start()
+    assert appliance.ask(op="vault-unlock", passphrase="seven owls read maps", new=True)["state"] == "open"
+    assert appliance.ask(op="secret-set", **secret)["ok"] is True
+    end(process)
+    process = appliance.start()
+    assert appliance.ask(op="status")["ready"] is True
+    assert appliance.ask(op="vault-status")["state"] == "locked"
+    assert appliance.ask(op="secret-set", **secret)["error"] == "vault-locked"
+    assert appliance.ask(op="vault-unlock", passphrase="nine owls read maps")["error"] == "wrong-passphrase"
+    assert appliance.ask(op="vault-unlock", passphrase="seven owls read maps")["state"] == "open"
+    assert appliance.ask(op="secret-set", **secret)["version"] == 2
+    errors = end(process)
+    assert "the vault is locked; unlock it: egress vault unlock" in errors
+    assert "owls" not in errors
 
 
 def test_without_a_socket_it_says_what_starts_it(appliance: Appliance) -> None:
