@@ -51,7 +51,8 @@ class Listener:
 class Process:
     """One long-running process of the appliance.
 
-    `uid` 0 is root with only `capabilities`; every other uid has no capability at all.
+    `uid` 0 is root with only `capabilities`; every other uid has no capability at all. Who carries no
+    traffic is served behind those who do, and still before workloads (see `privilege.take_precedence`).
     """
 
     name: str
@@ -61,6 +62,7 @@ class Process:
     in_gateway_namespace: bool
     capabilities: tuple[str, ...]
     listeners: tuple[Listener, ...]
+    carries_traffic: bool = True
 
 
 def _control(settings: Settings, name: str, *, shared: bool = False) -> Listener:
@@ -85,7 +87,7 @@ def processes(settings: Settings) -> tuple[Process, ...]:
         "netd", "netns.main", (), 0,
         in_gateway_namespace=False,
         capabilities=("CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"),
-        listeners=(_control(settings, "netd", shared=True),),
+        listeners=(_control(settings, "netd", shared=True),), carries_traffic=False,
     )  # fmt: skip
     resolver = Process(
         "resolver", "appliance.resolver.main", (), uids.resolver,

@@ -106,7 +106,7 @@ def launch(plan: Launch) -> None:
         _step(f"enter network namespace {namespace}", lambda: namespaces.enter(namespace))
     descriptors = _step("open listeners", lambda: [open_listener(x, uid) for x in process.listeners])
     _step("set limits", lambda: privilege.limit_descriptors(DESCRIPTORS))
-    privilege.take_precedence()
+    privilege.take_precedence(privilege.NICE if process.carries_traffic else privilege.NICE_BEHIND)
     names = [listener.name for listener in process.listeners]
     environment = _step("place descriptors", lambda: _place(descriptors, names, plan.environment))
     _step("leave the directory", lambda: os.chdir("/"))

@@ -10,6 +10,7 @@ import pytest
 from appliance.privilege import (
     CAPABILITIES,
     NICE,
+    NICE_BEHIND,
     Identity,
     PrivilegeError,
     differences,
@@ -155,6 +156,6 @@ def test_precedence_is_asked_for_the_process_and_its_session(
     monkeypatch.setattr("os.setsid", lambda: led.append(True))
     monkeypatch.setattr("os.setpriority", lambda *_what: None)
     monkeypatch.setattr("appliance.privilege.AUTOGROUP", tmp_path / "autogroup")
-    take_precedence()
+    take_precedence(NICE_BEHIND)
     assert led, "it would weigh those among whom it was started"
-    assert (tmp_path / "autogroup").read_text() == str(NICE)
+    assert (tmp_path / "autogroup").read_text() == str(NICE_BEHIND)

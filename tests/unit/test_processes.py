@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from appliance.privilege import NICE, NICE_BEHIND
 from appliance.processes import FIRST_WORKER_PORT, SocketKind, processes
 from appliance.settings import Settings, Uplink, UplinkProxy
 
@@ -54,3 +55,9 @@ def test_without_a_fallback_there_is_no_squid() -> None:
     behind = Uplink(proxy=UplinkProxy(address=IPv4Address("192.0.2.1"), port=3128))
     for settings in (Settings(fallback=False), Settings(uplink=behind)):
         assert "squid" not in [p.name for p in processes(settings)]
+
+
+def test_who_carries_no_traffic_is_served_behind_who_does() -> None:
+    behind = [p.name for p in TABLE.values() if not p.carries_traffic]
+    assert behind == ["netd"]
+    assert NICE < NICE_BEHIND < 0, "of workloads it is 0"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance import ipc
-from appliance.privilege import NICE
+from appliance.privilege import NICE, NICE_BEHIND
 
 pytestmark = pytest.mark.system
 
@@ -133,6 +133,7 @@ def test_netd_keeps_only_its_four_capabilities(rig, file):
         mask = f"{(1 << 1) | (1 << 12) | (1 << 19) | (1 << 21):016x}"
         assert state["status"]["CapEff"] == state["status"]["CapBnd"] == [mask]
         assert state["status"]["CapAmb"] == ["0" * 16]
+        assert state["nice"] == NICE_BEHIND
 
 
 @pytest.mark.parametrize(
