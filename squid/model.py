@@ -179,6 +179,9 @@ def _tenant(policy: TenantPolicy, pools: tuple[IPv4Network, ...]) -> FallbackTen
         return None
     denied: dict[Service, list[HostPattern]] = {service: [] for service in WEB}
     openings: list[Opening] = []
+    for host, port in policy.bound.covered():  # what goes there carries a secret, or does not go at all
+        if ("https", port) in denied:
+            denied["https", port].append(host)
     for index in policy.layers:
         for host, rule in index.entries():
             if isinstance(rule, DenyRule):

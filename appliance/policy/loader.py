@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import stat
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
 
-from appliance import yamldoc
+from appliance.policy.catalog import Catalog, load_own
 from appliance.policy.compile import (
     OperatorLayer,
     TenantLayer,
@@ -22,16 +19,18 @@ from appliance.policy.compile import (
     compiling_operator,
     compiling_tenant,
 )
+from appliance.policy.compile_account import AccountsLayer, compiling_accounts
 from appliance.policy.compile_rule import Entry
 from appliance.policy.documents import POLICY_NAME, POLICY_NAME_MEND
+from appliance.policy.files import Content, Naming, Readings, documents, fault, making, octets_of
 from appliance.policy.problems import PolicyError, Problem, Severity, errors
 from appliance.policy.rules import RuleIndex
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 from appliance.settings import Settings
-from appliance.stepwise import finish, letting_go
+from appliance.stepwise import finish
 from appliance.workload import TENANT_NAME, TENANT_NAME_MEND
-from appliance.yamldoc import MAX_BYTES, Document, Position, YamlError
+from appliance.yamldoc import Document, Position
 
 __all__ = [
     "Kept",
@@ -40,8 +39,10 @@ __all__ = [
     "Problem",
     "Readings",
     "assemble",
+    "check_accounts_text",
     "check_tenant_file",
     "check_tenant_text",
+    "load_catalog",
     "load_operator_exceptions",
     "load_policy_set",
     "loading",
@@ -49,71 +50,8 @@ __all__ = [
 
 TENANTS_IN_A_STEP = 5
 
-_Made = TypeVar("_Made")
-
-
-@dataclass(frozen=True, slots=True)
-class _Naming:
-    """What the documents of a directory may be called."""
-
-    what: str
-    grammar: re.Pattern[str]
-    mend: str
-
-
-_TENANT = _Naming("tenant name", TENANT_NAME, TENANT_NAME_MEND)
-_POLICY = _Naming("policy name", POLICY_NAME, POLICY_NAME_MEND)
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """One file's octets and their digest; `raw` None: they cannot be used, `problems` say why."""
-
-    raw: bytes | None
-    digest: bytes
-    problems: tuple[Problem, ...]
-
-
-_Found = tuple[_Made | None, list[Problem]]
-"""What was made of a document, None where it has errors; with its errors and warnings."""
-_Making = Callable[[Document], Generator[None, None, _Found[_Made]]]
-
-
-class Readings:
-    """What was made of documents, by all that went into it: one that has not changed is not read again."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, tuple[bytes, _Found[Any]]] = {}
-        self._used: dict[Path, tuple[bytes, _Found[Any]]] = {}
-
-    def of(
-        self, file: Path, content: _Content, also: bytes, make: _Making[_Made]
-    ) -> Generator[None, None, _Found[_Made]]:
-        """What `make` makes of the document in `file`, in steps. `also`: digest of whatever else it takes."""
-        key = content.digest + also
-        known = self._known.get(file)
-        if known is None or known[0] != key or content.raw is None:
-            known = key, (yield from _making(file, content, make))
-        self._used[file] = known
-        made, problems = known[1]
-        return made, list(problems)
-
-    def turn(self) -> None:
-        """A round is over: what it did not ask for is forgotten."""
-        self._known, self._used = self._used, {}
-
-
-def _making(file: Path, content: _Content, make: _Making[_Made]) -> Generator[None, None, _Found[_Made]]:
-    document, problems = yield from _parsing(file, content)
-    if document is None:
-        return None, problems
-    made, faults = yield from make(document)
-    yield from letting_go(document.positions)
-    if isinstance(document.data, dict):
-        for part in document.data.values():
-            if isinstance(part, list):
-                yield from letting_go(part)
-    return made, problems + faults
+_TENANT = Naming("tenant name", TENANT_NAME, TENANT_NAME_MEND)
+_POLICY = Naming("policy name", POLICY_NAME, POLICY_NAME_MEND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +64,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything of one reading. `operator` None: operator.yaml has errors."""
+    """Everything of one reading. `operator` None: operator.yaml, or accounts.yaml, was never in order."""
 
     operator: tuple[OperatorLayer, bytes] | None
+    accounts: AccountsLayer
     tenants: Mapping[str, Kept | None]
     problems: tuple[Problem, ...]
 
@@ -139,7 +78,7 @@ def load_policy_set(settings: Settings) -> PolicySet:
     if errors(loaded.problems) or loaded.operator is None:
         raise PolicyError(errors(loaded.problems))
     tenants = {name: kept for name, kept in loaded.tenants.items() if kept is not None}
-    return finish(assemble(settings, loaded.operator, tenants, PolicySet()))
+    return finish(assemble(settings, loaded.operator, loaded.accounts, tenants, PolicySet()))
 
 
 def check_tenant_file(settings: Settings, file: Path, least: Severity = Severity.ERROR) -> list[Problem]:
@@ -147,7 +86,7 @@ def check_tenant_file(settings: Settings, file: Path, least: Severity = Severity
 
     With `least` WARNING the warnings, too. Raises `PolicyError` when operator.yaml has errors.
     """
-    found = _judged(settings, file, _content(file), file.name.partition(".")[0])
+    found = _judged(settings, file, octets_of(file), file.name.partition(".")[0])
     return found if least is Severity.WARNING else errors(found)
 
 
@@ -156,7 +95,7 @@ def check_tenant_text(settings: Settings, raw: bytes, shown: str, tenant: str) -
 
     Raises `PolicyError` when operator.yaml has errors.
     """
-    return errors(_judged(settings, Path(shown), _Content(raw, b"", ()), tenant))
+    return errors(_judged(settings, Path(shown), Content(raw, b"", ()), tenant))
 
 
 def load_operator_exceptions(settings: Settings) -> tuple[tuple[IPv4Network, int], ...]:
@@ -170,37 +109,44 @@ def load_operator_exceptions(settings: Settings) -> tuple[tuple[IPv4Network, int
     return tuple(sorted({(e.network, e.port) for _tenant, e in operator.exceptions}))
 
 
-def _judged(settings: Settings, file: Path, content: _Content, tenant: str) -> list[Problem]:
+def _judged(settings: Settings, file: Path, content: Content, tenant: str) -> list[Problem]:
     operator, _, problems = finish(_operator(settings, Readings(), None))
     if operator is None:
         raise PolicyError(errors(problems))
     named, _, _ = finish(_named(settings, Readings()))
     _, found = finish(
-        _making(file, content, lambda document: compiling_tenant(document, tenant, operator, named))
+        making(file, content, lambda document: compiling_tenant(document, tenant, operator, named))
     )
     return found
 
 
 def loading(
-    settings: Settings, readings: Readings, last_operator: tuple[OperatorLayer, bytes] | None
+    settings: Settings,
+    readings: Readings,
+    last_operator: tuple[OperatorLayer, bytes] | None,
+    last_accounts: AccountsLayer | None = None,
 ) -> Generator[None, None, Loaded]:
     """Read every document that differs from what `readings` know, in steps."""
     operator, digest, problems = yield from _operator(settings, readings, last_operator)
     if operator is None:
-        return Loaded(None, {}, tuple(problems))
+        return Loaded(None, AccountsLayer(), {}, tuple(problems))
+    accounts, faults = yield from _accounts(settings, readings, (operator, digest), last_accounts)
+    problems += faults
+    if accounts is None:
+        return Loaded(None, AccountsLayer(), {}, tuple(problems))
     named, named_digest, faults = yield from _named(settings, readings)
     problems += faults
     tenants: dict[str, Kept | None] = {}
-    for name, file in _documents(settings.tenants_dir, _TENANT, problems):
-        content = _content(file)
+    for name, file in documents(settings.tenants_dir, _TENANT, problems):
+        content = octets_of(file)
         make = partial(compiling_tenant, tenant=name, operator=operator, named=named)
         layer, faults = yield from readings.of(file, content, digest + named_digest, make)
         problems += faults
         own = hashlib.sha256(content.digest + named_digest).digest()
         tenants[name] = None if layer is None else Kept(layer, own)
     readings.turn()
-    problems += _strangers(settings, operator, tenants)
-    return Loaded((operator, digest), tenants, tuple(problems))
+    problems += _strangers(settings, operator, accounts, tenants)
+    return Loaded((operator, digest), accounts, tenants, tuple(problems))
 
 
 def _operator(
@@ -212,8 +158,8 @@ def _operator(
             return OperatorLayer(), b"", []
         # Gone is not the same as empty: what it denied stays denied until somebody says otherwise.
         mend = "put it back, or write {} into it to have none of its rules"
-        return (*last, [_fault(file, "is gone; its last good rules stay in force", mend)])
-    content = _content(file)
+        return (*last, [fault(file, "is gone; its last good rules stay in force", mend)])
+    content = octets_of(file)
     own_networks = (settings.uplink.address.network,)
     make = partial(compiling_operator, own_networks=own_networks)
     layer, problems = yield from readings.of(file, content, repr(own_networks).encode(), make)
@@ -222,14 +168,62 @@ def _operator(
     return layer, content.digest, problems
 
 
+def _accounts(
+    settings: Settings,
+    readings: Readings,
+    operator: tuple[OperatorLayer, bytes],
+    last: AccountsLayer | None,
+) -> Generator[None, None, tuple[AccountsLayer | None, list[Problem]]]:
+    file = settings.accounts_file
+    if not os.path.lexists(file):
+        if last is None or not last.tenants:
+            return AccountsLayer(), []
+        # Gone is not the same as empty: what is an account's alone would be open to the profile.
+        mend = "put it back, or write {} into it to have no accounts"
+        return last, [fault(file, "is gone; its last good accounts stay", mend)]
+    catalog, digest, problems = yield from load_own(settings.integrations_dir, readings)
+    content = octets_of(file)
+    make = partial(_making_accounts, catalog=catalog, operator=operator[0], digest=content.digest)
+    layer, faults = yield from readings.of(file, content, operator[1] + digest, make)
+    return (last if layer is None else layer), problems + faults
+
+
+def _making_accounts(
+    document: Document, catalog: Catalog, operator: OperatorLayer, digest: bytes
+) -> Generator[None, None, tuple[AccountsLayer | None, list[Problem]]]:
+    items = document.data.get("accounts") if isinstance(document.data, dict) else None
+    for item in items if isinstance(items, list) else ():
+        yield from catalog.preparing(item.get("integration") if isinstance(item, dict) else None)
+    return (yield from compiling_accounts(document, catalog, operator, digest))
+
+
+def load_catalog(settings: Settings) -> tuple[Catalog, list[Problem]]:
+    """Every integration definition there is, and what is wrong with the operator's own."""
+    catalog, _, problems = finish(load_own(settings.integrations_dir, Readings()))
+    return catalog, problems
+
+
+def check_accounts_text(settings: Settings, raw: bytes, shown: str) -> list[Problem]:
+    """Errors of an accounts.yaml that is not in its place yet, `shown` naming it in positions.
+
+    Raises `PolicyError` when operator.yaml has errors.
+    """
+    operator, _, problems = finish(_operator(settings, Readings(), None))
+    if operator is None:
+        raise PolicyError(errors(problems))
+    catalog, _ = load_catalog(settings)
+    make = partial(_making_accounts, catalog=catalog, operator=operator, digest=b"")
+    return errors(finish(making(Path(shown), Content(raw, b"", ()), make))[1])
+
+
 def _named(
     settings: Settings, readings: Readings
 ) -> Generator[None, None, tuple[dict[str, tuple[Entry, ...] | None], bytes, list[Problem]]]:
     named: dict[str, tuple[Entry, ...] | None] = {}
     problems: list[Problem] = []
     digest = hashlib.sha256()
-    for name, file in _documents(settings.policies_dir, _POLICY, problems):
-        content = _content(file)
+    for name, file in documents(settings.policies_dir, _POLICY, problems):
+        content = octets_of(file)
         digest.update(name.encode() + b"\0" + content.digest)
         named[name], faults = yield from readings.of(file, content, b"", compiling_named)
         problems += faults
@@ -239,6 +233,7 @@ def _named(
 def assemble(
     settings: Settings,
     operator: tuple[OperatorLayer, bytes],
+    accounts: AccountsLayer,
     tenants: Mapping[str, Kept],
     previous: PolicySet,
 ) -> Generator[None, None, PolicySet]:
@@ -248,7 +243,9 @@ def assemble(
     nat64 = settings.nat64_prefixes
     compiled: dict[str, TenantPolicy] = {}
     for name, kept in tenants.items():
-        generation = _generation(operator_digest, kept.digest, repr(nat64).encode())
+        bound = accounts.of(name)
+        own_accounts = (accounts.digest,) if bound.accounts else ()
+        generation = _generation(operator_digest, kept.digest, repr(nat64).encode(), *own_accounts)
         before = previous.tenants.get(name)
         if before is not None and before.generation == generation:
             compiled[name] = before  # the same object: whoever holds it need not judge again
@@ -267,6 +264,7 @@ def assemble(
             nat64_prefixes=nat64,
             limits=kept.layer.limits,
             denied_addresses=layer.denied_addresses,
+            bound=bound,
         )
     parts = [f"{name}={policy.generation}".encode() for name, policy in sorted(compiled.items())]
     return PolicySet(
@@ -283,75 +281,22 @@ def _generation(*parts: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def _documents(directory: Path, naming: _Naming, problems: list[Problem]) -> list[tuple[str, Path]]:
-    """(name, file) of every document, in order; hidden files and other endings are somebody else's."""
-    try:
-        files = sorted(f for f in directory.iterdir() if f.suffix == ".yaml" and not f.name.startswith("."))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        problems.append(_fault(directory, f"cannot be listed: {error.strerror}", "mend its owner and mode"))
-        return []
-    good = []
-    for file in files:
-        if naming.grammar.fullmatch(file.stem):
-            good.append((file.stem, file))
-        else:
-            problems.append(_fault(file, f"{file.stem!r} is no {naming.what}", f"rename it: {naming.mend}"))
-    return good
-
-
-def _content(file: Path) -> _Content:
-    try:
-        # Non-blocking: a FIFO in a file's place must not stop the service.
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            raw = stream.read(MAX_BYTES + 1) if stat.S_ISREG(mode) else None
-    except OSError as error:
-        return _unusable(file, f"cannot be read: {error.strerror}", "mend its owner and mode")
-    if raw is None:
-        return _unusable(file, "is no regular file", "put the document itself there")
-    if mode & stat.S_IWOTH:
-        shown = f"{stat.S_IMODE(mode):04o}"
-        return _unusable(file, f"everybody may write it (mode {shown})", f"chmod o-w {file}")
-    return _Content(raw, hashlib.sha256(raw).digest(), ())
-
-
-def _unusable(file: Path, message: str, mend: str) -> _Content:
-    return _Content(None, b"", (_fault(file, message, mend),))
-
-
-def _parsing(file: Path, content: _Content) -> Generator[None, None, tuple[Document | None, list[Problem]]]:
-    problems = list(content.problems)
-    if content.raw is None:
-        return None, problems
-    try:
-        return (yield from yamldoc.loading(content.raw, str(file))), problems
-    except YamlError as error:
-        return None, [*problems, _yaml_problem(file, str(error))]
-
-
-def _yaml_problem(file: Path, text: str) -> Problem:
-    """`file:line:column: message` taken apart again."""
-    line, _, rest = text.removeprefix(f"{file}:").partition(":")
-    column, _, said = rest.partition(": ")
-    message, _, mend = said.partition("; ")
-    return Problem(Position(str(file), int(line), int(column)), message, mend or "write valid YAML 1.2")
-
-
-def _fault(file: Path, message: str, mend: str) -> Problem:
-    return Problem(Position(str(file), 1, 1), message, mend)
-
-
-def _strangers(settings: Settings, operator: OperatorLayer, tenants: Mapping[str, object]) -> list[Problem]:
-    """Exceptions for tenants that do not exist: a warning, because the tenant may come later."""
-    unknown = dict.fromkeys(tenant for tenant, _ in operator.exceptions if tenant not in tenants)
+def _strangers(
+    settings: Settings, operator: OperatorLayer, accounts: AccountsLayer, tenants: Mapping[str, object]
+) -> list[Problem]:
+    """Exceptions and accounts for tenants that do not exist: warnings, because a tenant may come later."""
+    named = (
+        ("an exception", settings.operator_file, (tenant for tenant, _ in operator.exceptions)),
+        ("an integration account", settings.accounts_file, accounts.tenants),
+    )
     return [
         Problem(
-            Position(str(settings.operator_file), 1, 1),
-            f"an exception names tenant {tenant!r}, which has no policy",
-            f"write {settings.tenants_dir}/{tenant}.yaml, or remove the exception",
+            Position(str(file), 1, 1),
+            f"{what} names tenant {tenant!r}, which has no policy",
+            f"write {settings.tenants_dir}/{tenant}.yaml, or remove it there",
             Severity.WARNING,
         )
-        for tenant in unknown
+        for what, file, theirs in named
+        for tenant in dict.fromkeys(theirs)
+        if tenant not in tenants
     ]

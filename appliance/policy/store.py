@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from appliance.policy.compile import OperatorLayer
+from appliance.policy.compile_account import AccountsLayer
+from appliance.policy.files import Readings
 from appliance.policy.hosts import public_suffixes
-from appliance.policy.loader import Kept, Readings, assemble, loading
+from appliance.policy.loader import Kept, assemble, loading
 from appliance.policy.problems import PolicyError, Problem, Severity, errors
 from appliance.policy.set import PolicySet
 from appliance.settings import Settings
@@ -22,6 +24,7 @@ class PolicyStore:
         self._settings = settings
         self._readings = Readings()
         self._operator: tuple[OperatorLayer, bytes] | None = None
+        self._accounts: AccountsLayer | None = None
         self._tenants: dict[str, Kept] = {}
         self._listeners: list[Callable[[PolicySet], object]] = []
         self.current = PolicySet()
@@ -39,16 +42,16 @@ class PolicyStore:
 
     def reloading(self) -> Generator[None, None, PolicySet]:
         """The same in steps; one at a time."""
-        loaded = yield from loading(self._settings, self._readings, self._operator)
+        loaded = yield from loading(self._settings, self._readings, self._operator, self._accounts)
         found = errors(loaded.problems)
         self.last_error = PolicyError(found) if found else None
         self.warnings = tuple(p for p in loaded.problems if p.severity is Severity.WARNING)
         if loaded.operator is None:
             return self.current
-        self._operator = loaded.operator
+        self._operator, self._accounts = loaded.operator, loaded.accounts
         kept = {name: new or self._tenants.get(name) for name, new in loaded.tenants.items()}
         self._tenants = {name: layer for name, layer in kept.items() if layer is not None}
-        new = yield from assemble(self._settings, self._operator, self._tenants, self.current)
+        new = yield from assemble(self._settings, self._operator, self._accounts, self._tenants, self.current)
         if new.generation != self.current.generation:
             old = _held(self.current, new)
             self.current = new

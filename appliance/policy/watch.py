@@ -53,8 +53,10 @@ class PolicyWatch:
         self, reloads: Reloads, settings: Settings, clock: IReactorTime, notifier: Callable[[], Notifier]
     ) -> None:
         self._reloads = reloads
-        self._operator_file = settings.operator_file
-        self._directories = (settings.config_dir, settings.tenants_dir, settings.policies_dir)
+        self._files = (settings.operator_file, settings.accounts_file)
+        self._directories = (
+            settings.config_dir, settings.tenants_dir, settings.policies_dir, settings.integrations_dir,
+        )  # fmt: skip
         self._clock = clock
         self._make_notifier = notifier
         self._notifier: Notifier | None = None
@@ -116,7 +118,7 @@ class PolicyWatch:
         return [_stamp(path) for path in self._paths()]
 
     def _paths(self) -> Iterator[Path]:
-        yield self._operator_file
+        yield from self._files
         for directory in self._directories:
             yield directory
             yield from sorted(directory.glob("*.yaml"))

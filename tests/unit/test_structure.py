@@ -81,7 +81,7 @@ PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance
         "netns.driver.admission", "netns.driver.admission_records", "netns.driver.api_call", "netns.driver.container_spec",
         "netns.driver.mounts", "netns.driver.network_request", "netns.driver.process_status", "netns.driver.requirements",
         "netns.driver.seal", "squid.model", "squid.render", "squid.place", "squid.accesslog")  # fmt: skip
-IMPURE_WITHIN = ("appliance.policy.loader", "appliance.policy.store", "appliance.policy.reloads", "appliance.policy.watch", "appliance.policy.control",
+IMPURE_WITHIN = ("appliance.policy.loader", "appliance.policy.files", "appliance.policy.catalog", "appliance.policy.store", "appliance.policy.reloads", "appliance.policy.watch", "appliance.policy.control",
                  "appliance.limits.store")  # fmt: skip
 FORBIDDEN_IN_PURE = ("socket", "os", "time", "random", "secrets", "subprocess", "threading", "twisted", "asyncio",
                      "pyroute2", "docker", "OpenSSL", "requests", "urllib.request")  # fmt: skip

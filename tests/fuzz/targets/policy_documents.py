@@ -7,7 +7,7 @@ from pathlib import Path
 
 from appliance.names import HostName, parse_host
 from appliance.policy.compile import OperatorLayer, compile_named, compile_operator, compile_tenant
-from appliance.policy.loader import _yaml_problem
+from appliance.policy.files import yaml_problem
 from appliance.policy.problems import Problem, errors
 from appliance.policy.rules import RuleIndex
 from appliance.policy.tenant import TenantPolicy
@@ -65,7 +65,7 @@ def one(data: bytes) -> None:
     try:
         document = loads(data[1:], FILE)
     except YamlError as error:
-        problem = _yaml_problem(Path(FILE), str(error))
+        problem = yaml_problem(Path(FILE), str(error))
         assert problem.position.line >= 1
         assert problem.position.column >= 1
         return

@@ -6,6 +6,7 @@ import pytest
 
 from appliance.policy.explain import explain
 from appliance.policy.set import PolicySet
+from tests.unit.policy.bindings import bound_policy
 from tests.unit.policy.written import compiled
 
 POLICIES = PolicySet(
@@ -84,3 +85,20 @@ def test_a_body_can_be_asked_about_and_the_rules_are_listed() -> None:
 
 def test_an_unknown_tenant() -> None:
     assert explain(POLICIES, "ghost", "GET", "https://a.example.com/").verdict.reason == "no-policy"
+
+
+def test_an_integration_account_is_named_with_its_group() -> None:
+    policies = PolicySet({"acme": bound_policy("accounts: [{name: a, integration: crm, tenants: [acme]}]")})
+    found = explain(policies, "acme", "GET", "https://api.crm.example/data/1")
+    assert [(s.check, s.verdict.account) for s in found.steps] == [
+        ("name", "a"),
+        ("host", "a"),
+        ("request", "a"),
+    ]
+    assert (found.verdict.account, found.verdict.group) == ("a", "read")
+    assert [(c.stage, c.result) for c in found.consulted] == [
+        ("integration allow", "allows"), ("integration allow", "method-not-allowed"),
+    ]  # fmt: skip
+    refused = explain(policies, "acme", "DELETE", "https://api.crm.example/data/1")
+    assert (refused.verdict.account, refused.verdict.reason) == (None, "method-not-allowed")
+    assert "'a' group" in refused.verdict.rule

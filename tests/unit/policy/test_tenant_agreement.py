@@ -7,12 +7,14 @@ from ipaddress import IPv4Network
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.policy.bound import Bound
 from appliance.policy.compile_rule import Origin, compile_rules
 from appliance.policy.documents import OperatorRule, Rule
 from appliance.policy.rules import RuleIndex
 from appliance.policy.tenant import PrivateException, Profile, TenantPolicy
 from appliance.policy.verdict import Reason, RequestFacts
 from appliance.yamldoc import Document
+from tests.unit.policy.bindings import CRM, bound_policy
 from tests.unit.policy.written import host
 
 _NAMES = st.sampled_from(
@@ -29,6 +31,18 @@ _PORTS = st.sampled_from([80, 443, 5432, 8080])
 _PATHS = st.sampled_from(["/", "/a", "/a/b", "/a/b/c"])
 _UPGRADES = st.sampled_from([None, None, "websocket", "h2c"])
 _REQUESTS = st.builds(RequestFacts, _METHODS, _SCHEMES, _NAMES.map(host), _PORTS, _PATHS, upgrade=_UPGRADES)
+
+
+def _accounts(host: str) -> Bound:
+    text = CRM.replace("api.crm.example", f"'{host}'").replace("/data/*", "/a/**")
+    written = "accounts: [{name: a, integration: crm, tenants: [acme], groups: [read]}]"
+    return bound_policy(written, own={"crm": text}).bound
+
+
+_BOUND = [
+    Bound(),
+    *map(_accounts, ("a.example.com", "*.a.example.com", "pin.example.com", "evil.example.com")),
+]
 
 
 def _maybe(strategy: st.SearchStrategy) -> st.SearchStrategy:
@@ -75,6 +89,7 @@ def policies(draw: st.DrawFn) -> TenantPolicy:
         own=RuleIndex(own),
         exceptions=tuple(exceptions),
         passthrough=draw(st.sampled_from([{}, {("pin.example.com", 443): "p0"}])),
+        bound=draw(st.sampled_from(_BOUND)),
     )
 
 
@@ -107,7 +122,16 @@ def test_only_a_websocket_that_was_asked_for_is_ever_allowed(
 def test_what_was_consulted_agrees_with_the_verdict(policy: TenantPolicy, facts: RequestFacts) -> None:
     verdict = policy.judge(facts)
     seen = list(policy.consulted(facts))
-    if verdict.reason in {Reason.ALLOWED_BY_OPERATOR, Reason.ALLOWED_BY_RULE}:
+    if verdict.account is not None:
+        assert verdict.reason is Reason.ALLOWED_BY_INTEGRATION
+        assert facts.scheme == "https"
+    elif policy.bound.accounts and facts.scheme == "https":
+        account = policy.account("a")
+        assert account is not None
+        assert not (verdict.allowed and account.covers(str(facts.host), facts.port))
+    if verdict.reason in {
+        Reason.ALLOWED_BY_OPERATOR, Reason.ALLOWED_BY_RULE, Reason.ALLOWED_BY_INTEGRATION,
+    }:  # fmt: skip
         assert any(c.rule == verdict.rule and c.result == "allows" for c in seen)
     if verdict.allowed:
         assert not any(c.stage == "operator deny" and c.result == "denies" for c in seen)

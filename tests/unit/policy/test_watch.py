@@ -123,6 +123,18 @@ def test_a_directory_put_in_anothers_place_is_watched_anew(settings: Settings, c
     assert [n.reading for n in FakeNotifier.made] == [False, True]
 
 
+@pytest.mark.parametrize("place", ["integrations/crm.yaml", "accounts.yaml"])
+def test_accounts_and_definitions_are_watched(settings: Settings, clock: Clock, place: str) -> None:
+    settings.integrations_dir.mkdir()
+    (settings.config_dir / "accounts.yaml").write_text("{}")
+    store, _ = watching(settings, clock)
+    assert str(settings.integrations_dir) in FakeNotifier.made[0].watched
+    (settings.config_dir / place).write_text("{ }")
+    clock.advance(LOOK_AGAIN_SECONDS)  # no event came
+    clock.advance(SETTLE_SECONDS)
+    assert store.reloads == 2
+
+
 def test_stopped_is_stopped(settings: Settings, clock: Clock) -> None:
     store, watch = watching(settings, clock)
     FakeNotifier.made[0].touch(settings.tenants_dir)

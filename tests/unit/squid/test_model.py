@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from appliance.http1.refused import Refused
 from appliance.http1.target import parse_absolute
+from appliance.policy.bound import Bound
 from appliance.policy.compile_rule import Entry, Origin, compile_rules
 from appliance.policy.documents import OperatorRule
 from appliance.policy.paths import PathPattern
@@ -22,6 +23,7 @@ from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.policy.verdict import RequestFacts
 from appliance.yamldoc import loads
 from squid.model import HEAD_BYTES, Denial, Fallback, Sight, expression, fallback_of, plain_target
+from tests.unit.policy.bindings import CRM, bound_policy
 from tests.unit.policy.written import compiled
 
 POOL = IPv4Network("172.20.0.0/24")
@@ -158,6 +160,17 @@ def test_a_rule_for_a_websocket_opens_nothing_here_e13() -> None:
         assert fallback(policy).judge(sight("https://live.example.com/", upgrades=upgrades)) is expected
 
 
+@pytest.mark.parametrize("profile", Profile)
+def test_what_belongs_to_an_account_is_denied_here(profile: Profile) -> None:
+    """The fallback has no secret, and a request without one would not be what the provider is asked."""
+    policy = bound_policy("accounts: [{name: a, integration: crm, tenants: [acme]}]", profile=profile)
+    fall = fallback(policy)
+    for path in ("/data/1", "/other", "/"):
+        assert fall.judge(sight(f"https://api.crm.example{path}")) is Denial.HOST_DENIED
+    plain = fall.judge(sight("http://api.crm.example/data/1"))
+    assert plain is (None if profile is Profile.READ_ONLY_WEB else Denial.HOST_NOT_LISTED)
+
+
 # ── over generated policies and requests ──────────────────────────────────────────────────────────────────
 
 HOSTS = ("example.com", "a.example.com", "b.a.example.com", "notexample.com", "dns.google", "x.test", "solo",
@@ -203,10 +216,26 @@ INDEXES = [
 ]
 
 
+def _bound(host: str, port: int) -> Bound:
+    text = CRM.replace("api.crm.example", f"'{host}'").replace("port: 443", f"port: {port}")
+    text = text.replace("[GET]", "[GET, HEAD]").replace("/data/*", "/a/**")
+    written = "accounts: [{name: a, integration: crm, tenants: [acme], groups: [read]}]"
+    return bound_policy(written, own={"crm": text}).bound
+
+
+BOUND = [
+    Bound(),
+    *(_bound(host, port) for host in ("a.example.com", "*.example.com") for port in (443, 8443)),
+]
+
+
 @st.composite
 def policies(draw: st.DrawFn) -> TenantPolicy:
     above, own = map(draw, INDEXES)
-    return TenantPolicy("acme", "1", profile=draw(st.sampled_from(Profile)), operator=above, own=own)
+    return TenantPolicy(
+        "acme", "1", profile=draw(st.sampled_from(Profile)), operator=above, own=own,
+        bound=draw(st.sampled_from(BOUND)),
+    )  # fmt: skip
 
 
 REQUESTS = st.builds(
@@ -246,7 +275,8 @@ def gateway_allows(policy: TenantPolicy, asked: Sight) -> bool:
     addresses = all(
         policy.judge_address(host, asked.port, a).allowed and a not in LINK for a in asked.addresses
     )
-    return policy.judge(facts).allowed and addresses
+    verdict = policy.judge(facts)
+    return verdict.allowed and addresses and verdict.account is None  # nothing here carries a secret
 
 
 @settings(max_examples=400, deadline=None)
