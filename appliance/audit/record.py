@@ -127,8 +127,8 @@ class CallRecord:
 
     `checks` are those that were passed, in their order; `account` and `group` of the integration; `secret`
     the name in the vault of what was decrypted, `null` when nothing was. `presented` is what stood in the
-    slot: `nothing`, `handle`, `reference`, `token`, or `collision`. `scrubbed` counts what was taken out of
-    the answer. `generation` is the policy's, `inputs` the SHA-256 (hex) of what it was asked about, so that
+    slot: `nothing`, `handle`, `reference`, `token`, or `collision`. `generation` is the
+    policy's, `inputs` the SHA-256 (hex) of what it was asked about, so that
     the decision can be made again.
     """
 
@@ -156,7 +156,6 @@ class CallRecord:
     detail: str | None
     status: int | None
     upstream_address: str | None = None
-    scrubbed: int = 0
     duration_ms: float
     generation: str | None
     inputs: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -9,7 +10,7 @@ from twisted.logger import Logger
 from appliance.broker.calls import refusals
 from appliance.broker.scrub.faults import ScrubFault
 from appliance.http1.body import LAST_CHUNK, encode_chunk
-from appliance.http1.fields import Headers, as_lines, travels_in_response
+from appliance.http1.fields import as_lines, travels_in_response
 from appliance.http1.framing import CHUNKED, NO_BODY, BodyKind
 from appliance.http1.refused import ProtocolFault
 from appliance.http1.response import ResponseHead
@@ -34,15 +35,14 @@ class Stream(Protocol):
 class Scrubbing(Protocol):
     """Knows the live secrets of one call."""
 
-    @property
-    def found(self) -> int:
-        """How much was taken out so far."""
+    def answer_fields(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Before a body from `body`: fields without secrets, and without what tells of its coding."""
 
-    def headers(self, fields: Headers) -> Headers:
-        """Header fields without secrets."""
+    def fields(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Header fields where no body follows."""
 
-    def body(self, content_encoding: str | None) -> Stream:
-        """For a body in this coding, which goes on without it. Raises `ScrubFault`."""
+    def body(self, fields: Iterable[tuple[bytes, bytes]]) -> Stream:
+        """For the body behind these fields, which goes on without a content coding. Raises `ScrubFault`."""
 
 
 class Asker(Protocol):
@@ -78,11 +78,6 @@ class Answer:
         self._stream: Stream | None = None
         self.begun = False
         self.status: int | None = None
-
-    @property
-    def scrubbed(self) -> int:
-        """How much was taken out."""
-        return self._scrubbing.found
 
     def response(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> None:
         """Pass on what came, searched."""
@@ -125,23 +120,15 @@ class Answer:
         parts: list[bytes] = []
         if head is not None:
             has_body = head.framing.kind is not BodyKind.NONE
-            coding = head.field(b"content-encoding") if has_body else None
-            fields = self._scrubbing.headers(
-                tuple(
-                    (name, value)
-                    for name, value in head.headers
-                    if travels_in_response(name.lower())
-                    and name.lower() not in head.nominated
-                    and not (has_body and name.lower() in _ABOUT_THE_CODED_BODY)
-                )
+            came = tuple(
+                (name, value)
+                for name, value in head.headers
+                if travels_in_response(name.lower()) and name.lower() not in head.nominated
             )
-            self._stream = (
-                self._scrubbing.body(None if coding is None else coding.decode("latin-1"))
-                if has_body
-                else None
-            )
+            self._stream = self._scrubbing.body(came) if has_body else None
+            fields = self._scrubbing.answer_fields(came) if has_body else self._scrubbing.fields(came)
             framing = CHUNKED if has_body else NO_BODY
-            passed_on = head._replace(headers=fields, passed_on=as_lines(fields))
+            passed_on = head._replace(headers=tuple(fields), passed_on=as_lines(fields))
             parts.append(serialise_response_head(passed_on, keep_alive=True, framing=framing))
         stream = self._stream
         if stream is not None:
@@ -152,7 +139,3 @@ class Answer:
             if done:
                 parts.append(LAST_CHUNK)
         return b"".join(parts)
-
-
-# What they say is of octets that do not go on as they came.
-_ABOUT_THE_CODED_BODY = frozenset({b"content-encoding", b"content-md5", b"digest", b"content-digest"})

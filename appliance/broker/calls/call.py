@@ -57,6 +57,8 @@ class Revealed(Protocol):
     """A decrypted secret; `close` clears what can be cleared."""
 
     material: Material
+    version: int
+    """Of the vault; 0 where a handle stands for the secret."""
 
     def close(self) -> None:
         """Once; later calls do nothing."""
@@ -71,11 +73,13 @@ class Secrets(Protocol):
     def of_handle(self, attestation: Attestation, account: CompiledAccount, handle: str) -> Revealed | None:
         """What a live handle of this execution stands for."""
 
-    async def is_session(self, attestation: Attestation, account: CompiledAccount, token: str) -> bool:
+    def is_session(
+        self, attestation: Attestation, account: CompiledAccount, token: str, /
+    ) -> Awaitable[bool]:
         """Whether the token is of a live session of this very workload. Raises `CallRefused`."""
 
 
-Inject = Callable[["Attestation", "CompiledGroup", "Material", Outgoing], Awaitable[Injection]]
+Inject = Callable[["Attestation", Allowed, "Revealed", Outgoing], Awaitable[Injection]]
 """Where the secret goes. Raises `CredentialError`."""
 
 Kill = Callable[["Attestation", str, str], None]
@@ -121,6 +125,7 @@ class Call:
         self._gathered = 0
         self._body_done = head.framing.kind is not BodyKind.CHUNKED and not head.framing.length
         self._whole: Deferred[None] | None = None
+        self._feeding = False
         self._policy = means.policy(attestation.tenant)
         self._over = False
         self.deadline = NEVER
@@ -183,13 +188,13 @@ class Call:
         host = head.host
         assert isinstance(host, HostName)
         addresses = await means.providers.find(attestation, host, attestation.port)
-        self._passed(Check.NETWORK, checks.network(attestation, host, self._policy, addresses))
+        self._passed(Check.NETWORK, checks.addresses_allowed(self._policy, host, attestation.port, addresses))
         self._passed(
             Check.CONTAINER, checks.container(attestation, means.endpoints.get(attestation.endpoint))
         )
         revealed = await self._reveal(allowed)
         outgoing = self._outgoing(host, body)
-        injection = await means.inject(attestation, allowed.group, revealed.material, outgoing)
+        injection = await means.inject(attestation, allowed, revealed, outgoing)
         scrubbing = means.scrubbing(injection.live)
         upstream = await means.providers.connect(attestation, host, attestation.port, addresses)
         if self._over:  # abandoned while it was dialled
@@ -285,6 +290,7 @@ class Call:
             return
         pieces, self._pieces = self._pieces, []
         upstream.transport.registerProducer(Tap(transport), True)
+        self._feeding = True
         self._send_body(pieces)
         transport.resumeProducing()
 
@@ -298,6 +304,13 @@ class Call:
         wire = b"".join(pieces)
         if wire:
             upstream.write(wire)
+        if self._body_done:
+            self._stop_feeding(upstream)
+
+    def _stop_feeding(self, upstream: Upstream) -> None:
+        if self._feeding:
+            self._feeding = False
+            upstream.transport.unregisterProducer()
 
     # Its end.
 
@@ -350,8 +363,7 @@ class Call:
             running.cancel()
         upstream = self._upstream
         if upstream is not None:
-            if self._head.framing.kind is BodyKind.CHUNKED or self._head.framing.length:
-                upstream.transport.unregisterProducer()
+            self._stop_feeding(upstream)
             if upstream_may_rest and not upstream.lost:
                 upstream.rest()
             else:
@@ -379,7 +391,7 @@ class Call:
         self._end(refusals.INTERNAL)
 
     def _record(self, refusal: Refusal | None) -> CallRecord:
-        attestation, head, allowed, answer = self._attestation, self._head, self._allowed, self._answer
+        attestation, head, allowed = self._attestation, self._head, self._allowed
         if refusal is None:
             assert allowed is not None
             verdict = allowed.verdict
@@ -409,7 +421,6 @@ class Call:
             detail=detail,
             status=self._status(refusal),
             upstream_address=None if self._upstream is None else str(self._upstream.address),
-            scrubbed=0 if answer is None else answer.scrubbed,
             duration_ms=(self._means.deadlines.seconds() - self._began) * 1000,
             generation=self._policy.generation,
             inputs=hashlib.sha256(repr(checks.facts_of(attestation, head)).encode()).hexdigest(),

@@ -91,12 +91,12 @@ def policy_allows(
     return Allowed(account, group, verdict)
 
 
-def network(
-    attestation: Attestation, host: HostName, policy: TenantPolicy, addresses: Iterable[IPv4Address]
+def addresses_allowed(
+    policy: TenantPolicy, host: HostName, port: int, addresses: Iterable[IPv4Address]
 ) -> Refusal | None:
-    """One address that may not be connected to condemns them all (attack B7)."""
+    """Whether the tenant may be connected to every address of the host: one that is bad condemns them all."""
     for address in addresses:
-        verdict = policy.judge_address(host, attestation.port, address)
+        verdict = policy.judge_address(host, port, address)
         if not verdict.allowed:
             return refusals.denied(403, str(verdict.reason), verdict.detail, verdict.mend, verdict.rule)
     return None

@@ -79,3 +79,14 @@ def body_too_large(limit: int, rule: str) -> Refusal:
     return denied(
         413, "body-too-large", f"The request body is over {limit} bytes.", "Send less.", rule
     ).closing()
+
+
+def of_vault(code: str, detail: str) -> Refusal:
+    """There is no secret to be used: none of that name, or the vault is locked or damaged."""
+    return failed(503 if code == "vault-locked" else 502, code, detail, _ASK_OPERATOR)
+
+
+KIND_UNFIT = failed(
+    502, "credential-mismatch", "The account's secret is of a kind that its integration has no place for.",
+    _ASK_OPERATOR,
+)  # fmt: skip

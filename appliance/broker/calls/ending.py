@@ -1,0 +1,90 @@
+"""The end of an execution that collided: its handles die at once, its container goes, everybody hears."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from appliance.audit.log import AuditLog, AuditUnavailable
+from appliance.audit.record import LifecycleRecord, Outcome
+from appliance.ipc import JsonLines, Message
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress
+
+    from appliance.broker.handles import Handles
+    from appliance.handover import Attestation
+
+SECONDS = 30
+_log = Logger()
+
+
+class Ending:
+    """`control` is the path of netd's control socket."""
+
+    def __init__(self, reactor: Any, control: str, handles: Handles, audit: AuditLog) -> None:
+        self._reactor = reactor
+        self._netd = UNIXClientEndpoint(reactor, control, timeout=SECONDS)  # type: ignore[no-untyped-call]  # Twisted
+        self._handles = handles
+        self._audit = audit
+
+    def kill(self, attestation: Attestation, reason: str, why: str) -> None:
+        """Revoke at once, then have the container stopped. Never raises: the call is refused anyway."""
+        dead = self._handles.revoke_all(attestation.endpoint)
+        _log.critical(
+            "execution on {endpoint} of {tenant} is ended: {reason}; {dead} handles revoked",
+            endpoint=attestation.endpoint, tenant=attestation.tenant, reason=reason, dead=dead,
+        )  # fmt: skip
+        try:
+            self._audit.write(
+                LifecycleRecord(
+                    event="execution-killed",
+                    subject=attestation.container or attestation.endpoint,
+                    tenant=attestation.tenant,
+                    outcome=Outcome.DENIED,
+                    reason=reason,
+                    detail=why,
+                )
+            )
+        except AuditUnavailable:
+            _log.critical("the end of an execution could not be recorded")
+        self._stop(attestation, reason, why)
+
+    def _stop(self, attestation: Attestation, reason: str, why: str) -> None:
+        wish = {"op": "stop-container", "endpoint": attestation.endpoint, "reason": reason, "why": why}
+        connecting: Deferred[Any] = self._netd.connect(_Wishes(wish))  # type: ignore[no-untyped-call]  # Twisted
+        connecting.addErrback(
+            lambda failure: _log.critical(
+                "netd could not be told to stop the container: {why}", why=failure.getErrorMessage()
+            )
+        )
+
+
+class _Wish(JsonLines):
+    """One wish, one answer."""
+
+    def __init__(self, wish: Message) -> None:
+        self._wish = wish
+
+    def connectionMade(self) -> None:
+        self.send(self._wish)
+
+    def message_received(self, message: Message) -> None:
+        if message.get("ok") is not True and message.get("error") != "endpoint-unknown":
+            _log.critical("netd did not stop the container: {why}", why=str(message.get("detail")))
+        self.close()
+
+
+class _Wishes(Factory):
+    noisy = False
+
+    def __init__(self, wish: Message) -> None:
+        self._wish = wish
+
+    def buildProtocol(self, addr: IAddress | None) -> _Wish:
+        del addr
+        return _Wish(self._wish)

@@ -1,0 +1,68 @@
+"""Where the secret of a call comes from: the vault, or a live handle of the same execution."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from appliance.broker.calls import refusals
+from appliance.broker.calls.dials import CallRefused
+from appliance.broker.handles import Bound, Handles
+from appliance.broker.vault.errors import VaultError
+from appliance.broker.vault.kinds import Material
+from appliance.broker.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from appliance.handover import Attestation
+    from appliance.policy.bound import CompiledAccount
+
+InThread = Callable[..., Awaitable[Any]]
+"""Runs a blocking function with its arguments elsewhere; its result."""
+
+IsSession = Callable[["Attestation", "CompiledAccount", str], Awaitable[bool]]
+
+
+class Held:
+    """A decrypted secret until `close`."""
+
+    def __init__(self, material: Material, version: int, stack: ExitStack) -> None:
+        self.material = material
+        self.version = version
+        self._stack = stack
+
+    def close(self) -> None:
+        """Clear what can be cleared; later calls do nothing."""
+        self._stack.close()
+
+
+class CallSecrets:
+    """Implements `call.Secrets`. `is_session` tells whether a token is of this workload's live session."""
+
+    def __init__(self, vault: Vault, handles: Handles, in_thread: InThread, is_session: IsSession) -> None:
+        self._vault = vault
+        self._handles = handles
+        self._in_thread = in_thread
+        self.is_session = is_session
+
+    async def of_account(self, attestation: Attestation, account: CompiledAccount) -> Held:
+        """The database is asked in a thread; what it gives is still sealed, and opened here."""
+        try:
+            found = await self._in_thread(
+                self._vault.find, attestation.tenant, account.integration, account.secret
+            )
+            stack = ExitStack()
+            material = stack.enter_context(self._vault.opened(found))
+        except VaultError as error:
+            raise CallRefused(refusals.of_vault(error.code, error.detail)) from None
+        if material.kind not in account.kinds:
+            stack.close()
+            raise CallRefused(refusals.KIND_UNFIT)
+        return Held(material, found.place.version, stack)
+
+    def of_handle(self, attestation: Attestation, account: CompiledAccount, handle: str) -> Held | None:
+        """The handle keeps its material until it is purged; only our own hold on it ends with the call."""
+        material = self._handles.resolve(
+            handle, Bound(attestation.tenant, attestation.endpoint, account.name)
+        )
+        return None if material is None else Held(material, 0, ExitStack())

@@ -1,0 +1,118 @@
+"""The calls' parts, wired: what the broker's main starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from appliance.broker.calls.call import Call, Means, Revealed
+from appliance.broker.calls.connection import CallConnections
+from appliance.broker.calls.dials import Dials
+from appliance.broker.calls.ending import Ending
+from appliance.broker.calls.providers import Providers
+from appliance.broker.calls.secrets import CallSecrets, InThread, IsSession
+from appliance.broker.calls.token_endpoint import TokenEndpoints
+from appliance.broker.credentials.exchanged import ExchangedTokens
+from appliance.broker.credentials.inject import inject
+from appliance.broker.handles import Handles
+from appliance.broker.scrub.scrubber import Scrubber
+from appliance.outgoing.deadlines import Deadlines
+from appliance.tls.upstream import UpstreamTrust
+
+if TYPE_CHECKING:
+    from appliance.audit.log import AuditLog
+    from appliance.broker.calls.checks import Allowed
+    from appliance.broker.calls.connection import CallConnection
+    from appliance.broker.credentials.outgoing import Injection, Outgoing
+    from appliance.broker.vault.kinds import OAuthRefresh
+    from appliance.broker.vault.vault import Vault
+    from appliance.endpoints import Endpoint, EndpointTable
+    from appliance.handover import Attestation
+    from appliance.http1.head import RequestHead
+    from appliance.policy.tenant import TenantPolicy
+    from appliance.settings import Settings
+
+
+class Calls:
+    """Everything from the workers' sockets to the providers'. `policy` gives a tenant's policy in force."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        vault: Vault,
+        *,
+        policy: Callable[[str], TenantPolicy],
+        endpoints: EndpointTable,
+        audit: AuditLog,
+        in_thread: InThread,
+        is_session: IsSession,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Raises `TrustStoreError`."""
+        self._vault = vault
+        self._in_thread = in_thread
+        self._policy = policy
+        self._now = now
+        self._exchanged = ExchangedTokens()
+        self.handles = Handles(reactor)
+        self._deadlines = Deadlines(reactor)
+        self.dials = Dials(reactor, settings.uids.gateway)
+        self._providers = Providers(reactor, self.dials, UpstreamTrust(settings.upstream_ca), self._deadlines)
+        self._tokens = TokenEndpoints(self._providers, reactor)
+        ending = Ending(reactor, str(settings.control_socket("netd")), self.handles, audit)
+        self._means = Means(
+            policy=policy,
+            endpoints=endpoints,
+            secrets=CallSecrets(vault, self.handles, in_thread, is_session),
+            inject=self._inject,
+            scrubbing=Scrubber,
+            providers=self._providers,
+            kill=ending.kill,
+            audit=audit,
+            deadlines=self._deadlines,
+        )
+        self.connections = CallConnections(settings.uids.gateway, self._begin)
+
+    def start(self) -> None:
+        """Begin to look after deadlines."""
+        self._deadlines.start()
+
+    def stop(self) -> None:
+        """Nothing outlives us: handles die, connections to providers end."""
+        self._deadlines.stop()
+        self.handles.revoke_everything()
+        self._providers.close()
+
+    def departed(self, endpoint: Endpoint) -> None:
+        """A container left: so did its execution (requirement 004-11)."""
+        self.handles.revoke_all(endpoint.id)
+
+    def _begin(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Call:
+        return Call(self._means, connection, attestation, head)
+
+    async def _inject(
+        self, attestation: Attestation, allowed: Allowed, revealed: Revealed, outgoing: Outgoing
+    ) -> Injection:
+        account, tenant = allowed.account, attestation.tenant
+        rotated = partial(self._rotated, attestation, allowed, revealed.version)
+        exchanged = self._exchanged.of(tenant, account.name, revealed.version, rotated)
+        post = partial(self._tokens.post, attestation, self._policy(tenant))
+        return await inject(revealed.material, allowed.group.slot, outgoing, self._now(), post, exchanged)
+
+    async def _rotated(
+        self, attestation: Attestation, allowed: Allowed, version: int, material: OAuthRefresh
+    ) -> int:
+        """A refresh token that the provider has replaced: the vault's next version."""
+        account, tenant = allowed.account, attestation.tenant
+
+        def store() -> int:
+            newest = self._vault.versions(tenant, account.integration, account.secret)[-1]
+            if newest != version:
+                raise ValueError("the secret was replaced meanwhile")
+            return self._vault.rotate(tenant, account.integration, account.secret, material, self._now())
+
+        stored: int = await self._in_thread(store)
+        return stored
