@@ -77,6 +77,8 @@ PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance
         "appliance.broker.vault.envelope", "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.refusals",
         "appliance.gateway.states", "appliance.reserved_names", "appliance.workload", "appliance.faults", "appliance.limits",
         "appliance.verify.commands", "appliance.verify.report", "appliance.verify.live.selection",
+        *(f"appliance.broker.dpop.{n}" for n in ("compact", "keys", "target", "proof", "nonces", "presented", "challenge")),
+        "appliance.broker.denied", "appliance.broker.token_shapes",
         "netns.plan", "netns.ruleset", "netns.fallback_rules", "netns.hostrules", "netns.shares", "netns.diff", "netns.notices", "netns.own_links",
         "netns.driver.admission", "netns.driver.admission_records", "netns.driver.api_call", "netns.driver.container_spec",
         "netns.driver.mounts", "netns.driver.network_request", "netns.driver.process_status", "netns.driver.requirements",
