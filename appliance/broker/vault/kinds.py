@@ -145,7 +145,7 @@ RsaPem = Annotated[SecretStr, AfterValidator(_rsa_key)]
 
 
 class _Kind(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, cache_strings="none")
 
 
 class StaticSecret(_Kind):

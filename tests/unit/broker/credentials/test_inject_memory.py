@@ -1,0 +1,28 @@
+"""After an injection nothing holds the secret, and nothing the token once the account was forgotten."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .memory import ENVIRONMENT
+
+ROOT = Path(__file__).parents[4]
+
+
+def test_a_secret_is_held_by_nothing_after_its_use() -> None:
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("memory.py")],
+        env=os.environ | ENVIRONMENT | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    found = json.loads(done.stdout)
+    assert found.pop("held") == 1, "the hunt finds nothing"
+    assert {"bearer", "query", "basic", "aws", "hmac", "refresh", "revoked", "own", "key"} <= set(found)
+    assert {name.partition("-")[0] for name in found} >= {"access", "rotated"}
+    assert {name: count for name, count in found.items() if count} == {}
