@@ -11,7 +11,19 @@ from typing import Any
 import click
 
 from appliance import settings as settings_module
-from appliance.cli import doctor, fallback, lifecycle, logs, policies, run, status, tenants, top, verify
+from appliance.cli import (
+    doctor,
+    fallback,
+    lifecycle,
+    logs,
+    policies,
+    run,
+    secrets,
+    status,
+    tenants,
+    top,
+    verify,
+)
 from appliance.cli.failures import told
 from appliance.cli.output import Cli, pass_cli
 
@@ -81,6 +93,7 @@ def completion(obj: Cli, shell: str) -> None:
 for command in (
     lifecycle.up, lifecycle.down, status.status, doctor.doctor, tenants.tenant,
     run.run, run.shell, policies.policy, logs.log, top.top, verify.verify, fallback.fallback,
+    secrets.secret, secrets.vault,
 ):  # fmt: skip
     cli.add_command(command)
 
