@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.inotify import INotify
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 
@@ -16,6 +21,7 @@ from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
 from appliance.broker.ca import CaError, open_authority
+from appliance.broker.calls.serving import Calls
 from appliance.broker.signing import Signing
 from appliance.broker.vault.control import VaultControl
 from appliance.broker.vault.errors import VaultError
@@ -23,11 +29,22 @@ from appliance.broker.vault.keyring import UNLOCK, State
 from appliance.broker.vault.opening import open_vault
 from appliance.broker.vault.vault import Vault
 from appliance.control import ControlFactory, Operation
+from appliance.endpoints import EndpointFeed
 from appliance.inherited import InheritanceError, inherited_sockets
+from appliance.policy.reloads import Reloads
+from appliance.policy.store import PolicyStore
+from appliance.policy.tenant import TenantPolicy
+from appliance.policy.watch import PolicyWatch
+from appliance.tls.upstream import TrustStoreError
 
 PROCESS = "broker"
 
 _log = Logger()
+
+
+_CANNOT_START = (
+    configuration.SettingsError, InheritanceError, CaError, AuditUnavailable, VaultError, TrustStoreError,
+)  # fmt: skip
 
 
 def main() -> int:
@@ -35,7 +52,7 @@ def main() -> int:
     privilege.forbid_dumps()
     try:
         _run()
-    except (configuration.SettingsError, InheritanceError, CaError, AuditUnavailable, VaultError) as error:
+    except _CANNOT_START as error:
         sys.stderr.write(f"egress-broker: {error}\n")
         return 1
     return 0
@@ -43,7 +60,7 @@ def main() -> int:
 
 def _run() -> None:
     settings = configuration.load()
-    listening = inherited_sockets("control")["control"]
+    sockets = inherited_sockets("control", "calls", "dials")
     sink = Sink(settings.audit_dir, PROCESS)
     authority = open_authority(settings.ca_dir, settings.instance, _now())
     vault = open_vault(settings)
@@ -56,15 +73,71 @@ def _run() -> None:
     signers = frozenset({uids.gateway, uids.squid} if settings.has_fallback else {uids.gateway})
     acceptor = Acceptor(
         reactor,  # type: ignore[arg-type]  # the module stands for the installed reactor
-        listening,
+        sockets["control"],
         ControlFactory({**signing.operations(signers), **_of_the_vault(vault, sink)}),
     )
+    calling = Calling(reactor, settings, sockets, vault, sink)
     sink.write(LifecycleRecord(event="started"))
+    calling.start()
+    reactor.addSystemEventTrigger("before", "shutdown", calling.stop)
     reactor.addSystemEventTrigger("after", "shutdown", vault.close)
     reactor.addSystemEventTrigger("before", "shutdown", acceptor.close)
     reactor.run()
     sink.write(LifecycleRecord(event="stopped"))
     sink.close()
+
+
+class Calling:
+    """Calls to providers: the sockets they come by, and what has to be known to decide about them."""
+
+    def __init__(
+        self, reactor: Any, settings: configuration.Settings, sockets: Mapping[str, socket.socket],
+        vault: Vault, sink: Sink,
+    ) -> None:  # fmt: skip
+        """Raises `TrustStoreError`, `SettingsError`."""
+        store = PolicyStore(settings)
+        self._watch = PolicyWatch(
+            Reloads(store, reactor),
+            settings,
+            reactor,
+            lambda: INotify(reactor),  # type: ignore[no-untyped-call]  # Twisted
+        )
+        netd = UNIXClientEndpoint(reactor, str(settings.control_socket("netd")))  # type: ignore[no-untyped-call]  # Twisted
+        self._feed = EndpointFeed(netd, reactor)
+        self._calls = Calls(
+            reactor, settings, vault,
+            policy=partial(_policy, store),
+            endpoints=self._feed.table,
+            audit=sink, in_thread=deferToThread, is_session=_no_session, now=_now,
+        )  # fmt: skip
+        self._feed.on_removed(self._calls.departed)
+        self._acceptors = [
+            Acceptor(reactor, sockets["calls"], self._calls.connections),
+            Acceptor(reactor, sockets["dials"], self._calls.dials),
+        ]
+
+    def start(self) -> None:
+        """Learn who is there and what holds; calls that come before are refused."""
+        self._watch.start()
+        self._feed.start()
+        self._calls.start()
+
+    def stop(self) -> None:
+        """No call is begun any more, and none goes on."""
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._watch.stop()
+        self._feed.stop()
+        self._calls.stop()
+
+
+def _policy(store: PolicyStore, tenant: str) -> TenantPolicy:
+    """The one in force now: a reload exchanges all of them."""
+    return store.current.for_tenant(tenant)
+
+
+async def _no_session(_attestation: object, _account: object, _token: str) -> bool:
+    return False
 
 
 def _of_the_vault(vault: Vault, sink: Sink) -> Mapping[str, Operation]:

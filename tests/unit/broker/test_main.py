@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,10 @@ from appliance.audit.verify import verify
 from appliance.tls.authority import new_key, signing_request
 
 HAND_OVER = (
-    "import os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='control');"
-    "os.dup2(int(sys.argv[1]), 3, inheritable=True);"
+    "import fcntl, os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='3',"
+    " LISTEN_FDNAMES='control:calls:dials');"
+    "given = [fcntl.fcntl(int(one), fcntl.F_DUPFD, 64) for one in sys.argv[1:]];"
+    "[os.dup2(one, 3 + at, inheritable=True) for at, one in enumerate(given)];"
     "os.execv(sys.executable, [sys.executable, '-m', 'appliance.broker.main'])"
 )
 
@@ -41,15 +44,20 @@ class Appliance:
         self.environment = {"EGRESS_SETTINGS": str(self.settings), "PATH": os.environ["PATH"]}
 
     def start(self) -> subprocess.Popen[str]:
-        self.socket.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(str(self.socket))
-            listening.listen()
-            descriptor = listening.fileno()
+        with ExitStack() as stack:
+            descriptors = [self.listening(stack, name) for name in ("broker", "broker-calls", "broker-dials")]
             return subprocess.Popen(
-                [sys.executable, "-c", HAND_OVER, str(descriptor)],
-                pass_fds=[descriptor], env=self.environment, stderr=subprocess.PIPE, text=True,
+                [sys.executable, "-c", HAND_OVER, *map(str, descriptors)],
+                pass_fds=descriptors, env=self.environment, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
+
+    def listening(self, stack: ExitStack, name: str) -> int:
+        path = self.root / f"{name}.sock"
+        path.unlink(missing_ok=True)
+        made = stack.enter_context(socket.socket(socket.AF_UNIX))
+        made.bind(str(path))
+        made.listen()
+        return made.fileno()
 
     def ask(self, **message: object) -> ipc.Message:
         return ipc.ask(str(self.socket), message, timeout=30)
@@ -164,5 +172,5 @@ def test_without_a_socket_it_says_what_starts_it(appliance: Appliance) -> None:
         env=appliance.environment, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "no control socket was passed" in done.stderr
+    assert "no control and no calls and no dials socket was passed" in done.stderr
     assert not (appliance.root / "ca").exists()
