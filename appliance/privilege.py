@@ -32,9 +32,9 @@ CAPABILITIES = {
 """Capability numbers by name."""
 
 NICE, NICE_BEHIND = -10, -5
-"""Of who carries traffic, and of who does not: the comparisons of netd took a worker's processor for 4 ms each time.
+"""Of who carries traffic, and of who does not: netd's comparisons took a worker's processor for 4 ms at once.
 
-In 20 s at 4,100 requests/s, on one processor for both, they interrupted 13 turns of the worker, and now 3.
+In 20 s at 4,100 requests/s, on one processor for both, they interrupted 13 turns of it, and now 3.
 """
 AUTOGROUP = Path("/proc/self/autogroup")
 

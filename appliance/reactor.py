@@ -71,9 +71,13 @@ class _Connector(tcp.Connector):
 
 
 class PromptReactor(EPollReactor):
-    """See the module. `at_turn_end` has something done when all events of this turn have been acted on."""
+    """See the module. `at_turn_end` has something done when all events of this turn have been acted on.
+
+    `turns` is how many turns have begun: one with each poll. What is timed comes between the turns.
+    """
 
     def __init__(self) -> None:
+        self.turns = 0
         self._at_end: list[Callable[[], None]] = []
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted
 
@@ -123,6 +127,7 @@ class PromptReactor(EPollReactor):
             events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
         except InterruptedError:
             return
+        self.turns += 1
         selectables = self._selectables
         for number, event in events:
             selectable: Any = selectables.get(number)

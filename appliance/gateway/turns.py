@@ -22,17 +22,26 @@ STEP = 4 * 1024
 
 
 class _Share:
-    """What one tenant has had of the turn. `round`: until all of its connections have been read once."""
+    """What one tenant has had of a turn. `round`: until all of its connections have been read once."""
 
-    __slots__ = ("__weakref__", "active", "late", "postponed", "round", "used", "waiting")
+    __slots__ = ("__weakref__", "called", "late", "postponed", "round", "turn", "used", "waiting")
 
     def __init__(self) -> None:
-        self.active = False  # this turn's end will look at it
+        self.turn = -1  # the number of that turn
         self.used = 0.0
         self.round = 0
         self.late = False  # the turn before ended with connections not read
         self.postponed = False  # this one does
         self.waiting: deque[Callable[[], None]] = deque()  # what is to be done in turns without being read
+        self.called = False  # `Turns._go_on` is to be called
+
+    def begin(self, turn: int) -> None:
+        """In another turn the whole share is there again."""
+        self.turn = turn
+        self.used = 0.0
+        self.late, self.postponed = self.postponed, False
+        if not self.late:
+            self.round += 1
 
 
 class _PacedRead:
@@ -51,7 +60,9 @@ class _PacedRead:
         if transport is None:
             return None
         turns = self._turns
-        turns.attend(share)
+        # Numbers are compared at a read: a timed call at the end of each turn took 1.9 of its 5.8 us.
+        if share.turn != (turn := turns.reactor.turns):
+            share.begin(turn)
         if share.late and self._round == share.round:
             return None  # has been read; others of the tenant have not
         if share.used >= turns.share_seconds:
@@ -79,11 +90,10 @@ class Turns:
     ) -> None:
         self.share_seconds = share_seconds
         self.clock = clock
-        self._reactor = reactor
-        self._has_turns = hasattr(reactor, "at_turn_end")  # work is put off only to such a reactor's turns
+        self._has_turns = hasattr(reactor, "turns")  # work is put off only to such a reactor's turns
+        self.reactor: Any = reactor if self._has_turns else _EachRead()
         # A tenant that nobody reads for has none.
         self._shares: weakref.WeakValueDictionary[str, _Share] = weakref.WeakValueDictionary()
-        self._active: list[_Share] = []
 
     def pace(self, transport: Any, tenant: str) -> None:
         """Read a connected transport in the turns of its tenant from now on."""
@@ -100,30 +110,31 @@ class Turns:
             act()
             return
         share.waiting.append(act)
-        self.attend(share)
+        self._call(share)
 
-    def attend(self, share: _Share) -> None:
-        """Look at it when the turn ends. What is called later is called before the next poll."""
-        if not share.active:
-            share.active = True
-            self._active.append(share)
-            if len(self._active) == 1:
-                self._reactor.callLater(0, self._next)
-
-    def _next(self) -> None:
-        active, self._active = self._active, []
-        for share in active:
-            share.active = False
-            share.used = 0.0
-            share.late, share.postponed = share.postponed, False
-            if not share.late:
-                share.round += 1
-            if share.waiting:
-                self._go_on(share)
+    def _call(self, share: _Share) -> None:
+        if not share.called:
+            share.called = True
+            self.reactor.callLater(0, self._go_on, share)
 
     def _go_on(self, share: _Share) -> None:
+        share.called = False
+        share.begin(self.reactor.turns + 1)  # timed calls come before the next turn's events
         while share.waiting and share.used < self.share_seconds:
             began = self.clock()
             share.waiting.popleft()()
             share.used += self.clock() - began
-        self.attend(share)  # for what is left, and because this turn's share is in use
+        if share.waiting:
+            self._call(share)
+
+
+class _EachRead:
+    """In place of a reactor that does not count its turns (Twisted's own): each read is in one of its own."""
+
+    def __init__(self) -> None:
+        self._turns = 0
+
+    @property
+    def turns(self) -> int:
+        self._turns += 1
+        return self._turns

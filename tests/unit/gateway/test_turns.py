@@ -23,11 +23,17 @@ class Transport:
         return "what the reactor is told"
 
 
+class Turning(Clock):
+    """A reactor that counts its turns."""
+
+    turns = 0
+
+
 class Reading:
     """A reactor's loop over transports that are all ready, with a clock that only reading moves."""
 
     def __init__(self) -> None:
-        self.time, self.reactor = Clock(), Clock()
+        self.time, self.reactor = Clock(), Turning()
         self.turns = Turns(self.reactor, SHARE, self.time.seconds)
         self.all: list[Transport] = []
 
@@ -43,6 +49,7 @@ class Reading:
         for transport in ready or self.all:
             transport.doRead()
         self.reactor.advance(0)
+        self.reactor.turns += 1
         return self.time.seconds() - began
 
 
@@ -97,13 +104,13 @@ def test_what_is_dear_is_read_in_small_pieces_and_what_is_cheap_in_large_ones() 
     assert transport.bufferSize == MOST_READ
 
 
-def test_a_turn_ends_once_however_many_were_read() -> None:
+def test_no_turn_asks_for_a_timed_call() -> None:
     loop = Reading()
     for tenant in ("acme", "beta", "acme"):
-        loop.connected(tenant, 0.001)
+        loop.connected(tenant, SHARE)
     for transport in loop.all:
         transport.doRead()
-    assert len(loop.reactor.getDelayedCalls()) == 1
+    assert not loop.reactor.getDelayedCalls()
 
 
 def test_a_transport_is_not_kept_by_its_place_in_line() -> None:
@@ -125,18 +132,18 @@ class TurnByTurn:
 
     def __init__(self) -> None:
         self.asked: list = []
+        self.turns = 0
 
-    def callLater(self, delay: float, act) -> None:
+    def callLater(self, delay: float, act, *given) -> None:
         assert delay == 0
-        self.asked.append(act)
-
-    def at_turn_end(self, act) -> None:
-        raise NotImplementedError
+        self.asked.append((act, given))
 
     def turn(self) -> None:
+        """What is timed, and then the next turn's events, which are the caller's."""
         asked, self.asked = self.asked, []
-        for act in asked:
-            act()
+        for act, given in asked:
+            act(*given)
+        self.turns += 1
 
 
 def test_what_is_put_off_has_its_tenants_share_of_each_turn() -> None:
@@ -162,6 +169,30 @@ def test_what_is_put_off_has_its_tenants_share_of_each_turn() -> None:
     assert len(did) == 10
     reactor.turn()
     assert dear.doRead() == "what the reactor is told"
+    assert not reactor.asked
+
+
+def test_what_asks_for_more_while_it_is_done_has_no_second_share() -> None:
+    time, reactor, did = Clock(), TurnByTurn(), []
+    turns = Turns(reactor, SHARE, time.seconds)
+    kept = Transport(time, 0.0)
+    turns.pace(kept, "flood")
+
+    def act() -> None:
+        did.append(time.seconds())
+        time.advance(0.004)
+        turns.later("flood", act)
+
+    turns.later("flood", act)
+    for turn in range(1, 4):
+        reactor.turn()
+        assert len(did) == 3 * turn
+
+
+def test_where_turns_are_not_counted_each_read_has_a_whole_share() -> None:
+    turns, transport = Turns(Clock(), SHARE), Transport(Clock(), SHARE)
+    turns.pace(transport, "acme")
+    assert [transport.doRead() for _ in range(3)] == ["what the reactor is told"] * 3
 
 
 def test_without_turns_nothing_is_put_off() -> None:
