@@ -17,12 +17,21 @@ from appliance.cli.tenants import existing
 from appliance.policy.explain import explain as explain_request
 from appliance.policy.loader import check_tenant_file
 from appliance.policy.problems import Problem, Severity, errors
-from appliance.policy.schema import named_schema, operator_schema, tenant_schema
+from appliance.policy.schema import (
+    accounts_schema,
+    integration_schema,
+    named_schema,
+    operator_schema,
+    tenant_schema,
+)
 from appliance.policy.set import PolicySet
 from appliance.policy.store import PolicyStore
 from appliance.processes import processes
 
-_SCHEMAS = {"tenant": tenant_schema, "named": named_schema, "operator": operator_schema}
+_SCHEMAS = {
+    "tenant": tenant_schema, "named": named_schema, "operator": operator_schema, "accounts": accounts_schema,
+    "integration": integration_schema,
+}  # fmt: skip
 
 
 @click.group()
@@ -77,14 +86,14 @@ def explain(cli: Cli, tenant: str, method: str, url: str) -> None:
     Exit code 0: allowed, 1: refused, 2: the policy cannot be loaded.
     For example: egress policy explain --tenant acme GET https://pypi.example.org/simple/
     """
-    explanation = explain_request(_policies(cli, tenant), tenant, method, url)
+    explanation = explain_request(loaded(cli, tenant), tenant, method, url)
     verdict = explanation.verdict
     if cli.as_json:
         cli.emit(
             {
                 "tenant": tenant, "method": method, "url": url, "allowed": verdict.allowed,
                 "reason": str(verdict.reason), "rule": verdict.rule, "detail": verdict.detail,
-                "mend": verdict.mend,
+                "mend": verdict.mend, "account": verdict.account, "group": verdict.group,
                 "checks": [{"check": s.check, "allowed": s.verdict.allowed, "reason": str(s.verdict.reason),
                             "rule": s.verdict.rule} for s in explanation.steps],
             }
@@ -94,6 +103,8 @@ def explain(cli: Cli, tenant: str, method: str, url: str) -> None:
             mark = _word(step.verdict.allowed, "ok", "no")
             cli.say(f"{mark}  {step.check}: {step.verdict.reason} ({step.verdict.rule})")
         cli.say(f"{_word(verdict.allowed, 'allowed', 'refused')}: {printable(verdict.detail)}")
+        if verdict.account is not None:
+            cli.say(f"account: {verdict.account}, group {verdict.group}")
         if not verdict.allowed and verdict.mend:
             cli.say(f"mend: {verdict.mend}")
     raise SystemExit(0 if verdict.allowed else 1)
@@ -103,7 +114,7 @@ def _word(good: bool, yes: str, no: str) -> str:
     return click.style(yes, fg="green") if good else click.style(no, fg="red")
 
 
-def _policies(cli: Cli, tenant: str) -> PolicySet:
+def loaded(cli: Cli, tenant: str) -> PolicySet:
     """The policies as the gateway would load them now; other tenants' faults are notes."""
     file = existing(cli.settings, tenant)
     store = PolicyStore(cli.settings)
@@ -120,7 +131,7 @@ def _policies(cli: Cli, tenant: str) -> PolicySet:
 @policy.command()
 @click.argument("document", type=click.Choice(sorted(_SCHEMAS)), default="tenant")
 def schema(document: str) -> None:
-    """Print the JSON Schema of tenant documents (or of the named ones, or of the operator's)."""
+    """Print the JSON Schema of tenant documents, or of the other kinds."""
     click.echo(json.dumps(_SCHEMAS[document](), indent=2))
 
 

@@ -94,7 +94,7 @@ def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bo
         home.parent.chmod(0o700)
         os.chown(home, WORKLOAD_ID, WORKLOAD_ID)
         undo.callback(file.unlink, missing_ok=True)
-        _write(file, raw)
+        write_document(file, raw)
         if with_network:
             with cli.progress("making the network"):
                 _make_network(settings, name)
@@ -121,7 +121,7 @@ def _make_directory(folder: Path, undo: contextlib.ExitStack) -> None:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
 
 
-def _write(file: Path, raw: bytes) -> None:
+def write_document(file: Path, raw: bytes) -> None:
     """The whole document or none of it, also on a full disk. Raises `OSError` naming the file."""
     draft = file.with_name(f".{file.name}.new")
     try:

@@ -21,6 +21,8 @@ COMMANDS = [
     ("up",), ("down",), ("status",), ("doctor",), ("version",), ("completion",), ("log",), ("run",), ("shell",),
     ("top",), ("verify",), ("fallback",), ("tenant", "add"), ("tenant", "list"), ("tenant", "show"), ("tenant", "rm"),
     ("policy", "check"), ("policy", "explain"), ("policy", "schema"), ("policy", "reload"),
+    ("integration", "list"), ("integration", "show"), ("integration", "add"), ("integration", "rm"),
+    ("integration", "test"),
     ("secret", "set"), ("secret", "list"), ("secret", "rotate"), ("secret", "rm"),
     ("vault", "status"), ("vault", "unlock"), ("vault", "passphrase"),
 ]  # fmt: skip

@@ -89,7 +89,7 @@ def test_explain_for_a_tenant_that_does_not_exist(egress: Egress) -> None:
     refused(result, "no tenant 'nope'", "egress tenant add nope")
 
 
-@pytest.mark.parametrize("document", ["tenant", "named", "operator"])
+@pytest.mark.parametrize("document", ["tenant", "named", "operator", "accounts", "integration"])
 def test_schemas(egress: Egress, document: str) -> None:
     assert "properties" in json.loads(egress("policy", "schema", document).stdout)
 

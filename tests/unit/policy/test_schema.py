@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 
-from appliance.policy.schema import named_schema, operator_schema, tenant_schema
+from appliance.policy.schema import (
+    accounts_schema,
+    integration_schema,
+    named_schema,
+    operator_schema,
+    tenant_schema,
+)
 
 
-@pytest.mark.parametrize("schema", [tenant_schema(), named_schema(), operator_schema()])
+@pytest.mark.parametrize(
+    "schema", [tenant_schema(), named_schema(), operator_schema(), accounts_schema(), integration_schema()]
+)
 def test_schemas_are_closed_json(schema: dict[str, Any]) -> None:
     assert json.loads(json.dumps(schema)) == schema
     assert schema["$schema"].endswith("2020-12/schema")
