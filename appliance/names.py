@@ -217,3 +217,9 @@ def _shown(text: str) -> str:
 
 GATEWAY_NAME = HostName("gateway.egress.internal")
 """Each container's own name for its gateway: answered with the gateway's address, never asked upstream."""
+
+INTEGRATIONS_NAME = HostName("integrations.egress.internal")
+"""The same for integrations in base-URL mode."""
+
+OWN_NAMES = frozenset({GATEWAY_NAME, INTEGRATIONS_NAME})
+"""Names that stand for the gateway itself."""

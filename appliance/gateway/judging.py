@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from appliance.audit.log import AuditUnavailable
 from appliance.gateway import refusals
+from appliance.gateway.base_url import provider_request
 from appliance.gateway.origin import Origin, origin_of
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import Refused
+from appliance.http1.target import DEFAULT_PORTS
 from appliance.limits.budget import Exceeded
 from appliance.limits.signals import signals
-from appliance.names import GATEWAY_NAME
+from appliance.names import GATEWAY_NAME, INTEGRATIONS_NAME
 from appliance.policy.denials import WEBSOCKET
 from appliance.policy.verdict import RequestFacts
 from appliance.refusal import Refusal
@@ -34,6 +36,11 @@ def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | Non
     policy = exchange.policy
     if policy is None:
         policy = exchange.policy = worker.policy(endpoint.tenant)
+    if origin.host == INTEGRATIONS_NAME:
+        meant = provider_request(policy, head)
+        if isinstance(meant, Refusal):
+            return meant
+        head, origin = exchange.head, exchange.origin = meant
     facts = exchange.facts = facts_of(head, origin)
     verdict = exchange.verdict = policy.judge(facts)
     if not verdict.allowed:
@@ -74,6 +81,8 @@ def judge_connect(worker: Worker, channel: Channel, head: RequestHead) -> Refusa
     assert authority is not None
     if authority.host == GATEWAY_NAME:
         return refusals.OWN_ADDRESS
+    if authority.host == INTEGRATIONS_NAME and authority.port == DEFAULT_PORTS["https"]:
+        return None if worker.audit.ready else refusals.AUDIT_UNAVAILABLE
     policy = worker.policy(channel.caller.endpoint.tenant)
     verdict = policy.judge_host(None, authority.host, authority.port)
     if not verdict.allowed:

@@ -18,7 +18,8 @@ from appliance.gateway.channel import Channel
 from appliance.gateway.passthrough import Passthrough
 from appliance.gateway.routes import NoRoute
 from appliance.http1.refused import NeedMore
-from appliance.names import GATEWAY_NAME, Authority, HostName, InvalidName
+from appliance.http1.target import DEFAULT_PORTS
+from appliance.names import GATEWAY_NAME, INTEGRATIONS_NAME, Authority, HostName, InvalidName
 from appliance.outgoing.deadlines import NEVER
 from appliance.policy.tenant import TenantPolicy
 from appliance.refusal import Refusal
@@ -64,6 +65,8 @@ def judge_hello(
         port = authority.port
     if name == GATEWAY_NAME:
         return Admitted(name, port, standing=refusals.OWN_ADDRESS.closing())
+    if name == INTEGRATIONS_NAME and port == DEFAULT_PORTS["https"]:
+        return Admitted(name, port)
     verdict = policy.judge_host("https", name, port)
     if not verdict.allowed:
         return Admitted(name, port, standing=refusals.from_verdict(verdict).closing())
@@ -135,7 +138,9 @@ class Opening:
         decision = judge_hello(hello, self._authority, caller.destination_port, policy)
         if isinstance(decision, Refusal):
             self._refuse(decision, hello.server_name)
-        elif decision.standing is not None or self._authority is not None:
+        elif (
+            decision.standing is not None or self._authority is not None or decision.name == INTEGRATIONS_NAME
+        ):
             self._go_on(decision)
         elif caller.destination in self._worker.routes.kept(policy, decision.name, decision.port):
             self._go_on(decision)  # what `_check_destination` would find, without a coroutine: 15 us

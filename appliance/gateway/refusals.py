@@ -264,6 +264,14 @@ def exceeded(limit: Exceeded) -> Refusal:
     )  # fmt: skip
 
 
+def no_integration(prefix: str) -> Refusal:
+    """Base-URL mode, and the first segment names nothing that is bound to the tenant."""
+    return Refusal(
+        403, "integration-not-bound", f"No account of this tenant is /{prefix:.64}/… of base-URL mode.",
+        "Write the integration's name behind the host, or ask the operator to bind one.",
+    )  # fmt: skip
+
+
 def body_too_large(limit: int, rule: str) -> Refusal:
     """A body of no announced length grew over the rule's cap (RFC 9110 section 15.5.14)."""
     return Refusal(

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from appliance.audit.log import AuditLog, AuditUnavailable, Claim
 from appliance.audit.record import Outcome
 from appliance.endpoints import Endpoint
-from appliance.names import GATEWAY_NAME, InvalidName
+from appliance.names import OWN_NAMES, InvalidName
 from appliance.resolver.exchange import to_host_name
 from appliance.resolver.judgement import (
     AUDIT_DOWN,
@@ -139,7 +139,7 @@ class Answering:
         wants_address = question.type == dns.rdatatype.A
         if not wants_address and question.type not in _EMPTY_TYPES:
             return declined_type(question.type_text)
-        if name == GATEWAY_NAME:
+        if name in OWN_NAMES:
             return Answered((asker.destination,), LOCAL_TTL, fresh=False) if wants_address else _NO_ADDRESS
         if wants_address:
             return await self._lookup.resolve(asker.endpoint.tenant, name)

@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
                           "appliance.limits", "appliance.websocket"),
     "appliance.broker": (*LEAVES, "appliance.policy", "appliance.tls", "appliance.audit", "appliance.outgoing", "appliance.http1",
                          "appliance.endpoints", "appliance.refusal", "appliance.handover"),
+    "appliance.broker.scrub": ("appliance.http1.refused", "appliance.websocket"),
     "netns": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.endpoints", "appliance.resolver.nameservers",
               "appliance.listeners"),
     "squid": (*LEAVES, "appliance.policy", "appliance.tls", "appliance.audit", "appliance.endpoints",
@@ -74,7 +75,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance.addresses", "appliance.processes", "appliance.http1", "appliance.websocket", "appliance.policy",
         "appliance.tls.clienthello", "appliance.tls.authority", "appliance.audit.record", "appliance.audit.chain",
         "appliance.resolver.cache", "appliance.resolver.pins", "appliance.resolver.exchange", "appliance.resolver.judgement",
-        "appliance.broker.vault.envelope", "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.refusals",
+        "appliance.broker.vault.envelope", "appliance.broker.scrub", "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.base_url", "appliance.gateway.refusals",
         "appliance.gateway.states", "appliance.reserved_names", "appliance.workload", "appliance.faults", "appliance.limits",
         "appliance.verify.commands", "appliance.verify.report", "appliance.verify.live.selection",
         *(f"appliance.broker.dpop.{n}" for n in ("compact", "keys", "target", "proof", "nonces", "presented", "challenge")),
@@ -84,7 +85,7 @@ PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance
         "netns.driver.mounts", "netns.driver.network_request", "netns.driver.process_status", "netns.driver.requirements",
         "netns.driver.seal", "squid.model", "squid.render", "squid.place", "squid.accesslog")  # fmt: skip
 IMPURE_WITHIN = ("appliance.policy.loader", "appliance.policy.files", "appliance.policy.catalog", "appliance.policy.store", "appliance.policy.reloads", "appliance.policy.watch", "appliance.policy.control",
-                 "appliance.limits.store")  # fmt: skip
+                 "appliance.limits.store", "appliance.broker.scrub.observer")  # fmt: skip
 FORBIDDEN_IN_PURE = ("socket", "os", "time", "random", "secrets", "subprocess", "threading", "twisted", "asyncio",
                      "pyroute2", "docker", "OpenSSL", "requests", "urllib.request")  # fmt: skip
 
