@@ -32,15 +32,8 @@ from appliance.broker.dpop.verifier import ProofRequest, Verifier
 from appliance.broker.identity.spiffe import WorkloadId
 from appliance.broker.identity.thumbprint import thumbprint
 from appliance.broker.replay import Replays
-from appliance.broker.sessions import (
-    MAX_LIFE,
-    PRUNED_AT_ONCE,
-    Opened,
-    Presenter,
-    SessionLimits,
-    Sessions,
-    sessions,
-)
+from appliance.broker.session_table import PRUNED_AT_ONCE, SessionTable, sessions
+from appliance.broker.sessions import MAX_LIFE, Opened, Presenter, SessionLimits, Sessions
 from appliance.broker.token_shapes import SHAPES
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -51,7 +44,7 @@ ME = Presenter(ACME, MINE)
 
 
 def made(database: Engine, **settings: Any) -> Sessions:
-    return Sessions(database, Verifier(Replays(database), Nonces(bytes(32))), **settings)
+    return Sessions(SessionTable(database), Verifier(Replays(database), Nonces(bytes(32))), **settings)
 
 
 @pytest.fixture
@@ -382,10 +375,13 @@ def test_a_store_that_does_not_answer_denies(store: Sessions, database: Engine) 
 
 
 def test_000_18_there_are_no_sessions_without_a_verifier(database: Engine) -> None:
+    table = SessionTable(database)
     with pytest.raises(AttributeError):
-        Sessions(database, None)  # type: ignore[arg-type]
+        Sessions(table, None)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        Sessions(database)  # type: ignore[call-arg]
+        Sessions(table)  # type: ignore[call-arg]
+    with pytest.raises(AttributeError):
+        Sessions(None, Verifier(Replays(database), Nonces(bytes(32))))  # type: ignore[arg-type]
 
 
 def test_000_35_a_refusal_quotes_nothing_that_was_presented(store: Sessions) -> None:

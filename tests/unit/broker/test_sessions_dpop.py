@@ -18,6 +18,7 @@ from appliance.broker.dpop.target import TargetUri
 from appliance.broker.dpop.verifier import ProofRequest, Verifier
 from appliance.broker.identity.spiffe import WorkloadId
 from appliance.broker.replay import Replays, used_proofs
+from appliance.broker.session_table import SessionTable
 from appliance.broker.sessions import Authorised, Opened, Presenter, Sessions
 from tests.unit.broker.proofs import ABSENT, EC_KEY, ED_KEY, NOW, OTHER_KEY, Private, jkt, proof
 
@@ -33,7 +34,7 @@ class Workload:
     """Opens a session and calls, with proofs of its own making."""
 
     def __init__(self, database: Engine) -> None:
-        self.sessions = Sessions(database, Verifier(Replays(database), NONCES))
+        self.sessions = Sessions(SessionTable(database), Verifier(Replays(database), NONCES))
         self.count = 0
 
     def proof(self, uri: str, key: Private = EC_KEY, **claims: Any) -> str:
