@@ -1,0 +1,50 @@
+"""A body of an answer: its codings are taken off, and what it says goes through the scrubber.
+
+Chunked transfer has been taken off before (`appliance.http1`); where its chunks were cut means nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from appliance.broker.scrub.coding import Decoding
+from appliance.broker.scrub.faults import ScrubFault
+from appliance.broker.scrub.stream import Stream
+
+
+class Body:
+    """Octets of a body in, octets without coding and without secrets out. Broken for good after a failure."""
+
+    def __init__(self, content_encoding: Iterable[bytes], stream: Stream) -> None:
+        """`content_encoding`: the values of all fields of that name. Raises `ScrubFault`."""
+        self._decoding = Decoding(content_encoding)
+        self._stream = stream
+        self._open = True
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """What may go on, in bounded pieces: a small body may decode to a large one. Raises `ScrubFault`."""
+        return self._guarded(data, last=False)
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go on. Raises `ScrubFault`: then nothing more may."""
+        return b"".join(self._guarded(data, last=False))
+
+    def end(self) -> bytes:
+        """Nothing follows; the last octets. Raises `ScrubFault`, also when the coded body is not whole."""
+        return b"".join(self._guarded(b"", last=True))
+
+    def _guarded(self, data: bytes, *, last: bool) -> Iterator[bytes]:
+        if not self._open:
+            raise ScrubFault("scrub-failed", "the body has ended or failed before")
+        self._open = False
+        try:
+            for piece in self._decoding.decode(data):
+                yield self._stream.feed(piece)
+            if last:
+                self._decoding.finish()
+                yield self._stream.end()
+        except ScrubFault:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it was, nothing goes on
+            raise ScrubFault("scrub-failed", "the scrubber itself failed") from None
+        self._open = not last

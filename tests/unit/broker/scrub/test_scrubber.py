@@ -1,0 +1,61 @@
+"""One gate for all that is given back (004-41)."""
+
+from __future__ import annotations
+
+import gc
+import json
+
+import pytest
+
+from appliance.broker.scrub.faults import ScrubFault
+from appliance.broker.scrub.forms import SHORTEST
+from appliance.broker.scrub.scrubber import Scrubber
+from tests.unit.broker.scrub.test_forms import TEXT, renderings
+from tests.unit.broker.scrub.test_patterns import TRUE
+
+
+def test_004_37_004_41_all_patterns_and_all_forms_of_live_secrets_are_gone_from_a_result() -> None:
+    secret = TEXT.encode()
+    forms = [form.decode() for name, form in renderings(secret).items() if name != "json in json in json"]
+    tokens = [token for each in TRUE.values() for token in each]
+    result = json.dumps({"forms": forms, "tokens": tokens, "kept": "what was asked for"})
+    scrubbed = Scrubber([secret]).octets(result.encode()).decode()
+    assert "what was asked for" in scrubbed
+    for gone in (*forms, *(json.dumps(form)[1:-1] for form in forms), *tokens):
+        assert gone not in scrubbed
+    assert json.loads(scrubbed)["kept"]
+
+
+def test_without_live_secrets_the_patterns_remain() -> None:
+    assert Scrubber().text("AKIAIOSFODNN7EXAMPLE") == "[scrubbed:aws-access-key-id]"
+
+
+def test_of_several_live_secrets_each_is_found_and_others_are_not() -> None:
+    scrubber = Scrubber([b"first-secret", b"second-secret"])
+    assert (
+        scrubber.text("first-secret, second-secret, third-secret")
+        == "[scrubbed:secret], [scrubbed:secret], third-secret"
+    )
+
+
+def test_scrubbing_twice_changes_nothing() -> None:
+    scrubber = Scrubber([b"first-secret"])
+    once = scrubber.text("first-secret AKIAIOSFODNN7EXAMPLE eyJhbGciOiJIUzI1NiJ9.e30.x")
+    assert scrubber.text(once) == once
+
+
+def test_a_secret_goes_with_its_scrubber() -> None:
+    secret = b"kq7-unlike-anything-else-zz9"
+    scrubber = Scrubber([secret])
+    assert scrubber.octets(b"<" + secret + b">") == b"<[scrubbed:secret]>"
+    del scrubber
+    gc.collect()
+    quoted = b"".join(b"\\x%02x" % octet for octet in secret[:5])
+    held = [each for each in gc.get_objects() if isinstance(each, tuple) and quoted in repr(each).encode()]
+    assert not held
+
+
+def test_a_refusal_does_not_quote_the_secret() -> None:
+    with pytest.raises(ScrubFault) as caught:
+        Scrubber([b"k" * (SHORTEST - 1)])
+    assert "kk" not in str(caught.value)
