@@ -100,5 +100,4 @@ class Jwks:
         self._fetching = False
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            if not waiter.called:
-                waiter.callback(None)
+            waiter.callback(None)  # of no effect on one that was cancelled

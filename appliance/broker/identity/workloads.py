@@ -234,7 +234,11 @@ class Workloads:
             _depart(connection, [endpoint], now)
 
     def keep_only(self, live: Iterable[str], now: datetime) -> list[str]:
-        """Let every endpoint depart that is not in `live`, as after a restart. Those that did."""
+        """Let every endpoint depart that is not in `live`. Those that did.
+
+        For the start, before anybody is enrolled: an endpoint that joined after `live` was read would depart
+        with the others, and for good.
+        """
         with self._database.begin() as connection:
             known = connection.scalars(
                 select(workload_endpoints.c.endpoint).where(workload_endpoints.c.departed_at.is_(None))

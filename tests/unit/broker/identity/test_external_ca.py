@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from sqlalchemy import Engine
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
 from twisted.internet.task import Clock
@@ -29,11 +30,18 @@ from appliance.broker.identity.external_ca import (
     read_material,
 )
 from appliance.broker.identity.spiffe import WorkloadId
-from appliance.broker.identity.workloads import EnrolmentRefused
+from appliance.broker.identity.verification import (
+    CertificateFault,
+    CertificateRefusal,
+    Trust,
+    WorkloadGate,
+    WorkloadIdentity,
+)
+from appliance.broker.identity.workloads import Attestation, EnrolmentRefused, Workloads
 from appliance.tls.authority import new_key
 
 from .answers import Pieces, outcome
-from .peers import INSTANCE, NOW, URI, Forge, csr
+from .peers import INSTANCE, NOW, URI, Forge, csr, make_root
 
 FORGE, STRANGER = Forge(), Forge()
 WHO = WorkloadId(INSTANCE, "acme", "c0ffee")
@@ -93,6 +101,23 @@ def test_a_good_answer_is_the_workloads_certificate() -> None:
     assert "PRIVATE" not in body.decode()
     assert ca.answer.aborted == 1
     assert not ca.clock.getDelayedCalls()
+
+
+def test_000_33_a_certificate_of_the_external_ca_counts_once_it_is_recorded(database: Engine) -> None:
+    own = make_root()
+    workloads = Workloads(database)
+    gate = WorkloadGate(Trust(INSTANCE, (own.certificate, FORGE.root.certificate)), workloads)
+    material = Ca().enrol()
+    chain = [material.certificate, *material.chain]
+    before = gate.admit(chain, NOW)
+    assert isinstance(before, CertificateRefusal)
+    assert before.fault is CertificateFault.UNKNOWN
+    workloads.record(Attestation("e1", "acme", "c0ffee"), material.certificate, WHO.workload, NOW)
+    assert isinstance(gate.admit(chain, NOW), WorkloadIdentity)
+    workloads.disable("acme", "c0ffee", NOW)
+    after = gate.admit(chain, NOW)
+    assert isinstance(after, CertificateRefusal)
+    assert after.fault is CertificateFault.DISABLED
 
 
 def hanging(ca: Ca, where: str) -> list[Deferred[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -56,6 +57,7 @@ def test_002_08_a_key_may_be_for_one_algorithm_alone() -> None:
         published(RSA, n=7),
         published(RSA, n="A" * 2000),
         published(RSA, e="AQ"),
+        published(RSA, n=urlsafe_b64encode(b"\xff" * 1025).decode().rstrip("=")),
         published(ECKey.generate_key("secp256k1", {"kid": "k1"})),
         published(OKPKey.generate_key("X25519", {"kid": "x"})),
         {"kty": "EC", "kid": "bare"},

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 from OpenSSL._util import lib
@@ -21,6 +22,7 @@ from appliance.broker.identity.tls_context import (
 )
 from appliance.broker.identity.verification import CertificateFault, Presented, judge
 from appliance.names import HostName
+from appliance.tls.authority import issue_workload_leaf
 
 from .peers import BROKER, INSTANCE, NOW, URI, Forge, accept, connect, make_root, server_chain, shake_hands
 
@@ -100,6 +102,20 @@ def test_000_08_what_openssl_lets_through_is_judged_behind_it() -> None:
         answer = judge(presented_chain(server), FORGE.trust, NOW)
         assert not isinstance(answer, Presented)
         assert answer.fault is fault
+
+
+def test_an_ed25519_key_is_as_good() -> None:
+    key = Ed25519PrivateKey.generate()
+    leaf = issue_workload_leaf(
+        FORGE.authority, FORGE.key, key.public_key(), URI, (NOW, NOW + timedelta(hours=1))
+    )
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.use_certificate(leaf)
+    context.add_extra_chain_cert(FORGE.authority)
+    context.use_privatekey(key)
+    server = accept(listener())
+    shake_hands(connect(context), server)
+    assert isinstance(judge(presented_chain(server), FORGE.trust, NOW), Presented)
 
 
 def test_a_client_may_leave_its_issuer_out_where_the_listener_knows_it() -> None:

@@ -25,7 +25,14 @@ from appliance.broker.identity.verification import (
     judge,
 )
 from appliance.broker.identity.workloads import Attestation, Workloads, serial_text
-from appliance.tls.authority import issue_intermediate, issue_leaf, new_key, signing_request
+from appliance.tls.authority import (
+    issue_intermediate,
+    issue_leaf,
+    issue_workload_authority,
+    issue_workload_leaf,
+    new_key,
+    signing_request,
+)
 
 from .peers import BROKER, INSTANCE, NOW, URI, Forge
 
@@ -138,6 +145,13 @@ def test_000_08_a_workload_cannot_sign_for_another() -> None:
         forged = forged.add_extension(extension.value, extension.critical)
     chain = [forged.sign(FORGE.leaf_key, hashes.SHA256()), mine, FORGE.authority]
     assert judged(chain) is CertificateFault.UNTRUSTED
+
+
+def test_000_08_a_stolen_workload_ca_cannot_make_another() -> None:
+    key = new_key()
+    second = issue_workload_authority(FORGE.authority, FORGE.key, key.public_key(), INSTANCE, NOW)
+    leaf = issue_workload_leaf(second, key, new_key().public_key(), URI, (NOW, NOW + timedelta(hours=1)))
+    assert judged([leaf, second, FORGE.authority]) is CertificateFault.UNTRUSTED
 
 
 def test_000_08_the_gateways_intermediate_cannot_make_a_client() -> None:
