@@ -177,6 +177,7 @@ def _account(
         return None, problems
     patterns = list(dict.fromkeys(item.pattern for item in rules))
     first = next((p for found in hosts.values() for p in found), None)
+    base = first.name if model.base_url is not None and first in patterns and first is not None else None
     account = CompiledAccount(
         name=written.name,
         integration=model.name,
@@ -187,8 +188,8 @@ def _account(
         port=model.port,
         groups=groups,
         label=label,
-        base_url=model.base_url,
-        base_host=first.name if model.base_url is not None and first is not None else None,
+        base_url=None if base is None else model.base_url,
+        base_host=base,
         reference_scheme=model.reference_scheme if model.references else None,
         streamed=frozenset(model.answers.stream or ()),
     )

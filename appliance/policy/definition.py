@@ -189,5 +189,15 @@ class DefinitionDocument(_Document):
     reference_scheme: Annotated[Text, _fits(_SCHEME, "URI scheme")] = "agentsecrets"
 
     def slot_of(self, group: GroupDocument) -> Slot:
-        """Where the secret goes in requests of a group."""
-        return group.slot or self.slot
+        """Where the secret goes in a group's requests; a place of authority elsewhere is one here as well."""
+        own, base = group.slot, self.slot
+        if own is None:
+            return base
+        fields = dict.fromkeys((*(own.authority_fields or ()), *(base.authority_fields or ())))
+        query = dict.fromkeys((*(own.authority_query or ()), *(base.authority_query or ())))
+        if base.name is not None:
+            (query if base.style == "query" else fields)[base.name] = None
+        (query if own.style == "query" else fields).pop(own.name or "", None)
+        return own.model_copy(
+            update={"authority_fields": tuple(fields) or None, "authority_query": tuple(query) or None}
+        )

@@ -264,6 +264,27 @@ def test_two_hosts_under_one_prefix_of_base_url_mode_are_an_error() -> None:
     assert "'two' and 'one' are both /openai-compatible/… of base-URL mode" in line
 
 
+def test_base_url_mode_leads_to_the_first_host_if_the_account_has_it() -> None:
+    def base(groups: str) -> tuple[str | None, str | None]:
+        text = f"accounts: [{{name: a, integration: github, tenants: [acme], groups: [{groups}]}}]"
+        account = bound_policy(text).account("a")
+        assert account is not None
+        return account.base_url, account.base_host
+
+    assert base("read") == ("github", "api.github.com")
+    assert base("git-fetch, git-refs") == (None, None)
+
+
+def test_a_place_of_authority_is_one_in_every_group() -> None:
+    account = bound_policy("accounts: [{name: a, integration: gitlab, tenants: [acme]}]").account("a")
+    assert account is not None
+    usual, other = account.groups["read"].slot, account.groups["graphql"].slot
+    assert (usual.name, other.style) == ("private-token", "bearer")
+    assert set(other.authority_fields or ()) == {"job-token", "deploy-token", "private-token"}
+    assert "private-token" not in (usual.authority_fields or ())
+    assert account.groups["git-fetch"].slot.authority_query == usual.authority_query
+
+
 def test_parameters_name_the_only_buckets() -> None:
     policy = bound_policy(
         "accounts: [{name: s3, integration: aws, tenants: [acme], parameters: {region: eu-west-1, bucket: [ours, logs]}}]"
