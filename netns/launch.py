@@ -66,6 +66,11 @@ def prepare(settings: Settings, name: str, environment: Mapping[str, str]) -> La
     kept = {"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"} | {
         k: environment[k] for k in KEPT_VARIABLES if k in environment
     }
+    # Neither the current directory nor PYTHON* variables of others decide what is imported (-I is -E -P -s).
+    isolation = ("-I",)
+    if process.name == "broker":
+        kept |= privilege.ERASING
+        isolation = ("-P", "-s")  # the variables are ours, and one of them is Python's
     return Launch(
         process=process,
         identity=Identity(
@@ -76,8 +81,7 @@ def prepare(settings: Settings, name: str, environment: Mapping[str, str]) -> La
         namespace=settings.namespace if process.in_gateway_namespace else None,
         folders=_folders(settings, process),
         environment=kept,
-        # -I: neither the current directory nor PYTHON* variables decide what is imported.
-        command=(sys.executable, "-I", "-m", process.module, *process.arguments),
+        command=(sys.executable, *isolation, "-m", process.module, *process.arguments),
     )
 
 

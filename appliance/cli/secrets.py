@@ -62,7 +62,12 @@ def _typed(command: _F) -> _F:
 def _which(command: _F) -> _F:
     """NAME with its tenant and integration."""
     for decorate in (
-        click.option("--integration", required=True, metavar="ACCOUNT", help="The account that uses it."),
+        click.option(
+            "--integration",
+            required=True,
+            metavar="NAME",
+            help="The integration it is for, as in its account.",
+        ),
         click.option(
             "--tenant", required=True, metavar="NAME", shell_complete=tenant_names, help="Whose it is."
         ),
@@ -107,7 +112,8 @@ def set_(
 ) -> None:
     """Store secret NAME, or a further version of it; from a pipe, a prompt, --from-env or --from-file.
 
-    For example: pass show openai | egress secret set key --tenant acme --integration openai-acme
+    NAME is what the account says, or else the account's own name.
+    For example: pass show openai | egress secret set openai-acme --tenant acme --integration openai
     """
     _not_typed(typed, value)
     require_root("egress secret set")

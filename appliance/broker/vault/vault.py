@@ -3,10 +3,11 @@
 What is cleared and what is not. The decrypted octets and the data key stand in buffers that are overwritten
 when `reveal` ends, however it ends. What Python makes of them does not stand there: the strings inside the
 material, the copies that a parser or a TLS library takes, and the octets of a control message that brought a
-secret are freed, and stay in the process's memory until something else is written there. The KEK stays in
-memory while the vault is open. Against a reader of this process's memory only the kernel helps: the broker
-has a uid of its own, no dumps, and nobody may trace it (`appliance.privilege.forbid_dumps`); swap should be
-encrypted or off.
+secret. Python itself only frees them. In a process that the launcher started they are overwritten when they
+are freed (`appliance.privilege.ERASING`); in any other they stay until something else is written there; and
+what somebody still refers to stays in both. The KEK stays in memory while the vault is open. Against a reader
+of this process's memory only the kernel helps: the broker has a uid of its own, no dumps, and nobody may
+trace it (`appliance.privilege.forbid_dumps`); swap should be encrypted or off.
 
 Who can write the database, and has no KEK, can take secrets away or bring an older state back; he can not
 read, change, move or make one.
