@@ -39,6 +39,7 @@ ALONE = {
     "scale": "scale",
     "fairness": "fairness",
     "memory": "memory",
+    "scrub": "scrub",
 }
 """Modules that bring their own surroundings: each has `measure(rounds)`."""
 
