@@ -111,7 +111,9 @@ class ExternalCa:
         cancels the call to the CA. The certificate counts once it is recorded (`Workloads.record`).
         """
         key = requested_key(csr)
-        request = json.dumps({"csr": csr.decode("ascii"), "spiffe_id": identity.uri}).encode("ascii")
+        # Written anew: PEM may have any text around it.
+        plain = x509.load_pem_x509_csr(csr).public_bytes(Encoding.PEM).decode("ascii")
+        request = json.dumps({"csr": plain, "spiffe_id": identity.uri}).encode("ascii")
         payload = await self._answer(request)
         outcome = read_material(payload) if isinstance(payload, bytes) else payload
         if isinstance(outcome, TrustMaterial) and not self._is_asked_for(outcome, key, identity):

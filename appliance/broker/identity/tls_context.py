@@ -97,7 +97,7 @@ def explain(error: BaseException) -> CertificateRefusal:
     queue = error.args[0] if isinstance(error, SSL.Error) and error.args else None
     if isinstance(queue, list) and any(entry[-1] == _NO_CERTIFICATE for entry in queue):
         return CertificateRefusal(CertificateFault.MISSING, SENTENCES[CertificateFault.MISSING])
-    return CertificateRefusal(CertificateFault.UNTRUSTED, "the TLS handshake failed")
+    return CertificateRefusal(CertificateFault.HANDSHAKE, SENTENCES[CertificateFault.HANDSHAKE])
 
 
 def _own(method: int, key: EllipticCurvePrivateKey, chain: Sequence[x509.Certificate]) -> SSL.Context:
@@ -148,4 +148,6 @@ _FAULTS = {
     _CODES.ERR_CERT_HAS_EXPIRED: CertificateFault.EXPIRED,
     _CODES.ERR_CERT_NOT_YET_VALID: CertificateFault.NOT_YET_VALID,
     _CODES.ERR_INVALID_PURPOSE: CertificateFault.USAGE,
+    _CODES.ERR_PERMITTED_VIOLATION: CertificateFault.TRUST_DOMAIN,
+    _CODES.ERR_EXCLUDED_VIOLATION: CertificateFault.NAMES,
 }

@@ -35,6 +35,7 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 class CertificateFault(StrEnum):
     """Stable codes; the peer gets 401 with one of them where the handshake has not told it already."""
 
+    HANDSHAKE = "workload_tls_failed"
     MISSING = "workload_certificate_missing"
     UNTRUSTED = "workload_certificate_untrusted"
     MALFORMED = "workload_certificate_malformed"
@@ -245,6 +246,7 @@ _UNDERSTOOD = frozenset(
 )
 
 SENTENCES = {
+    CertificateFault.HANDSHAKE: "the TLS handshake failed",
     CertificateFault.MISSING: "no client certificate was presented; ask the broker for one",
     CertificateFault.UNTRUSTED: "the client certificate leads to no authority for workloads",
     CertificateFault.MALFORMED: "the client certificate cannot be read",

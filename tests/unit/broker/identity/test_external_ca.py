@@ -342,6 +342,14 @@ def test_a_bad_request_is_refused_before_anybody_is_asked() -> None:
     assert ca.asked == []
 
 
+def test_of_a_request_nothing_but_the_request_goes_out() -> None:
+    ca = Ca()
+    request = csr(FORGE.leaf_key)
+    assert isinstance(ca.enrol(b"\xff\x00 " + CANARY.encode() + b"\n" + request), TrustMaterial)
+    ((_url, body),) = ca.asked
+    assert json.loads(body)["csr"] == request.decode()
+
+
 def test_a_ca_is_not_asked_in_the_clear() -> None:
     with pytest.raises(ValueError):
         ExternalCa("http://ca.example/sign", FORGE.trust, Ca().post, Clock(), lambda: NOW)

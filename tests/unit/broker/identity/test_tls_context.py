@@ -77,8 +77,8 @@ def test_000_06_000_08_without_a_certificate_there_is_no_handshake() -> None:
         (lambda: FORGE.chain(end=timedelta(minutes=-1)), CertificateFault.EXPIRED),
         (lambda: FORGE.chain(start=timedelta(minutes=30)), CertificateFault.NOT_YET_VALID),
         (lambda: FORGE.chain(usages=[ExtendedKeyUsageOID.SERVER_AUTH]), CertificateFault.USAGE),
-        (lambda: FORGE.chain("spiffe://other/tenant/acme/workload/x"), CertificateFault.UNTRUSTED),
-        (lambda: FORGE.chain(names=[x509.DNSName("x.example")]), CertificateFault.UNTRUSTED),
+        (lambda: FORGE.chain("spiffe://other/tenant/acme/workload/x"), CertificateFault.TRUST_DOMAIN),
+        (lambda: FORGE.chain(names=[x509.DNSName("x.example")]), CertificateFault.NAMES),
     ],
     ids=["other-ca", "brings-its-root", "no-issuer", "expired", "future", "server", "foreign-domain", "dns"],
 )
@@ -133,7 +133,7 @@ def test_an_old_protocol_is_refused() -> None:
     context = anonymous()
     context.set_max_proto_version(SSL.TLS1_1_VERSION)
     context.set_cipher_list(b"ALL:@SECLEVEL=0")
-    assert fault_of(context) is CertificateFault.UNTRUSTED
+    assert fault_of(context) is CertificateFault.HANDSHAKE
 
 
 def resumed(server: SSL.Context, context: SSL.Context) -> tuple[bool, SSL.Connection]:
