@@ -15,7 +15,7 @@ from appliance.cli.output import Cli, counted, pass_cli, printable
 from appliance.cli.status import DOWN, NOT_RUNNING, ask_process
 from appliance.cli.tenants import existing
 from appliance.policy.explain import explain as explain_request
-from appliance.policy.loader import check_tenant_file
+from appliance.policy.loader import check_accounts_text, check_tenant_file, load_catalog
 from appliance.policy.problems import Problem, Severity, errors
 from appliance.policy.schema import (
     accounts_schema,
@@ -43,13 +43,14 @@ def policy() -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @pass_cli
 def check(cli: Cli, file: Path) -> None:
-    """Check tenant policy FILE as the gateway would load it: every problem with its place and its mend.
+    """Check FILE as the gateway would load it: every problem with its place and its mend.
 
+    FILE is the policy of the tenant that it is named after, or accounts.yaml, or an integration's definition.
     For example: egress policy check /etc/egress/tenants/acme.yaml
     """
     if not file.exists():
         raise Failure(f"{file}: no such file; name an existing one")
-    problems = check_tenant_file(cli.settings, file, Severity.WARNING)
+    problems = _problems_of(cli, file)
     bad = errors(problems)
     if cli.as_json:
         cli.emit({"file": str(file), "ok": not bad, "problems": [_problem(p) for p in problems]})
@@ -60,6 +61,15 @@ def check(cli: Cli, file: Path) -> None:
         cli.say(f"{file}: {found if problems else 'ok'}")
     if bad:
         raise SystemExit(1)
+
+
+def _problems_of(cli: Cli, file: Path) -> list[Problem]:
+    place = file.absolute()
+    if place == cli.settings.accounts_file:
+        return check_accounts_text(cli.settings, file.read_bytes(), str(file))
+    if place.parent == cli.settings.integrations_dir:
+        return [p for p in load_catalog(cli.settings)[1] if p.position.file == str(place)]
+    return check_tenant_file(cli.settings, file, Severity.WARNING)
 
 
 def _problem(problem: Problem) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from appliance import ipc
 from appliance.cli import policies
 from appliance.settings import Settings
 from tests.unit.cli.typed import Egress, refused
+from tests.unit.policy.bindings import CRM
 
 
 def explained(egress: Egress, *words: str) -> str:
@@ -31,6 +32,25 @@ def test_check_of_a_malformed_document(egress: Egress, tenant: Callable[..., Pat
     assert "1 error, 0 warnings" in result.stdout
     document = json.loads(egress("--json", "policy", "check", str(file)).stdout)
     assert document["problems"][0]["mend"] == "did you mean 'profile'?"
+
+
+def test_check_of_accounts_and_of_a_definition(egress: Egress, settings: Settings) -> None:
+    settings.integrations_dir.mkdir(parents=True)
+    definition = settings.integrations_dir / "crm.yaml"
+    for file, bad, good, word in (
+        (definition, CRM.replace("port: 443\n", ""), CRM, "crm.yaml:2:1: port is missing; write port: …"),
+        (
+            settings.accounts_file,
+            "accounts: [{name: a, integration: cmr, tenants: [b]}]",
+            "{}",
+            "mean 'crm'?",
+        ),
+    ):
+        file.write_text(bad)
+        refusal = egress("policy", "check", str(file))
+        assert (refusal.exit_code, word in refusal.stderr) == (1, True), refusal.output
+        file.write_text(good)
+        assert egress("policy", "check", str(file)).output == f"{file}: ok\n"
 
 
 def test_check_of_no_file(egress: Egress, tmp_path: Path) -> None:
