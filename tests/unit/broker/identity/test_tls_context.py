@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 from OpenSSL._util import lib
@@ -212,3 +216,39 @@ def test_only_http_1_1_is_spoken() -> None:
 
 def test_the_name_of_the_instance_is_in_the_trust() -> None:
     assert FORGE.trust.instance == INSTANCE
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_000_09_an_ordinary_client_with_its_files_is_let_in_and_resumes_nothing(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """Python's own TLS, which is another OpenSSL and says itself whether it has resumed."""
+    (tmp_path / "chain.pem").write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in FORGE.chain()))
+    private = FORGE.leaf_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "key.pem").write_bytes(private)
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ours.verify_flags |= ssl.VERIFY_X509_STRICT
+    ours.maximum_version = version
+    ours.load_verify_locations(cadata=FORGE.root.certificate.public_bytes(Encoding.PEM).decode())
+    ours.load_cert_chain(tmp_path / "chain.pem", tmp_path / "key.pem")
+    context = listener()
+    session = None
+    for _ in range(3):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client_side = ours.wrap_bio(incoming, outgoing, server_hostname=BROKER.text, session=session)
+        server = accept(context)
+        for _round in range(5):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client_side.do_handshake()
+            if said := outgoing.read():
+                server.bio_write(said)
+            with contextlib.suppress(SSL.WantReadError):
+                server.do_handshake()
+            with contextlib.suppress(SSL.WantReadError):
+                incoming.write(server.bio_read(1 << 16))
+        server.send(b"x")
+        incoming.write(server.bio_read(1 << 16))
+        assert client_side.read(1) == b"x"
+        assert not client_side.session_reused
+        assert isinstance(judge(presented_chain(server), FORGE.trust, NOW), Presented)
+        session = client_side.session
