@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PYTHON = cd $(TREE) && .venv/bin/python
 ROOT_PYTHON = cd $(TREE) && $(SUDO) .venv/bin/python
 
-.PHONY: help setup demo test verify-lab unit lint format mutations fuzz bench images lab-down lock clean
+.PHONY: help setup demo test requirements verify-lab unit lint format mutations fuzz bench images lab-down lock clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -21,6 +21,9 @@ test: setup lint ## everything: linters, types, structure, unit, fuzz seeds, rea
 
 verify-lab: setup ## every known attack, each with a live canary, at each layer: CASE=A4 LAYER=kernel for some
 	@cd $(TREE) && $(SUDO) .venv/bin/egress verify $(addprefix --case ,$(CASE)) $(addprefix --layer ,$(LAYER))
+
+requirements: setup ## which required behaviour is proved by which test: runs them and prints the table
+	@$(ROOT_PYTHON) -m tests.requirements
 
 unit: setup     ## the tests that need no root and no engine
 	@$(PYTHON) -m pytest tests/unit tests/fuzz
