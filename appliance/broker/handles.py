@@ -145,6 +145,11 @@ class Handles:
             return None
         return held.material
 
+    def live(self) -> list[tuple[Bound, float]]:
+        """What is held, and for how many seconds; without the handles, which nobody else is to see."""
+        now = self._clock.seconds()
+        return [(held.bound, now - held.since) for held in self._held.values()]
+
     def revoke_all(self, execution: str) -> int:
         """End an execution: completed, failed, cancelled, disconnected, collided. How many handles died."""
         self._ended.add(execution)

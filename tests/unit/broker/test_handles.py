@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from twisted.internet.task import Clock
@@ -86,6 +86,7 @@ def test_004_04_two_handles_for_one_secret_have_nothing_in_common(handles: Handl
         assert sum(a == b for a, b in zip(one, other, strict=True)) < 12
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60))
 def test_004_04_a_handle_depends_on_randomness_alone(secret: str) -> None:
     fixed = secrets.token_urlsafe(24)
@@ -397,6 +398,17 @@ def test_what_is_over_is_remembered_within_bounds(
     assert not clock.getDelayedCalls()
     with pytest.raises(HandleRefused, match="execution-ended"):
         handles.register(Bound("acme", "run-49", "a"), material(), nothing)
+
+
+def test_who_holds_handles_is_told_without_them(clock: Clock, handles: Handles) -> None:
+    other = Bound("other", "run-2", "stripe")
+    handles.register(BOUND, material(), nothing)
+    clock.advance(10)
+    handles.register(other, material(), nothing)
+    clock.advance(5)
+    assert handles.live() == [(BOUND, 15.0), (other, 5.0)]
+    handles.revoke_all("run-1")
+    assert handles.live() == [(other, 5.0)]
 
 
 def test_nothing_printed_shows_a_handle_or_a_secret(handles: Handles) -> None:

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, func, select
 
@@ -121,6 +121,7 @@ def test_000_02_a_token_says_nothing_of_its_session(store: Sessions) -> None:
             assert len(written) < 4 or written not in found.token
 
 
+@settings(deadline=None)
 @given(st.text(min_size=8, max_size=40), st.sampled_from(sorted(SHAPES)))
 def test_000_28_a_token_depends_on_randomness_alone(provider_key: str, shape: str) -> None:
     """Nothing that opens a session knows a provider's key; what comes out is what was drawn."""

@@ -7,7 +7,7 @@ from base64 import urlsafe_b64encode
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.broker.denied import Denied
@@ -80,6 +80,7 @@ def test_a_proof_has_a_greatest_size() -> None:
     assert reason("." * 10_000_000) == "proof_too_large"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_base64url_goes_both_ways(octets: bytes) -> None:
     text = encode_base64url(octets)
@@ -87,6 +88,7 @@ def test_base64url_goes_both_ways(octets: bytes) -> None:
     assert "=" not in text
 
 
+@settings(deadline=None)
 @given(st.text("ABab01-_+/= \n", max_size=12))
 def test_octets_have_one_spelling(text: str) -> None:
     try:
@@ -96,12 +98,14 @@ def test_octets_have_one_spelling(text: str) -> None:
     assert encode_base64url(octets) == text
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.text("eyJ0.-_AQ{}\"'")))
 def test_any_text_is_read_or_denied(text: str) -> None:
     with suppress(Denied):
         assert isinstance(read_compact(text), Compact)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(st.characters(exclude_categories=["Cs"])),

@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.broker.dpop.nonces import KEY_SIZE, PERIOD, Nonces
@@ -36,6 +36,7 @@ def test_all_processes_with_one_key_give_the_same_and_others_do_not() -> None:
     assert not set(other) & set(Nonces(KEY).accepted("acme", "w", START))
 
 
+@settings(deadline=None)
 @given(
     st.tuples(st.text(max_size=5), st.text(max_size=5)), st.tuples(st.text(max_size=5), st.text(max_size=5))
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.broker.denied import Denied
@@ -89,6 +89,7 @@ def test_neither_token_nor_proof_shows_in_a_repr() -> None:
     assert rfc.FOR_TOKEN not in shown
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.broker.denied import Denied
@@ -184,6 +184,7 @@ def test_pkcs1_v1_5_is_not_taken_under_another_name() -> None:
     assert reason(proof(RSA_KEY, signed_as="RS256"), expected(RSA_KEY)) == "signature_invalid"
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_flipped_bit_passes(data: st.DataObject) -> None:
     text = proof(EC_KEY)

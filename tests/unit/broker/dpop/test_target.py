@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.broker.dpop.target import MAX_TARGET, InvalidTarget, TargetUri
@@ -80,6 +80,7 @@ def test_what_two_could_read_in_two_ways_is_no_target(text: str) -> None:
     assert len(text) < 3 or text not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text("htps:/.@[]%2eEfF?#;\\ \tab1", max_size=30))
 def test_a_normal_form_is_its_own(rest: str) -> None:
     for text in (rest, f"https://a.example/{rest}", f"http://{rest}/"):
