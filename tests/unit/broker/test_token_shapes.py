@@ -9,6 +9,7 @@ import secrets
 import pytest
 
 from appliance.broker.dpop.presented import MAX_TOKEN, read_presented
+from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.token_shapes import SHAPES
 
 
@@ -49,6 +50,22 @@ def test_000_36_the_form_is_the_providers(name: str, checked_by_clients: str) ->
         assert not SHAPES[name].pattern.fullmatch(token + "x")
         assert len(token) < MAX_TOKEN
         assert read_presented([(b"authorization", b"Bearer " + token.encode())]).token == token
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if SHAPES[name].prefix])
+def test_000_36_the_scrubber_catches_every_shape_with_a_prefix(name: str) -> None:
+    scrubber = Scrubber()
+    for _ in range(200):
+        token = SHAPES[name].draw(secrets.randbelow)
+        for text in (token, f"key={token}&x=1", f'{{"key": "{token}"}}', f"x {token}."):
+            assert SHAPES[name].prefix not in scrubber.text(text)
+            assert token[-20:] not in scrubber.text(text)
+
+
+def test_000_36_the_scrubber_catches_a_plain_token_where_it_is_told_of_it() -> None:
+    token = SHAPES["plain"].draw(secrets.randbelow)
+    assert token not in Scrubber((token.encode(),)).text(f"key={token}")
+    assert token in Scrubber().text(f"key={token}")
 
 
 def test_000_36_every_shape_is_tried() -> None:
