@@ -98,7 +98,7 @@ class Calls:
     ) -> Injection:
         account, tenant = allowed.account, attestation.tenant
         rotated = partial(self._rotated, attestation, allowed, revealed.version)
-        exchanged = self._exchanged.of(tenant, account.name, revealed.version, rotated)
+        exchanged = self._exchanged.of(tenant, account.name, rotated)
         post = partial(self._tokens.post, attestation, self._policy(tenant))
         return await inject(revealed.material, allowed.group.slot, outgoing, self._now(), post, exchanged)
 

@@ -1,11 +1,14 @@
 """Access tokens that were exchanged for a secret: in memory alone, for a bounded time, each asked for once.
 
-An entry belongs to one version of one account's secret, so that no other account can be served with it
-and a new version begins anew. Who wants a token while it is being asked for waits for the same answer.
+An entry belongs to one account and to the very secret that it was exchanged for (by a keyed digest), so that
+no other account is served with it and a new secret begins anew. Who wants a token while it is being asked for
+waits for the same answer: a refresh token that is used twice at once, providers take for a stolen one.
 """
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from appliance.broker.credentials.outgoing import CredentialError
+from appliance.broker.vault.kinds import Material, dump_material
 
 if TYPE_CHECKING:
     from appliance.broker.vault.kinds import OAuthRefresh
@@ -42,14 +46,14 @@ class Token:
 
     text: str = field(repr=False)
     expires: datetime
-    version: int | None = None
-    """Of the vault, where the exchange has stored a new one."""
+    successor: bytes | None = None
+    """The mark of the secret that the provider has put in the place of the one that was exchanged."""
 
 
 class _Key(NamedTuple):
     tenant: str
     account: str
-    version: int
+    mark: bytes
     purpose: str
 
 
@@ -64,8 +68,10 @@ class ExchangedTokens:
 
     log = Logger()
 
-    def __init__(self, capacity: int = MAX_TOKENS) -> None:
+    def __init__(self, capacity: int = MAX_TOKENS, key: bytes | None = None) -> None:
+        """`key` is random where it is left out."""
         self._capacity = capacity
+        self._key = key or secrets.token_bytes(32)
         self._entries: dict[_Key, _Entry] = {}
         self._revoked: dict[_Key, tuple[CredentialError, datetime]] = {}
         self._flights: dict[_Key, _Flight] = {}
@@ -76,9 +82,13 @@ class ExchangedTokens:
     def __repr__(self) -> str:
         return f"<{len(self._entries)} exchanged tokens>"
 
-    def of(self, tenant: str, account: str, version: int, rotated: Rotated) -> Exchanged:
-        """The part that one version of one account's secret may use."""
-        return Exchanged(self, tenant, account, version, rotated)
+    def of(self, tenant: str, account: str, rotated: Rotated) -> Exchanged:
+        """The part of one account."""
+        return Exchanged(self, tenant, account, rotated)
+
+    def mark(self, material: Material) -> bytes:
+        """Tells one secret from another, and nothing else about it."""
+        return hashlib.blake2b(dump_material(material), key=self._key, digest_size=16).digest()
 
     def forget(self, tenant: str, account: str | None = None) -> None:
         """Drop an account's tokens, or all of a tenant's. What is under way for them ends without a token."""
@@ -151,8 +161,8 @@ class ExchangedTokens:
             flight.land(error)
             return
         self._keep(key, result, now)
-        if result.version is not None:
-            self._keep(key._replace(version=result.version), result, now)
+        if result.successor is not None:
+            self._keep(key._replace(mark=result.successor), result, now)
         flight.land(result)
 
     def _keep(self, key: _Key, token: Token, now: datetime) -> None:
@@ -169,19 +179,22 @@ class ExchangedTokens:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """What the credentials of one call may exchange and keep."""
+    """What one account's credentials may exchange and keep."""
 
     tokens: ExchangedTokens
     tenant: str
     account: str
-    version: int
     rotated: Rotated = field(repr=False)
 
     async def token(
-        self, purpose: str, now: datetime, exchange: Callable[[], Coroutine[Any, Any, Token]]
+        self,
+        material: Material,
+        purpose: str,
+        now: datetime,
+        exchange: Callable[[], Coroutine[Any, Any, Token]],
     ) -> str:
-        """The account's token for `purpose` (one secret can have several). Raises `CredentialError`."""
-        key = _Key(self.tenant, self.account, self.version, purpose)
+        """The token of `material` for `purpose` (one secret can have several). Raises `CredentialError`."""
+        key = _Key(self.tenant, self.account, self.tokens.mark(material), purpose)
         return await self.tokens.token(key, now, exchange)
 
     def refused(self) -> None:

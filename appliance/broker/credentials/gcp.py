@@ -40,7 +40,7 @@ async def access_token(
         return token
 
     purpose = "access" if material.scopes else f"self-signed for {outgoing.host}"
-    return await exchanged.token(purpose, now, exchange)
+    return await exchanged.token(material, purpose, now, exchange)
 
 
 def assertion(material: GcpServiceAccount, now: datetime) -> str:

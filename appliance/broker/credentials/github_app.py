@@ -49,7 +49,7 @@ async def installation_token(material: GithubApp, now: datetime, post: Post, exc
         members = read_members(answer)
         return Token(checked_token(members.get("token")), _moment(members.get("expires_at")))
 
-    return await exchanged.token("installation", now, exchange)
+    return await exchanged.token(material, "installation", now, exchange)
 
 
 def app_jwt(material: GithubApp, now: datetime) -> str:

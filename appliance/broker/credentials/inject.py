@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from appliance.broker.credentials import gcp, github_app, oauth
+from appliance.broker.credentials.aws_hosts import scope_of
 from appliance.broker.credentials.client_certificate import certificate_injection
 from appliance.broker.credentials.hmac_signing import hmac_injection
 from appliance.broker.credentials.outgoing import (
@@ -24,7 +25,7 @@ from appliance.broker.credentials.outgoing import (
     TokenAnswer,
     applied,
 )
-from appliance.broker.credentials.sigv4 import placeholder_of, sigv4_injection
+from appliance.broker.credentials.sigv4 import S3_SERVICES, placeholder_of, sigv4_injection
 from appliance.broker.credentials.static import basic_injection, mismatch, token_injection
 from appliance.broker.vault.kinds import (
     MIN_SECRET,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from appliance.policy.slot import Slot
 
 __all__ = ["CredentialError", "Fields", "Injection", "NoAnswer", "Outgoing", "Post", "TokenAnswer", "applied",
-           "inject", "placeholder_of", "secrets_of"]  # fmt: skip
+           "inject", "needs_body", "placeholder_of", "secrets_of"]  # fmt: skip
 
 
 async def inject(  # noqa: PLR0917 - each is another thing, and all are needed
@@ -77,6 +78,15 @@ async def inject(  # noqa: PLR0917 - each is another thing, and all are needed
         case ClientCertificate():
             injection = certificate_injection(material, slot, now)
     return replace(injection, live=tuple(dict.fromkeys((*injection.live, *secrets_of(material)))))
+
+
+def needs_body(slot: Slot, host: str) -> bool:
+    """Whether the whole body must be there before anything can be sent: the signature is over it."""
+    if slot.hmac is not None:
+        return not {"body", "body-hash"}.isdisjoint(slot.hmac.message)
+    if slot.style == "sigv4":
+        return (slot.service or scope_of(host).service) not in S3_SERVICES
+    return False
 
 
 def secrets_of(material: Material) -> tuple[bytes, ...]:

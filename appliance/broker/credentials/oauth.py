@@ -45,13 +45,13 @@ async def access_token(
     """An access token that lasts. Raises `CredentialError`."""
 
     async def exchange() -> Token:
-        return await _exchange(material, now, post, exchanged.rotated)
+        return await _exchange(material, now, post, exchanged)
 
-    return await exchanged.token("access", now, exchange)
+    return await exchanged.token(material, "access", now, exchange)
 
 
 async def _exchange(
-    material: OAuthRefresh | OAuthClientCredentials, now: datetime, post: Post, rotated: Rotated
+    material: OAuthRefresh | OAuthClientCredentials, now: datetime, post: Post, exchanged: Exchanged
 ) -> Token:
     fields, body = token_request(material)
     answer = await answer_of(post, material.token_url, fields, body)
@@ -61,10 +61,11 @@ async def _exchange(
         material.refresh_token.get_secret_value(),
     ):
         return token
-    return Token(token.text, token.expires, await _stored(material, refresh_token, rotated))
+    renewed = await _stored(material, refresh_token, exchanged.rotated)
+    return Token(token.text, token.expires, exchanged.tokens.mark(renewed))
 
 
-async def _stored(material: OAuthRefresh, refresh_token: str | None, rotated: Rotated) -> int:
+async def _stored(material: OAuthRefresh, refresh_token: str | None, rotated: Rotated) -> OAuthRefresh:
     """RFC 6749 section 6: the old one is discarded, and the provider may have revoked it already."""
     replaced = material.model_dump() | {"refresh_token": SecretStr(refresh_token or "")}
     try:
@@ -80,7 +81,7 @@ async def _stored(material: OAuthRefresh, refresh_token: str | None, rotated: Ro
         raise CredentialError(
             "rotation-not-stored", "A new refresh token was issued and could not be stored."
         )
-    return version
+    return renewed
 
 
 def token_request(material: OAuthRefresh | OAuthClientCredentials) -> tuple[Fields, bytes]:

@@ -95,7 +95,7 @@ def inject_one(document: bytes, slot: Slot, hunted: Hunted, tokens: ExchangedTok
 
     outgoing = Outgoing("GET", "https", "a.example", 443, "/", "", ((b"host", b"a.example"),), b"")
     came: list[object] = []
-    work = inject(parse_material(document), slot, outgoing, NOW, post, tokens.of("t", "a", 1, rotated))
+    work = inject(parse_material(document), slot, outgoing, NOW, post, tokens.of("t", "a", rotated))
     Deferred.fromCoroutine(work).addBoth(came.append)
     if not hasattr(came[0], "live"):
         return

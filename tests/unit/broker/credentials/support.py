@@ -120,8 +120,6 @@ class Store:
 
 
 def exchanged(
-    tokens: ExchangedTokens | None = None, account: str = "acme", version: int = 1, store: Store | None = None
+    tokens: ExchangedTokens | None = None, account: str = "acme", store: Store | None = None
 ) -> Exchanged:
-    return (tokens if tokens is not None else ExchangedTokens()).of(
-        "tenant", account, version, store or Store()
-    )
+    return (tokens if tokens is not None else ExchangedTokens()).of("tenant", account, store or Store())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from appliance.broker.credentials.exchanged import ExchangedTokens
-from appliance.broker.credentials.inject import CredentialError, applied, inject, secrets_of
+from appliance.broker.credentials.inject import CredentialError, applied, inject, needs_body, secrets_of
 from appliance.broker.vault.kinds import KINDS, Material
 from appliance.policy.slot import Hmac, Slot
 
@@ -149,6 +149,23 @@ def test_no_error_or_repr_on_the_way_shows_a_secret(kind: str) -> None:
             shown = repr(error) + str(error)
         for text in (*secrets_of(secret), b"access-one"):
             assert text.decode() not in shown
+
+
+@pytest.mark.parametrize(
+    ("slot", "host", "needed"),
+    [
+        (SLOTS["bearer"], "s3.amazonaws.com", False),
+        (SLOTS["sigv4"], "minio.example.com", False),
+        (Slot(style="sigv4"), "bucket.s3.eu-west-1.amazonaws.com", False),
+        (Slot(style="sigv4"), "sqs.eu-west-1.amazonaws.com", True),
+        (Slot(style="sigv4"), "elsewhere.example.com", True),
+        (SLOTS["hmac"], "a.example", False),
+        (Slot(style="hmac", name="x-signature", hmac=Hmac(message=("path", "body"))), "a.example", True),
+        (Slot(style="hmac", name="x-signature", hmac=Hmac(message=("body-hash",))), "a.example", True),
+    ],
+)
+def test_a_body_is_waited_for_only_where_it_is_signed(slot: Slot, host: str, needed: bool) -> None:  # noqa: FBT001
+    assert needs_body(slot, host) is needed
 
 
 def test_a_secret_that_is_too_short_to_be_told_apart_is_not_reported() -> None:

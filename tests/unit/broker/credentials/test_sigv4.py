@@ -220,6 +220,14 @@ def test_aws_finds_the_signature_right_for_what_is_on_the_wire(
     assert as_aws_reads(wire, SUITE["secret_access_key"], s3=s3)
 
 
+@pytest.mark.parametrize("host", [b"example.amazonaws.com:443", b"EXAMPLE.amazonaws.com"])
+def test_the_host_is_signed_as_the_field_has_it(host: bytes) -> None:
+    outgoing = request(host="example.amazonaws.com", headers=((b"Host", host),))
+    wire = applied(outgoing, sigv4_injection(aws(**SUITE), SUITE_SLOT, outgoing, NOW))
+    assert (b"Host", host) in wire.headers
+    assert as_aws_reads(wire, SUITE["secret_access_key"], s3=False)
+
+
 def test_the_test_of_aws_side_can_fail() -> None:
     outgoing = to("example.amazonaws.com", (b"x-amz-meta-a", b"1"), query="a=b")
     wire = applied(outgoing, sigv4_injection(aws(**SUITE), SUITE_SLOT, outgoing, NOW))
