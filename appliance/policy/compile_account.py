@@ -28,8 +28,10 @@ from appliance.policy.methods import STATE_CHANGING
 from appliance.policy.problems import Problem, errors
 from appliance.policy.redundancy import overlap
 from appliance.policy.rules import AllowRule
+from appliance.stepwise import finish
 from appliance.yamldoc import Document, Path_
 
+MAX_ACCOUNTS_A_TENANT = 64  # each is compared with each
 MAX_EXPANDED = 256  # hosts of an account, paths of a group: what lists of parameters multiply to
 
 Definitions = Mapping[str, Definition | None]
@@ -70,7 +72,14 @@ class _Made:
 def compile_accounts(
     document: Document, definitions: Definitions, operator: OperatorLayer, digest: bytes = b""
 ) -> tuple[AccountsLayer | None, list[Problem]]:
-    """The accounts of all tenants, or None when the document has errors. `digest`: of all that goes in."""
+    """The accounts of all tenants, or None when the document has errors. `digest`: of the document."""
+    return finish(compiling_accounts(document, definitions, operator, digest))
+
+
+def compiling_accounts(
+    document: Document, definitions: Definitions, operator: OperatorLayer, digest: bytes = b""
+) -> Generator[None, None, tuple[AccountsLayer | None, list[Problem]]]:
+    """The same in steps."""
     if document.data == {}:
         return AccountsLayer(digest=digest), []  # said in so many words: no accounts
     if not isinstance(document.data, dict):
@@ -94,6 +103,7 @@ def compile_accounts(
         if definition is None:
             problems.append(_unknown(document, place, written.integration, definitions))
             continue
+        yield
         one, found_here = _account(document, index, written, definition)
         problems += found_here
         if one is not None:
@@ -104,26 +114,17 @@ def compile_accounts(
         for tenant in one.written.tenants:
             by_tenant.setdefault(tenant, []).append(one)
     for tenant, theirs in by_tenant.items():
-        problems += _conflicts(document, tenant, theirs)
+        problems += yield from _conflicts(document, tenant, theirs)
     if errors(problems):
         return None, problems
-    tenants = {
-        tenant: Bound.of(
-            (one.account for one in theirs), ((r.pattern, r.rule) for one in theirs for r in one.rules)
-        )
-        for tenant, theirs in by_tenant.items()
-    }
+    tenants: dict[str, Bound] = {}
+    for tenant, theirs in by_tenant.items():
+        yield
+        entries = ((item.pattern, item.rule) for one in theirs for item in one.rules)
+        tenants[tenant] = Bound.of((one.account for one in theirs), entries)
     used = sorted({one.account.integration for one in made})
     parts = [digest, *(kept.digest for name in used if (kept := definitions.get(name)) is not None)]
     return AccountsLayer(tenants, sha256(b"".join(parts)).digest()), problems
-
-
-def compiling_accounts(
-    document: Document, definitions: Definitions, operator: OperatorLayer, digest: bytes = b""
-) -> Generator[None, None, tuple[AccountsLayer | None, list[Problem]]]:
-    """The same as a step of longer work."""
-    yield
-    return compile_accounts(document, definitions, operator, digest)
 
 
 def _account(
@@ -310,23 +311,38 @@ def _unread(document: Document, one: _Made, operator: OperatorLayer) -> Iterator
                 yield Problem(document.at(("accounts", one.index)), message, mend)
 
 
-def _conflicts(document: Document, tenant: str, theirs: Sequence[_Made]) -> Iterator[Problem]:
+def _conflicts(
+    document: Document, tenant: str, theirs: Sequence[_Made]
+) -> Generator[None, None, list[Problem]]:
+    """Accounts of one tenant that would allow the same request, or are the same in base-URL mode."""
+    if len(theirs) > MAX_ACCOUNTS_A_TENANT:
+        place = document.at(("accounts", theirs[MAX_ACCOUNTS_A_TENANT].index))
+        message = f"tenant {tenant} has more than {MAX_ACCOUNTS_A_TENANT} accounts"
+        return [Problem(place, message, "bind fewer: one account takes many buckets, services or groups")]
+    problems: list[Problem] = []
     for number, one in enumerate(theirs):
         for other in theirs[:number]:
-            place = document.at(("accounts", one.index))
-            if clash := _clash(one, other):
-                mine, its = clash
-                message = (
-                    f"for tenant {tenant}, {one.written.name!r} (group {mine.group}) and "
-                    f"{other.written.name!r} (group {its.group}) allow the same requests to {mine.pattern}"
-                )
-                yield Problem(place, message, "restrict one of them by groups, or bind it to other tenants")
-            elif _same_prefix(one.account, other.account):
-                message = (
-                    f"for tenant {tenant}, {one.written.name!r} and {other.written.name!r} "
-                    f"are both /{one.account.base_url}/… of base-URL mode, for different hosts"
-                )
-                yield Problem(place, message, "bind one of them to other tenants")
+            problems += _conflict(document, tenant, one, other)
+            yield
+    return problems
+
+
+def _conflict(document: Document, tenant: str, one: _Made, other: _Made) -> Iterator[Problem]:
+    place = document.at(("accounts", one.index))
+    names = f"{one.written.name!r} and {other.written.name!r}"
+    if clash := _clash(one, other):
+        mine, its = clash
+        message = (
+            f"for tenant {tenant}, {one.written.name!r} (group {mine.group}) and "
+            f"{other.written.name!r} (group {its.group}) allow the same requests to {mine.pattern}"
+        )
+        yield Problem(place, message, "restrict one of them by groups, or bind it to other tenants")
+    elif _same_prefix(one.account, other.account):
+        message = (
+            f"for tenant {tenant}, {names} are both /{one.account.base_url}/… of base-URL mode, "
+            "for different hosts"
+        )
+        yield Problem(place, message, "bind one of them to other tenants")
 
 
 def _clash(one: _Made, other: _Made) -> tuple[_Rule, _Rule] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 
 from pydantic import ValidationError
@@ -87,7 +88,7 @@ def group_rule(
         label=label,
         services=frozenset({(definition.scheme, definition.port)}),
         methods=frozenset(group.methods),
-        paths=tuple(map(PathPattern.parse, paths)),
+        paths=_patterns(paths),
         query=frozenset() if group.query is None else _keys(group),
         content_types=types,
         encoded_slash=group.encoded_slash,
@@ -97,6 +98,12 @@ def group_rule(
         subprotocols=frozenset(group.subprotocols or ()),
         repeatable=frozenset(group.repeatable or ()),
     )
+
+
+@lru_cache(maxsize=1024)
+def _patterns(paths: tuple[str, ...]) -> tuple[PathPattern, ...]:
+    """One object for all accounts of a definition: most have no parameters in their paths."""
+    return tuple(map(PathPattern.parse, paths))
 
 
 def _keys(group: GroupDocument) -> frozenset[str]:

@@ -318,6 +318,16 @@ def test_two_accounts_share_a_host_where_their_buckets_differ() -> None:
     assert judged(policy, "https://s3.eu-west-1.amazonaws.com/b1/x")[1] == "b"
 
 
+def test_a_tenant_has_no_more_accounts_than_can_be_compared() -> None:
+    def bound(number: int) -> str:
+        each = "{{name: a{0}, integration: aws, tenants: [acme], groups: [s3-read], parameters: {1}}}"
+        return ", ".join(each.format(n, f"{{region: eu-west-1, bucket: b{n}}}") for n in range(number))
+
+    assert accounts(f"accounts: [{bound(64)}]")[0] is not None
+    (line,) = account_faults(f"accounts: [{bound(65)}]")
+    assert "tenant acme has more than 64 accounts" in line
+
+
 def test_lists_of_parameters_do_not_multiply_without_end() -> None:
     many = ", ".join(f"v{n}" for n in range(64))
     lines = account_faults(
