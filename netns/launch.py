@@ -67,7 +67,7 @@ def prepare(settings: Settings, name: str, environment: Mapping[str, str]) -> La
         k: environment[k] for k in KEPT_VARIABLES if k in environment
     }
     # Neither the current directory nor PYTHON* variables of others decide what is imported (-I is -E -P -s).
-    isolation = ("-I",)
+    isolation: tuple[str, ...] = ("-I",)
     if process.name == "broker":
         kept |= privilege.ERASING
         isolation = ("-P", "-s")  # the variables are ours, and one of them is Python's

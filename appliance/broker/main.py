@@ -26,7 +26,7 @@ from appliance.broker.signing import Signing
 from appliance.broker.vault.control import VaultControl
 from appliance.broker.vault.errors import VaultError
 from appliance.broker.vault.keyring import UNLOCK, State
-from appliance.broker.vault.opening import open_vault
+from appliance.broker.vault.opening import change_key_file, open_vault
 from appliance.broker.vault.vault import Vault
 from appliance.control import ControlFactory, Operation
 from appliance.endpoints import EndpointFeed
@@ -74,7 +74,7 @@ def _run() -> None:
     acceptor = Acceptor(
         reactor,  # type: ignore[arg-type]  # the module stands for the installed reactor
         sockets["control"],
-        ControlFactory({**signing.operations(signers), **_of_the_vault(vault, sink)}),
+        ControlFactory({**signing.operations(signers), **_of_the_vault(vault, sink, settings)}),
     )
     calling = Calling(reactor, settings, sockets, vault, sink)
     sink.write(LifecycleRecord(event="started"))
@@ -140,11 +140,13 @@ async def _no_session(_attestation: object, _account: object, _token: str) -> bo
     return False
 
 
-def _of_the_vault(vault: Vault, sink: Sink) -> Mapping[str, Operation]:
+def _of_the_vault(vault: Vault, sink: Sink, settings: configuration.Settings) -> Mapping[str, Operation]:
     """What the operator may do with the vault; a locked one is said to be so."""
     if vault.keyring.state() is not State.OPEN:
         _log.warn("{unlock}", unlock=UNLOCK)
-    return VaultControl(vault, sink, deferToThread, _now).operations()
+    change = partial(change_key_file, vault.keyring, settings.vault_key_file)
+    by_file = settings.vault.unlock == "key_file"
+    return VaultControl(vault, sink, deferToThread, _now, change if by_file else None).operations()
 
 
 def _now() -> datetime:

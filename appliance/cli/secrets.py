@@ -1,4 +1,4 @@
-"""`egress secret set|list|rotate|rm` and `egress vault status|unlock|passphrase`: what the broker keeps.
+"""`egress secret set|list|rotate|rm`, `egress vault status|unlock|passphrase|rekey`: what the broker keeps.
 
 A secret comes from a variable, a file, standard input or a prompt without echo, never from the command line:
 every user of the host could read it there, and the shell remembers it. What was typed there is not repeated.
@@ -242,6 +242,19 @@ def passphrase(cli: Cli, typed: tuple[str, ...], from_file: str | None) -> None:
     cli.say(f"the vault has a new passphrase; {counted(answer['rewrapped'], 'data key')} wrapped anew")
     if cli.settings.vault.unlock == "key_file":
         cli.say("its key file opens it no longer: set vault.unlock to passphrase before the next start")
+
+
+@vault.command()
+@pass_cli
+def rekey(cli: Cli) -> None:
+    """Make a new key file for the open vault; the one before then opens nothing. Back up the new one."""
+    require_root("egress vault rekey")
+    answer = _ask(cli, {"op": "vault-change"})
+    if cli.as_json:
+        cli.emit(answer)
+    else:
+        file = cli.settings.vault_key_file
+        cli.say(f"{file} is new: {counted(answer['rewrapped'], 'data key')} wrapped anew; back it up")
 
 
 def _described(answer: ipc.Message) -> str:

@@ -8,7 +8,7 @@
 | `secret-list`   | `tenant` or none                                          | `secrets`, without values    |
 | `vault-status`  |                                                           | `state`, `source`, `secrets` |
 | `vault-unlock`  | `passphrase`, `new`: choose it as the first               | as `vault-status`            |
-| `vault-change`  | `passphrase`: the new one                                 | `rewrapped`: how many        |
+| `vault-change`  | `passphrase`: the new one; none: a new key file           | `rewrapped`: how many        |
 
 Refusals have the vault's codes, `invalid-request` and `audit-unavailable`. No value and no passphrase is in
 an answer, a record or a log.
@@ -64,12 +64,19 @@ class VaultControl:
     """Sets, lists, rotates and removes secrets, and unlocks the vault, for the operator."""
 
     def __init__(
-        self, vault: Vault, audit: AuditLog, in_thread: InThread, now: Callable[[], datetime]
+        self,
+        vault: Vault,
+        audit: AuditLog,
+        in_thread: InThread,
+        now: Callable[[], datetime],
+        change_key_file: Callable[[], int] | None = None,
     ) -> None:
+        """`change_key_file` blocks; `None` where the vault is not opened by a key file."""
         self._vault = vault
         self._audit = audit
         self._in_thread = in_thread
         self._now = now
+        self._change_key_file = change_key_file
 
     def operations(self) -> Mapping[str, Operation]:
         """The control socket's table; no uid but root's."""
@@ -163,10 +170,14 @@ class VaultControl:
         return await self._blocking(self._status)
 
     async def change(self, message: Message, peer: Peer) -> Message:
-        """Wrap every data key anew for another passphrase."""
-        passphrase = _text(message, "passphrase")
+        """Wrap every data key anew for another passphrase, or for a new key file."""
+        act = self._change_key_file
+        if message.get("passphrase") is not None:
+            passphrase = _text(message, "passphrase")
+            act = lambda: self._vault.keyring.change_passphrase(passphrase)  # noqa: E731
+        if act is None:
+            raise ControlError("invalid-request", "no key file opens this vault; give a `passphrase`")
         await self._open()
-        act = lambda: self._vault.keyring.change_passphrase(passphrase)  # noqa: E731
         return {"rewrapped": await self._recorded("vault-key-changed", None, None, peer, act)}
 
     def _status(self) -> Message:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from appliance.broker.database import DatabaseError, open_database
 from appliance.broker.vault.envelope import LocalKey, Random
-from appliance.broker.vault.errors import UNREADABLE, VaultError
+from appliance.broker.vault.errors import LOCKED, UNREADABLE, VaultError
 from appliance.broker.vault.kek import make_key_file, read_key_file, read_passphrase_file
-from appliance.broker.vault.keyring import Keyring, Source, State
+from appliance.broker.vault.keyring import UNLOCK, Keyring, Source, State
 from appliance.broker.vault.vault import Vault
 from appliance.settings import Settings
 
@@ -55,10 +55,50 @@ def _make_directory(directory: Path) -> None:
         raise VaultError(UNREADABLE, f"{directory}: {error.strerror}; mend that, then start again") from error
 
 
+def change_key_file(keyring: Keyring, path: Path, random: Random = secrets.token_bytes) -> int:
+    """Make a new key file and wrap every data key anew for it; how many. Blocks. Raises `VaultError`.
+
+    The new key stands beside the old one until the database knows it alone. After a failure it stays there:
+    whether a lost connection's last word was heard, the next start finds out.
+    """
+    if keyring.state() is not State.OPEN:  # what waits beside may be the key that the database knows
+        raise VaultError(LOCKED, UNLOCK)
+    following = _following(path)
+    following.unlink(missing_ok=True)
+    key = LocalKey(make_key_file(following, random), random)
+    try:
+        changed = keyring.change(key, Source.KEY_FILE)
+    except BaseException:
+        key.close()
+        raise
+    _replace(path)
+    return changed
+
+
 def _use_key_file(keyring: Keyring, path: Path, random: Random) -> None:
-    fresh = keyring.state() is State.NEW and not path.is_symlink() and not path.exists()
-    key = make_key_file(path, random) if fresh else read_key_file(path)
-    keyring.use(LocalKey(key, random), Source.KEY_FILE)
+    if keyring.state() is State.NEW and not path.is_symlink() and not path.exists():
+        keyring.use(LocalKey(make_key_file(path, random), random), Source.KEY_FILE)
+        return
+    try:
+        keyring.use(LocalKey(read_key_file(path), random), Source.KEY_FILE)
+    except VaultError:
+        if not _following(path).exists():
+            raise
+        keyring.use(LocalKey(read_key_file(_following(path)), random), Source.KEY_FILE)
+        _replace(path)
+
+
+def _following(path: Path) -> Path:
+    """Where a new key waits until it is in use."""
+    return path.with_name(f"{path.name}.next")
+
+
+def _replace(path: Path) -> None:
+    """Until this is done, the next start finds the key in its first place."""
+    try:
+        _following(path).replace(path)
+    except OSError as error:
+        raise VaultError(UNREADABLE, f"{path}: {error.strerror}; put {path.name}.next there") from error
 
 
 def _use_passphrase(keyring: Keyring, passphrase: str) -> None:

@@ -252,6 +252,15 @@ def test_the_vaults_passphrase(egress: Egress, piped: Piped, new: Broker, tmp_pa
     assert "owls" not in repr(new.records)
 
 
+def test_a_new_key_file(egress: Egress, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(egress("vault", "rekey"), "invalid-request: no key file opens this vault")
+    monkeypatch.setattr(secrets, "ask_process", lambda *_: {"ok": True, "rewrapped": 2})
+    assert egress("vault", "rekey").output.endswith(
+        "/vault/kek is new: 2 data keys wrapped anew; back it up\n"
+    )
+    assert json.loads(egress("--json", "vault", "rekey").stdout) == {"rewrapped": 2}
+
+
 def test_without_a_broker(egress: Egress, piped: Piped, tenant: Callable[..., Path]) -> None:
     tenant("acme")
     for result in (

@@ -80,11 +80,12 @@ class Desk:
         self.vault = Vault(engine)
         self.audit = Recorder()
         self.in_thread: Callable[..., Awaitable[Any]] = at_once
+        self.change_key_file: Callable[[], int] | None = None
         self.uid = 0
         self.said = ""
 
     def ask(self, op: str, **message: object) -> dict[str, Any]:
-        control = VaultControl(self.vault, self.audit, self.in_thread, lambda: NOW)
+        control = VaultControl(self.vault, self.audit, self.in_thread, lambda: NOW, self.change_key_file)
         factory = ControlFactory(control.operations(), identify=lambda _: Credentials(7, self.uid, self.uid))
         peer, transport = factory.buildProtocol(None), StringTransport()
         peer.makeConnection(transport)
@@ -227,6 +228,16 @@ def test_another_passphrase(locked: Desk, database: Engine) -> None:
     assert again.value() == CANARY
 
 
+def test_a_new_key_file_where_one_opens_the_vault(desk: Desk) -> None:
+    desk.ask("secret-set", **SET)
+    assert desk.ask("vault-change")["error"] == "invalid-request"
+    kek = LocalKey(bytearray(b"n" * KEY), secrets.token_bytes)
+    desk.change_key_file = lambda: desk.vault.keyring.change(kek, Source.KEY_FILE)
+    assert desk.ask("vault-change") == {"ok": True, "rewrapped": 1}
+    assert desk.audit.told[1:] == [("vault-key-changed", None, None, "allowed", None)]
+    assert desk.value() == CANARY
+
+
 @pytest.mark.parametrize(
     ("operation", "message", "code"),
     [
@@ -254,6 +265,7 @@ def test_another_passphrase(locked: Desk, database: Engine) -> None:
         ("secret-list", {"tenant": 3}, "invalid-request"),
         ("secret-list", {"tenant": CANARY + "_"}, "invalid-name"),
         ("vault-unlock", {"passphrase": 3}, "invalid-request"),
+        ("vault-change", {"passphrase": 3}, "invalid-request"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_and_quoted_nowhere(

@@ -16,7 +16,7 @@ from appliance.broker.vault import kek as keys
 from appliance.broker.vault.errors import VaultError
 from appliance.broker.vault.keyring import Source, State
 from appliance.broker.vault.kinds import StaticSecret
-from appliance.broker.vault.opening import open_vault
+from appliance.broker.vault.opening import change_key_file, open_vault
 from appliance.broker.vault.vault import Vault
 from appliance.settings import Settings
 
@@ -140,6 +140,64 @@ def test_a_crash_between_key_and_database_is_mended_by_the_next_start(tmp_path: 
             path.unlink()
     filled(open_vault(settings(tmp_path)))
     assert value(open_vault(settings(tmp_path))) == "value-1-long"
+
+
+def test_003_32_a_new_key_file_opens_what_the_old_one_did(tmp_path: Path, database_url: str) -> None:
+    one = settings(tmp_path, url=database_url)
+    before = filled(open_vault(one))
+    old = one.vault_key_file.read_text()
+    assert change_key_file(before.keyring, one.vault_key_file) == 1
+    assert value(before) == "value-1-long"
+    before.close()
+    assert one.vault_key_file.read_text() != old
+    assert not list(one.vault_dir.glob("kek.*"))
+    assert stat.S_IMODE(one.vault_key_file.stat().st_mode) == 0o600
+    assert value(open_vault(one)) == "value-1-long"
+    one.vault_key_file.write_text(old)
+    assert "does not belong to this database" in refused(one)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_003_32_a_change_that_was_interrupted_is_finished_by_the_next_start(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, *, committed: bool
+) -> None:
+    one = settings(tmp_path, url=database_url)
+    vault = filled(open_vault(one))
+
+    def lost(*_arguments: object) -> None:
+        raise VaultError("vault-unreadable", "the connection is lost; mend that")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vault.keyring, "_hold" if committed else "_change", lost)
+        with pytest.raises(VaultError, match="the connection is lost"):
+            change_key_file(vault.keyring, one.vault_key_file)
+    assert (one.vault_dir / "kek.next").exists()
+    if committed:
+        with pytest.raises(VaultError, match="vault-locked"):
+            change_key_file(vault.keyring, one.vault_key_file)  # would overwrite the only key
+    vault.close()
+    again = open_vault(one)
+    assert value(again) == "value-1-long"
+    assert (one.vault_dir / "kek.next").exists() is not committed
+    assert change_key_file(again.keyring, one.vault_key_file) == 1
+    again.close()
+    assert value(open_vault(one)) == "value-1-long"
+    assert not (one.vault_dir / "kek.next").exists()
+
+
+def test_a_key_that_cannot_take_its_place_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = settings(tmp_path)
+    vault = filled(open_vault(one))
+
+    def full(_self: Path, _target: Path) -> Path:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(VaultError, match="Read-only file system; put kek"):
+            change_key_file(vault.keyring, one.vault_key_file)
+    vault.close()
+    assert value(open_vault(one)) == "value-1-long"
 
 
 def test_a_passphrase_file_opens_at_each_start(tmp_path: Path) -> None:
