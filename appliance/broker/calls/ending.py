@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -31,6 +31,8 @@ class Ending:
         self._netd = UNIXClientEndpoint(reactor, control, timeout=SECONDS)  # type: ignore[no-untyped-call]  # Twisted
         self._handles = handles
         self._audit = audit
+        self.told: Deferred[Any] = succeed(None)
+        """Fires when netd was reached for the last wish, or was not."""
 
     def kill(self, attestation: Attestation, reason: str, why: str) -> None:
         """Revoke at once, then have the container stopped. Never raises: the call is refused anyway."""
@@ -56,7 +58,7 @@ class Ending:
 
     def _stop(self, attestation: Attestation, reason: str, why: str) -> None:
         wish = {"op": "stop-container", "endpoint": attestation.endpoint, "reason": reason, "why": why}
-        connecting: Deferred[Any] = self._netd.connect(_Wishes(wish))  # type: ignore[no-untyped-call]  # Twisted
+        self.told = connecting = self._netd.connect(_Wishes(wish))  # type: ignore[no-untyped-call]  # Twisted
         connecting.addErrback(
             lambda failure: _log.critical(
                 "netd could not be told to stop the container: {why}", why=failure.getErrorMessage()

@@ -1,0 +1,135 @@
+"""The broker's end of dialling; both ends together are in the gateway's test of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import asdict
+from ipaddress import IPv4Address
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from appliance.audit.record import Outcome
+from appliance.broker.calls import refusals
+from appliance.broker.calls.dials import MAX_SOCKETS, SECONDS, CallRefused, Dials, read_refusal
+from appliance.refusal import Refusal
+from tests.unit.gateway.support import SITE, Wire
+
+GIVEN = Refusal(504, "upstream-connect-timeout", "It took too long.", "Try again.", outcome=Outcome.FAILED)
+
+
+class Unix(Wire):
+    """A worker's connection, by the uid that the kernel tells."""
+
+    uid = 64101
+
+    def getHandle(self):
+        return self
+
+    def getsockopt(self, level, name, size):
+        return struct.pack("3i", os.getpid(), self.uid, self.uid)
+
+
+def connected(uid: int = 64101):
+    clock = Clock()
+    dials = Dials(clock, 64101)
+    channel = dials.buildProtocol(None)
+    wire = Unix()
+    wire.uid = uid
+    channel.makeConnection(wire)
+    return clock, dials, channel, wire
+
+
+def found(coroutine) -> list:
+    results: list = []
+    Deferred.fromCoroutine(coroutine).addBoth(results.append)
+    return results
+
+
+def test_a_refusal_is_read_as_it_was_written() -> None:
+    assert read_refusal(asdict(GIVEN)) == GIVEN
+
+
+@pytest.mark.parametrize("members", [None, [], {}, {"status": 1}, {**asdict(GIVEN), "outcome": "odd"}])
+def test_what_is_no_refusal_is_the_diallers_failure(members) -> None:
+    assert read_refusal(members) is refusals.DIALLER_UNAVAILABLE
+
+
+def test_members_that_were_not_agreed_count_for_nothing() -> None:
+    assert read_refusal({**asdict(GIVEN), "further": 1}) == GIVEN
+
+
+def test_a_stranger_does_not_dial_for_us() -> None:
+    *_, wire = connected(uid=64102)
+    assert wire.aborted
+
+
+@pytest.mark.parametrize("line", [b'{"worker":"0"}', b'{"worker":true}', b"{}", b"[]", b"x"])
+def test_a_worker_says_its_number_first(line: bytes) -> None:
+    _, dials, channel, wire = connected()
+    channel.dataReceived(line + b"\n")
+    assert wire.disconnecting
+    assert not dials._workers
+
+
+def test_an_answer_that_does_not_come_is_given_up() -> None:
+    clock, dials, channel, _ = connected()
+    channel.dataReceived(b'{"worker":0}\n')
+    results = found(dials.find(0, "acme", SITE, 443))
+    clock.advance(SECONDS)
+    assert results[0].value.refusal is refusals.DIALLER_UNAVAILABLE
+
+
+def test_a_worker_that_goes_leaves_its_questions_unanswered() -> None:
+    _, dials, channel, _ = connected()
+    channel.dataReceived(b'{"worker":0}\n')
+    results = found(dials.find(0, "acme", SITE, 443))
+    channel.connectionLost()
+    assert isinstance(results[0].value, CallRefused)
+    assert found(dials.find(0, "acme", SITE, 443))[0].value.refusal is refusals.DIALLER_UNAVAILABLE
+
+
+@pytest.mark.parametrize("answer", [b'{"id":1,"ok":true}', b'{"id":1,"ok":true,"addresses":[]}',
+                                    b'{"id":1,"ok":true,"addresses":["::1"]}', b'{"id":1}'])  # fmt: skip
+def test_an_answer_of_another_shape_is_none(answer: bytes) -> None:
+    _, dials, channel, _ = connected()
+    channel.dataReceived(b'{"worker":0}\n')
+    results = found(dials.find(0, "acme", SITE, 443))
+    channel.dataReceived(answer + b"\n")
+    assert isinstance(results[0].value, CallRefused)
+
+
+def test_an_answer_without_its_socket_is_no_connection() -> None:
+    _, dials, channel, _ = connected()
+    channel.dataReceived(b'{"worker":0}\n')
+    results = found(dials.dial(0, "acme", SITE, 443, [IPv4Address("93.184.215.14")]))
+    channel.dataReceived(b'{"id":1,"ok":true,"address":"93.184.215.14"}\n')
+    assert results[0].value.refusal is refusals.DIALLER_UNAVAILABLE
+
+
+def test_a_socket_that_is_no_tcp_connection_is_refused_and_closed() -> None:
+    _, dials, channel, _ = connected()
+    channel.dataReceived(b'{"worker":0}\n')
+    results = found(dials.dial(0, "acme", SITE, 443, [IPv4Address("127.0.0.1")]))
+    ours, theirs = socket.socketpair()
+    channel.fileDescriptorReceived(os.dup(theirs.fileno()))
+    theirs.close()
+    channel.dataReceived(b'{"id":1,"ok":true,"address":"127.0.0.1"}\n')
+    assert results[0].value.refusal is refusals.PEER_NOT_JUDGED
+    assert ours.recv(1) == b""
+    ours.close()
+
+
+def test_sockets_that_nobody_asked_for_have_a_bound_and_are_closed() -> None:
+    _, _, channel, wire = connected()
+    channel.dataReceived(b'{"worker":0}\n')
+    with socket.socket() as one:
+        for _ in range(MAX_SOCKETS + 1):
+            channel.fileDescriptorReceived(os.dup(one.fileno()))
+    assert wire.disconnecting
+    held = list(channel._sockets)
+    channel.connectionLost()
+    assert all(each.fileno() < 0 for each in held)

@@ -1,0 +1,68 @@
+"""The end of an execution: handles at once, record, netd's word, over a real Unix socket."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ServerFactory
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from appliance.broker.calls.ending import Ending
+from appliance.broker.handles import Bound, Handles
+from appliance.broker.vault.kinds import StaticSecret
+from appliance.ipc import JsonLines
+from tests.unit.broker.calls.support import ATTESTED, SECRET
+from tests.unit.gateway.support import Log
+
+
+class Killing(TestCase):
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = str(Path(directory.name) / "netd.sock")
+        self.handles, self.audit = Handles(Clock()), Log()
+        self.bound = Bound("acme", ATTESTED.endpoint, "crm")
+        self.handle = self.handles.register(
+            self.bound, StaticSecret(kind="static", value=SECRET), lambda: None
+        )
+        self.ending = Ending(reactor, self.path, self.handles, self.audit)
+
+    async def test_004_17_handles_die_at_once_and_netd_hears_of_the_container(self) -> None:
+        heard: Deferred = Deferred()
+        gone: Deferred = Deferred()
+
+        class Netd(JsonLines):
+            def message_received(self, message) -> None:
+                self.send({"ok": True})
+                heard.callback(message)
+
+            def connectionLost(self, reason) -> None:
+                gone.callback(None)
+
+        port = reactor.listenUNIX(self.path, ServerFactory.forProtocol(Netd))
+        self.addCleanup(port.stopListening)
+        self.ending.kill(ATTESTED, "authority-collision", "a call brought its own: field cookie")
+        assert self.handles.resolve(self.handle, self.bound) is None
+        (record,) = self.audit.records
+        assert (record.event, record.subject, record.reason) == (
+            "execution-killed",
+            "c1",
+            "authority-collision",
+        )
+        assert await heard == {
+            "op": "stop-container", "endpoint": ATTESTED.endpoint, "reason": "authority-collision",
+            "why": "a call brought its own: field cookie",
+        }  # fmt: skip
+        await gone
+        assert SECRET not in json.dumps(record.detail)
+
+    async def test_without_netd_or_a_record_the_handles_are_dead_all_the_same(self) -> None:
+        self.audit.ready = False
+        self.ending.kill(ATTESTED, "authority-collision", "x")
+        assert self.handles.resolve(self.handle, self.bound) is None
+        await self.ending.told

@@ -1,0 +1,89 @@
+"""Where a call's secret comes from: a real vault, real handles."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from appliance.broker.calls.dials import CallRefused
+from appliance.broker.calls.secrets import CallSecrets
+from appliance.broker.handles import Bound, Handles
+from appliance.broker.vault.envelope import KEY, LocalKey
+from appliance.broker.vault.keyring import Source
+from appliance.broker.vault.kinds import BasicSecret, StaticSecret
+from appliance.broker.vault.vault import Vault
+from tests.unit.broker.calls.support import ATTESTED, SECRET, account, policy_of
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+CRM = policy_of(account()).account("crm")
+
+
+async def in_thread(function, *arguments):
+    return function(*arguments)
+
+
+async def no_session(*_):
+    return False
+
+
+@pytest.fixture
+def vault(database: Engine) -> Vault:
+    made = Vault(database)
+    made.keyring.use(LocalKey(bytearray(b"k" * KEY), secrets.token_bytes), Source.KEY_FILE)
+    return made
+
+
+def result(coroutine):
+    found: list = []
+    Deferred.fromCoroutine(coroutine).addBoth(found.append)
+    return found[0]
+
+
+def asked(vault: Vault) -> tuple[CallSecrets, Handles]:
+    handles = Handles(Clock())
+    return CallSecrets(vault, handles, in_thread, no_session), handles
+
+
+def test_002_09_a_secret_is_found_under_tenant_integration_and_name(vault: Vault) -> None:
+    vault.put("acme", "crm-api", "crm-key", StaticSecret(kind="static", value=SECRET), NOW)
+    held = result(asked(vault)[0].of_account(ATTESTED, CRM))
+    assert held.material.value.get_secret_value() == SECRET
+    assert held.version == 1
+    held.close()
+    held.close()
+
+
+@pytest.mark.parametrize(("tenant", "integration"), [("globex", "crm-api"), ("acme", "other")])
+def test_002_09_another_tenants_or_integrations_secret_is_none(
+    vault: Vault, tenant: str, integration: str
+) -> None:
+    vault.put(tenant, integration, "crm-key", StaticSecret(kind="static", value=SECRET), NOW)
+    failure = result(asked(vault)[0].of_account(ATTESTED, CRM))
+    assert isinstance(failure.value, CallRefused)
+    assert failure.value.refusal.reason == "unknown-secret"
+    assert vault.decryptions == 0
+
+
+def test_a_secret_of_a_kind_that_the_integration_has_no_place_for_is_refused(vault: Vault) -> None:
+    vault.put("acme", "crm-api", "crm-key", BasicSecret(kind="basic", username="u", password=SECRET), NOW)
+    failure = result(asked(vault)[0].of_account(ATTESTED, CRM))
+    assert failure.value.refusal.reason == "credential-mismatch"
+
+
+def test_004_11_a_handle_serves_its_own_execution_and_account(vault: Vault) -> None:
+    calls, handles = asked(vault)
+    material = StaticSecret(kind="static", value=SECRET)
+    bound = Bound("acme", ATTESTED.endpoint, "crm")
+    handle = handles.register(bound, material, lambda: None)
+    held = calls.of_handle(ATTESTED, CRM, handle)
+    assert held is not None
+    assert held.material is material
+    handles.revoke_all(ATTESTED.endpoint)
+    assert calls.of_handle(ATTESTED, CRM, handle) is None
+    other = handles.register(Bound("acme", "e2", "crm"), material, lambda: None)
+    assert calls.of_handle(ATTESTED, CRM, other) is None
