@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import traceback
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -345,6 +347,18 @@ def test_a_model_made_in_code_does_not_quote_either() -> None:
     with pytest.raises(ValueError) as caught:
         StaticSecret(value=CANARY + "\n")  # type: ignore[arg-type]
     assert CANARY not in str(caught.value)
+
+
+def test_the_readme_has_every_kind_with_its_fields() -> None:
+    readme = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)`(?: \(default\))? \| (.*?) \| .* \|$", readme, re.MULTILINE))
+    assert list(KINDS) == [kind for kind in rows if kind in KINDS]
+    for kind, model in KINDS.items():
+        if kind == "static":
+            continue
+        fields = {name: field for name, field in model.model_fields.items() if name != "kind"}
+        told = dict(re.findall(r"`([a-z_]+)`(\?)?", re.sub(r" \(`.*?\)", "", rows[kind])))
+        assert told == {name: "" if field.is_required() else "?" for name, field in fields.items()}, kind
 
 
 JSON = st.recursive(
