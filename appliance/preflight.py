@@ -55,6 +55,7 @@ def before_up(settings: Settings) -> Iterator[Check]:
     yield interpreter(settings)
     yield from disks(settings)
     yield ca_modes(settings)
+    yield vault_files(settings)
     yield workspaces(settings)
     yield trust_store(settings)
     yield policies(settings)
@@ -223,6 +224,21 @@ def ca_modes(settings: Settings) -> Check:
         not loose and not wrong_owner,
         f"{key} mode {stat.S_IMODE(found.st_mode):04o} owner {found.st_uid}",
         f"chown {settings.uids.broker}:{settings.uids.broker} {key} && chmod 600 {key}",
+    )
+
+
+def vault_files(settings: Settings) -> Check:
+    """The vault's directory and its files, once made, are the broker's alone."""
+    folder, uid = settings.vault_dir, settings.uids.broker
+    found = [path for path in (folder, settings.vault_key_file, *folder.glob("*")) if path.exists()]
+    loose = sorted({str(path) for path in found if path.stat().st_uid != uid or path.stat().st_mode & 0o077})
+    if not found:
+        return Check("vault", ok=True, detail="made at first start")
+    return Check(
+        "vault",
+        not loose,
+        f"open to others, or not the broker's: {', '.join(loose)}" if loose else f"{folder} is the broker's",
+        f"chown {uid}:{uid} {' '.join(loose)} && chmod go= {' '.join(loose)}",
     )
 
 

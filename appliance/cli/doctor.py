@@ -65,6 +65,8 @@ def running(settings: Settings) -> Iterator[Check]:
     for name, answer in answers.items():
         if name != SUPERVISOR or up:
             yield from _process(settings, name, answer)
+    if answers["broker"].get("ok"):
+        yield vault(ask_process(settings, "broker", {"op": "vault-status"}))
     if answers["netd"].get("ok"):
         yield drift(ask_process(settings, "netd", {"op": "drift"}), int(answers["netd"].get("repairs") or 0))
         yield from repaired(answers["netd"])
@@ -83,6 +85,23 @@ def _process(settings: Settings, name: str, answer: Message) -> Iterator[Check]:
         yield Check(
             f"policy of {name}", ok=False, detail=str(problem), mend="mend the file; it is re-read at once"
         )
+
+
+def vault(answer: Message) -> Check:
+    """Whether the broker can open its secrets: `answer` is {"ok": true, "state": word, "secrets": number}."""
+    if not answer.get("ok"):
+        return Check(
+            "vault", ok=False, detail=f"{answer.get('detail') or answer.get('error')}", mend=_RESTORE
+        )
+    if answer.get("state") == "open":
+        return Check("vault", ok=True, detail=f"open, {counted(int(answer.get('secrets') or 0), 'secret')}")
+    word = (
+        "has no passphrase yet" if answer.get("state") == "new" else "locked: calls that need a secret fail"
+    )
+    return Check("vault", ok=True, warns=True, detail=word, mend="egress vault unlock")
+
+
+_RESTORE = "mend the broker's database, or restore it from a backup"
 
 
 def drift(answer: Message, repairs: int) -> Check:

@@ -89,6 +89,27 @@ def test_a_ca_key_that_belongs_to_somebody_else(settings: Settings) -> None:
     assert not preflight.ca_modes(settings).ok
 
 
+def test_a_vault_that_others_can_use(settings: Settings) -> None:
+    assert preflight.vault_files(settings).ok
+    folder, uid = settings.vault_dir, settings.uids.broker
+    folder.mkdir(parents=True)
+    key = settings.vault_key_file
+    key.write_text("key")
+    for path, mode in ((folder, 0o700), (key, 0o600)):
+        path.chmod(mode)
+        os.chown(path, uid, -1)
+    assert preflight.vault_files(settings).ok
+    for path, mode in ((key, 0o640), (folder, 0o750)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        check = preflight.vault_files(settings)
+        assert not check.ok
+        assert check.mend == f"chown {uid}:{uid} {path} && chmod go= {path}"
+        path.chmod(before)
+    os.chown(key, settings.uids.gateway, -1)
+    assert str(key) in preflight.vault_files(settings).detail
+
+
 def test_a_full_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1024})()
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _path: usage)

@@ -27,6 +27,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         seen.append((name, message["op"]))
         if message["op"] == "drift":
             return {"ok": True, "steps": []}
+        if message["op"] == "vault-status":
+            return {"ok": True, "state": "open", "source": "key-file", "secrets": 1}
         return {"ok": True, "ready": True, "repairs": 1}
 
     monkeypatch.setattr(status, "ask_process", answer)
@@ -55,12 +57,27 @@ def test_well(egress: Egress, asked: list[tuple[str, Any]]) -> None:
     assert result.exit_code == 0, result.output
     assert "rules and links: compared just now: as desired; 1 repair since netd started" in result.output
     assert "egress/runner-python is not here; to build it: make images" in result.output
-    assert {operation for _name, operation in asked} == {"status", "drift"}  # nothing that repairs
+    assert {operation for _name, operation in asked} == {
+        "status",
+        "vault-status",
+        "drift",
+    }  # nothing that repairs
+    assert "ok    vault: open, 1 secret\n" in result.output
 
 
 def test_for_a_machine(egress: Egress, asked: list[tuple[str, Any]]) -> None:
     checks = json.loads(egress("--json", "doctor").stdout)
     assert all(set(check) == {"name", "ok", "detail", "mend", "warns"} for check in checks)
+
+
+def test_a_vault_that_is_not_open_is_told() -> None:
+    locked = doctor.vault({"ok": True, "state": "locked", "secrets": 3})
+    assert (locked.ok, locked.warns, locked.mend) == (True, True, "egress vault unlock")
+    assert "locked" in locked.detail
+    assert "no passphrase yet" in doctor.vault({"ok": True, "state": "new"}).detail
+    failed = doctor.vault({"ok": False, "error": "vault-unreadable", "detail": "the vault's database fails"})
+    assert (failed.ok, failed.detail) == (False, "the vault's database fails")
+    assert "restore it from a backup" in failed.mend
 
 
 def test_drift_is_told() -> None:
