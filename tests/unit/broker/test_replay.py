@@ -81,7 +81,7 @@ def test_000_17_identifiers_differ_by_case_and_by_every_character(database: Engi
         assert replays.first_use(UsedProof("acme", "s", "k" * 43, jti), NOW, KEPT)
 
 
-def test_an_identifier_is_kept_as_a_hash(database: Engine) -> None:
+def test_rfc9449_c_an_identifier_is_kept_as_a_hash(database: Engine) -> None:
     Replays(database).first_use(USE, NOW, KEPT)
     with reading(database) as connection:
         (row,) = connection.execute(select(used_proofs)).mappings()

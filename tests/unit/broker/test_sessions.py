@@ -157,7 +157,9 @@ def test_only_the_hash_of_a_token_is_stored(store: Sessions, database: Engine) -
     assert found.token not in repr(found)
 
 
-def test_000_09_a_stolen_token_with_another_valid_certificate_is_refused(store: Sessions) -> None:
+def test_rfc8705_1_rfc8705_4_000_09_a_stolen_token_with_another_valid_certificate_is_refused(
+    store: Sessions,
+) -> None:
     token = opened(store).token
     thief = Presenter(WorkloadId("lab", "acme", "c2"), OTHERS)
     assert reason(store, token, thief) == "certificate_mismatch"
@@ -172,7 +174,9 @@ def test_000_09_one_certificate_is_not_another_workloads(store: Sessions, who: W
     assert reason(store, opened(store).token, Presenter(who, MINE)) == "workload_mismatch"
 
 
-def test_000_10_what_is_stored_is_the_hash_of_the_certificate(store: Sessions, database: Engine) -> None:
+def test_rfc8705_5_rfc8705_7_000_10_what_is_stored_is_the_hash_of_the_certificate(
+    store: Sessions, database: Engine
+) -> None:
     first, renewed = certificate("c1"), certificate("c1")
     token = opened(store, Presenter(ACME, thumbprint(first))).token
     with reading(database) as connection:
@@ -192,7 +196,7 @@ def test_000_10_what_is_stored_is_the_hash_of_the_certificate(store: Sessions, d
         lambda t: t[::-1] if t != t[::-1] else "n" * 43,
     ],
 )
-def test_000_10_the_whole_thumbprint_counts(store: Sessions, change: Callable[[str], str]) -> None:
+def test_rfc8705_3_000_10_the_whole_thumbprint_counts(store: Sessions, change: Callable[[str], str]) -> None:
     assert reason(store, opened(store).token, Presenter(ACME, change(MINE))) == "certificate_mismatch"
 
 

@@ -65,14 +65,16 @@ def workload(database: Engine) -> Workload:
     return Workload(database)
 
 
-def test_000_11_a_session_opened_with_a_proof_names_its_key_and_wants_it_again(workload: Workload) -> None:
+def test_rfc9449_a_000_11_a_session_opened_with_a_proof_names_its_key_and_wants_it_again(
+    workload: Workload,
+) -> None:
     found = workload.open(workload.proof(OPEN, ath=ABSENT))
     assert found.session.dpop_jkt == jkt(EC_KEY)
     assert workload.call(found.token, workload.good(found.token)).session == found.session
     assert workload.refused(found.token) == (401, "invalid_dpop_proof", "proof_missing")
 
 
-def test_000_11_a_bound_token_is_no_bearer_token(workload: Workload) -> None:
+def test_rfc9449_b_000_11_a_bound_token_is_no_bearer_token(workload: Workload) -> None:
     """RFC 9449 section 7.2; also with a good proof beside it."""
     token = workload.opened()
     assert workload.refused(token, scheme="Bearer") == (401, "invalid_token", "scheme_mismatch")
@@ -108,6 +110,16 @@ def test_000_16_a_proof_serves_one_call_at_one_worker(workload: Workload, databa
         assert workload.refused(token, text)[2] == "proof_replayed"
     finally:
         other.dispose()
+
+
+def test_rfc9449_j_a_retry_needs_a_fresh_proof(workload: Workload) -> None:
+    """What a client calls the same request is its own matter: a proof's identifier names the proof alone."""
+    token = workload.opened()
+    text = workload.good(token)
+    assert workload.call(token, text)
+    assert workload.refused(token, text)[2] == "proof_replayed"
+    for _ in range(3):
+        assert workload.call(token, workload.good(token))
 
 
 def test_000_16_a_proof_opens_one_session(workload: Workload) -> None:

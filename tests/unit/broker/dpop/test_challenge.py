@@ -23,7 +23,7 @@ def test_without_credentials_both_schemes_are_offered_without_an_error() -> None
     assert challenges(Denied(401, "", "authorization_missing", "none"), None) == [BEARER, DPOP]
 
 
-def test_a_token_that_does_not_count_under_each_scheme() -> None:
+def test_rfc9449_i_a_token_that_does_not_count_under_each_scheme() -> None:
     """RFC 9449 figure 16."""
     wrong = invalid_token("jkt_mismatch", "Invalid DPoP key binding")
     assert challenges(wrong, "DPoP") == [
@@ -37,12 +37,12 @@ def test_a_token_that_does_not_count_under_each_scheme() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["DPoP", "Bearer", None])
-def test_a_fault_of_the_proof_is_told_under_dpop(scheme: Scheme | None) -> None:
+def test_rfc9449_i_a_fault_of_the_proof_is_told_under_dpop(scheme: Scheme | None) -> None:
     found = challenges(invalid_proof("htm_mismatch", "no"), scheme)
     assert found == [BEARER, b'DPoP error="invalid_dpop_proof", error_description="no", algs="ES256 PS256"']
 
 
-def test_two_methods_are_answered_with_400() -> None:
+def test_rfc9449_b_two_methods_are_answered_with_400() -> None:
     """RFC 9449 figure 19."""
     twice = Denied(
         400, "invalid_request", "authorization_repeated", "Multiple methods used to include access token"
@@ -53,7 +53,7 @@ def test_two_methods_are_answered_with_400() -> None:
     ]
 
 
-def test_a_missing_nonce_is_given_once_and_kept_by_nobody() -> None:
+def test_rfc9449_d_rfc9449_i_a_missing_nonce_is_given_once_and_kept_by_nobody() -> None:
     """RFC 9449 sections 8.2 and 9."""
     fields = challenge_fields(Denied(401, "use_dpop_nonce", "nonce_missing", "no", "the-nonce"), "DPoP", ALGS)
     assert [value for name, value in fields if name == b"DPoP-Nonce"] == [b"the-nonce"]

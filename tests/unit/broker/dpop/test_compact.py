@@ -46,7 +46,7 @@ def test_three_parts_are_taken_apart() -> None:
      "e30.e30.AA==", "e30=.e30.AA", "e30.e30.A", "e30.e30.AB", "e31.e30.AA", "e30.e30.A+", "e30.e30.A/", "e30.e30.Ä", "e30.e30.AA,e30.e30.AA",
      "e30. e30.AA", '{"a":1}', "e30.e30.AA.AA.AA", "\ud800.e30.AA", "e30\x00.e30.AA"],
 )  # fmt: skip
-def test_other_forms_are_no_proof(text: str) -> None:
+def test_rfc9449_2_other_forms_are_no_proof(text: str) -> None:
     assert reason(text) == "proof_malformed"
 
 
@@ -56,7 +56,7 @@ def test_other_forms_are_no_proof(text: str) -> None:
      '{"x":[{"b":1,"b":2}]}', '{"a":NaN}', '{"a":Infinity}', '{"a":-Infinity}', '{"a":1e999}', '{"a":"\\ud800"}', '{"\\udfff":1}',
      '{"a":\ud800}', "{'a':1}", '{"a":01}', '{"a":1,}', '\ufeff{"a":1}', '{"a":"\n"}', '{"a":' + "9" * 4400 + "}", '{"a":' * 1000 + "1" + "}" * 1000],
 )  # fmt: skip
-def test_each_part_is_one_json_object_that_has_each_member_once(body: str) -> None:
+def test_rfc9449_2_each_part_is_one_json_object_that_has_each_member_once(body: str) -> None:
     assert reason(f"{b64(body)}.e30.AA").startswith("proof_")
     assert reason(f"e30.{b64(body)}.AA").startswith("proof_")
 

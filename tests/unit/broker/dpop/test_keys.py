@@ -23,7 +23,7 @@ def reason(members: dict[str, Any]) -> str:
     return caught.value.reason
 
 
-def test_000_12_the_thumbprint_of_the_rfcs_key() -> None:
+def test_rfc9449_g_000_12_the_thumbprint_of_the_rfcs_key() -> None:
     assert read_key(rfc.KEY).thumbprint == rfc.JKT
 
 
@@ -33,7 +33,7 @@ def test_the_thumbprint_of_rfc_8037() -> None:
     assert read_key(key).thumbprint == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
-def test_the_thumbprint_of_rfc_7638() -> None:
+def test_rfc9449_g_the_thumbprint_of_rfc_7638() -> None:
     """RFC 7638 section 3.1."""
     modulus = (
         "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiF"

@@ -30,7 +30,7 @@ def test_a_nonce_is_good_for_one_to_two_periods() -> None:
     assert given_late not in nonces.accepted("acme", "w", START + 2 * PERIOD)
 
 
-def test_all_processes_with_one_key_give_the_same_and_others_do_not() -> None:
+def test_rfc9449_d_without_the_key_no_nonce_can_be_told() -> None:
     assert Nonces(KEY).accepted("acme", "w", START) == Nonces(KEY).accepted("acme", "w", START)
     other = Nonces(bytes(KEY_SIZE)).accepted("acme", "w", START)
     assert not set(other) & set(Nonces(KEY).accepted("acme", "w", START))

@@ -37,7 +37,7 @@ def test_000_11_nothing_presented_is_no_error_but_no_access() -> None:
 
 
 @pytest.mark.parametrize("other", [b"Bearer y", b"DPoP y", b"Bearer x", b"", b"Basic x"])
-def test_two_methods_are_a_bad_request(other: bytes) -> None:
+def test_rfc9449_b_two_methods_are_a_bad_request(other: bytes) -> None:
     """RFC 9449 section 7.2."""
     found = denied((b"authorization", b"DPoP x"), (b"Authorization", other))
     assert found == (400, "invalid_request", "authorization_repeated")
@@ -53,7 +53,7 @@ def test_authorization_is_a_scheme_and_one_token(value: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [b"DPoP x", b"dpop x", b" DPoP x", b"DPOP"])
-def test_dpop_is_never_for_a_proxy(value: bytes) -> None:
+def test_rfc9449_a_dpop_is_never_for_a_proxy(value: bytes) -> None:
     """RFC 9449 section 7.1."""
     fields = ((b"authorization", b"Bearer x"), (b"Proxy-Authorization", value))
     assert denied(*fields) == (400, "invalid_request", "dpop_for_proxy")
@@ -65,7 +65,7 @@ def test_another_proxy_authorization_is_not_our_matter() -> None:
     assert read_presented(fields) == Presented("Bearer", "x")
 
 
-def test_000_11_exactly_one_proof() -> None:
+def test_rfc9449_1_000_11_exactly_one_proof() -> None:
     """RFC 9449 section 4.3, check 1: also two that are the same."""
     assert one_proof(("x",)) == "x"
     for proofs, reason in (

@@ -76,7 +76,7 @@ def reason(text: str, facts: Expected | None = None) -> str:
     return found.reason
 
 
-def test_the_figures_of_the_rfc() -> None:
+def test_rfc9449_6_the_figures_of_the_rfc() -> None:
     window = Window()
     for_new = Expected(
         "POST",
@@ -114,7 +114,7 @@ def test_ed25519_by_its_own_name() -> None:
 
 @pytest.mark.parametrize("claim", ["jti", "htm", "htu", "iat", "ath"])
 @pytest.mark.parametrize("value", [ABSENT, None, True, 1.5, [], {}, ["x"], "", "x" * (MAX_JTI + 1)])
-def test_every_claim_must_be_there_and_be_of_its_type(claim: str, value: Any) -> None:
+def test_rfc9449_3_every_claim_must_be_there_and_be_of_its_type(claim: str, value: Any) -> None:
     assert denied(proof(EC_KEY, **{claim: value})).status == 401
 
 
@@ -133,27 +133,27 @@ def test_every_claim_must_be_there_and_be_of_its_type(claim: str, value: Any) ->
         ["dpop+jwt"],
     ],
 )
-def test_typ_is_exactly_dpop_jwt(value: Any) -> None:
+def test_rfc9449_4_rfc9449_f_typ_is_exactly_dpop_jwt(value: Any) -> None:
     assert reason(proof(EC_KEY, header={"typ": value})) == "typ_mismatch"
 
 
 @pytest.mark.parametrize("value", [ABSENT, None, "none", "None", "NONE", "", "HS256", "HS512", "RS256", "RS512",
                                    "ES512", "ES256K", "es256", ["ES256"], {"ES256": 1}, 1])  # fmt: skip
-def test_alg_is_one_of_those_allowed_and_never_none_or_a_mac(value: Any) -> None:
+def test_rfc9449_5_rfc9449_f_alg_is_one_of_those_allowed_and_never_none_or_a_mac(value: Any) -> None:
     assert reason(proof(EC_KEY, header={"alg": value})) == "alg_not_allowed"
 
 
-def test_no_algorithm_is_symmetric_or_none() -> None:
+def test_rfc9449_f_no_algorithm_is_symmetric_or_none() -> None:
     assert {"none", "HS256", "HS384", "HS512"}.isdisjoint(ALGORITHMS)
 
 
-def test_alg_is_bounded_by_policy() -> None:
+def test_rfc9449_5_alg_is_bounded_by_policy() -> None:
     text = proof(ED_KEY)
     assert judge_proof(text, expected(ED_KEY))
     assert reason(text, expected(ED_KEY, algorithms=frozenset({"ES256"}))) == "alg_not_allowed"
 
 
-def test_a_mac_with_the_public_key_as_its_secret_is_no_signature() -> None:
+def test_rfc9449_5_a_mac_with_the_public_key_as_its_secret_is_no_signature() -> None:
     import hmac
 
     header, claims = parts(RSA_KEY, {"alg": "HS256"})
@@ -162,7 +162,7 @@ def test_a_mac_with_the_public_key_as_its_secret_is_no_signature() -> None:
     assert reason(f"{signed}.{b64(mac)}", expected(RSA_KEY)) == "alg_not_allowed"
 
 
-def test_without_signature_nothing_passes() -> None:
+def test_rfc9449_6_without_signature_nothing_passes() -> None:
     header, claims = parts(EC_KEY, {"alg": "none"})
     unsigned = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(claims).encode())}."
     assert reason(unsigned) == "alg_not_allowed"
@@ -186,7 +186,7 @@ def test_pkcs1_v1_5_is_not_taken_under_another_name() -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_no_flipped_bit_passes(data: st.DataObject) -> None:
+def test_rfc9449_6_no_changed_character_passes(data: st.DataObject) -> None:
     text = proof(EC_KEY)
     at = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."))
@@ -195,20 +195,20 @@ def test_no_flipped_bit_passes(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("key", [EC_KEY, ED_KEY, RSA_KEY])
-def test_a_signature_of_another_key_is_refused(key: Private) -> None:
+def test_rfc9449_6_a_signature_of_another_key_is_refused(key: Private) -> None:
     header, claims = parts(key)
     forged = serialised(json.dumps(header), json.dumps(claims), OTHER_KEY, "ES256")
     assert reason(forged, expected(key)) == "signature_invalid"
 
 
 @pytest.mark.parametrize("key", [EC_KEY, ED_KEY, RSA_KEY])
-def test_jwk_holds_no_private_key(key: Private) -> None:
+def test_rfc9449_7_jwk_holds_no_private_key(key: Private) -> None:
     text = proof(key, header={"jwk": public_jwk(key) | private_member(key)})
     assert reason(text, expected(key)) == "jwk_private"
 
 
 @pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
-def test_no_private_member_is_taken_whatever_it_holds(member: str) -> None:
+def test_rfc9449_7_no_private_member_is_taken_whatever_it_holds(member: str) -> None:
     assert reason(proof(EC_KEY, header={"jwk": public_jwk(EC_KEY) | {member: None}})) == "jwk_private"
 
 
@@ -247,7 +247,7 @@ def test_no_critical_extension_is_understood(extension: Changes) -> None:
 
 
 @pytest.mark.parametrize("method", ["post", "Post", "GET", "POST ", " POST", "PUT", "POST\x00"])
-def test_htm_is_the_method(method: str) -> None:
+def test_rfc9449_8_htm_is_the_method(method: str) -> None:
     assert reason(proof(EC_KEY, htm=method)) == "htm_mismatch"
 
 
@@ -256,7 +256,7 @@ def test_htm_is_the_method(method: str) -> None:
     ["https://broker.example/execute?a=b", "https://broker.example/execute#x", "HTTPS://Broker.Example:443/%65xecute",
      "https://broker.example/x/../execute", "https://broker.example:/execute?x=https://evil.example/#?"],
 )  # fmt: skip
-def test_htu_is_the_target_without_query_and_fragment_in_any_equivalent_spelling(htu: str) -> None:
+def test_rfc9449_9_htu_is_the_target_without_query_and_fragment_in_any_equivalent_spelling(htu: str) -> None:
     assert judge_proof(proof(EC_KEY, htu=htu), expected())
 
 
@@ -266,7 +266,7 @@ def test_htu_is_the_target_without_query_and_fragment_in_any_equivalent_spelling
      "https://broker.example/execute/", "https://broker.example/Execute", "https://evil.example/execute",
      "https://broker.example.evil.example/execute", "https://broker.example/execute%2Fx", "https://broker.example/x?/execute"],
 )  # fmt: skip
-def test_htu_of_another_target_is_refused(htu: str) -> None:
+def test_rfc9449_9_htu_of_another_target_is_refused(htu: str) -> None:
     assert reason(proof(EC_KEY, htu=htu)) == "htu_mismatch"
 
 
@@ -291,7 +291,7 @@ def test_000_15_htu_has_no_userinfo(userinfo: str) -> None:
 
 
 @pytest.mark.parametrize("iat", [NOW, NOW - 60, NOW + 5, float(NOW), NOW - 59.5])
-def test_iat_within_the_window(iat: float) -> None:
+def test_rfc9449_11_iat_within_the_window(iat: float) -> None:
     assert judge_proof(proof(EC_KEY, iat=iat), expected())
 
 
@@ -300,7 +300,7 @@ def test_iat_within_the_window(iat: float) -> None:
     [(NOW - 61, "iat_too_old"), (NOW + 6, "iat_in_future"), (0, "iat_too_old"), (-NOW, "iat_too_old"), (10**400, "iat_in_future"),
      (NOW - 60.1, "iat_too_old"), (str(NOW), "iat_missing"), (True, "iat_missing"), (NOW * 1000, "iat_in_future")],
 )  # fmt: skip
-def test_iat_outside_the_window(iat: Any, why: str) -> None:
+def test_rfc9449_11_iat_outside_the_window(iat: Any, why: str) -> None:
     assert reason(proof(EC_KEY, iat=iat)) == why
 
 
@@ -314,7 +314,7 @@ def test_exp_and_nbf_hold_where_they_are(claims: Changes, why: str) -> None:
     assert judge_proof(proof(EC_KEY, exp=NOW + 1, nbf=NOW + 5), expected())
 
 
-def test_000_12_a_proof_of_another_key_is_refused() -> None:
+def test_rfc9449_12_000_12_a_proof_of_another_key_is_refused() -> None:
     found = denied(proof(OTHER_KEY))
     assert (found.status, found.error, found.reason) == (401, "invalid_token", "jkt_mismatch")
 
@@ -323,7 +323,7 @@ def test_000_12_a_proof_of_another_key_is_refused() -> None:
     "ath", [ABSENT, None, "", access_token_hash("another-token"), access_token_hash(TOKEN) + "=", TOKEN,
             access_token_hash(TOKEN)[:-1], [access_token_hash(TOKEN)], "\ud800"],
 )  # fmt: skip
-def test_000_13_ath_is_of_the_very_token(ath: Any) -> None:
+def test_rfc9449_12_000_13_ath_is_of_the_very_token(ath: Any) -> None:
     header, claims = parts(EC_KEY, None, {"ath": ath})
     if ath == "\ud800":
         assert (
@@ -338,7 +338,7 @@ def test_a_proof_for_a_new_token_needs_no_ath() -> None:
     assert judge_proof(proof(EC_KEY, ath=ABSENT), facts).jkt == jkt(EC_KEY)
 
 
-def test_the_current_nonce_and_the_one_before_are_taken() -> None:
+def test_rfc9449_10_the_current_nonce_and_the_one_before_are_taken() -> None:
     facts = expected(nonces=("current", "previous"))
     assert judge_proof(proof(EC_KEY, nonce="current"), facts).nonce_is_current
     assert not judge_proof(proof(EC_KEY, nonce="previous"), facts).nonce_is_current
@@ -349,7 +349,9 @@ def test_the_current_nonce_and_the_one_before_are_taken() -> None:
     [(ABSENT, "nonce_missing"), ("", "nonce_mismatch"), (None, "nonce_mismatch"), ("older", "nonce_mismatch"),
      (["current"], "nonce_mismatch"), ("current ", "nonce_mismatch"), ("CURRENT", "nonce_mismatch")],
 )  # fmt: skip
-def test_once_a_nonce_was_given_no_proof_without_it_is_taken(nonce: Any, why: str) -> None:
+def test_rfc9449_10_rfc9449_d_once_a_nonce_was_given_no_proof_without_it_is_taken(
+    nonce: Any, why: str
+) -> None:
     found = denied(proof(EC_KEY, nonce=nonce), expected(nonces=("current", "previous")))
     assert (found.status, found.error, found.reason, found.nonce) == (401, "use_dpop_nonce", why, "current")
 
@@ -386,7 +388,7 @@ def test_000_18_what_is_missing_is_no_default() -> None:
 
 
 @pytest.mark.parametrize(("past", "future"), [(0, 5), (301, 5), (60, -1), (60, 61)])
-def test_the_window_is_seconds_or_minutes(past: int, future: int) -> None:
+def test_rfc9449_c_the_window_is_seconds_or_minutes(past: int, future: int) -> None:
     with pytest.raises(ValueError):
         Window(past, future)
 

@@ -129,14 +129,14 @@ def test_000_16_no_proof_outlives_the_record_of_its_use(
     assert until > NOW
 
 
-def test_the_record_covers_past_and_future_and_the_clocks(client: Client, database: Engine) -> None:
+def test_rfc9449_c_the_record_covers_past_and_future_and_the_clocks(client: Client, database: Engine) -> None:
     client.verify(good())
     with reading(database) as connection:
         (until,) = connection.execute(select(used_proofs.c.kept_until)).scalars()
     assert until == NOW + WINDOW.past + WINDOW.future + CLOCKS_APART
 
 
-def test_a_proof_without_nonce_is_never_taken(client: Client) -> None:
+def test_rfc9449_d_rfc9449_e_a_proof_without_nonce_is_never_taken(client: Client) -> None:
     for changes in ({"nonce": ABSENT}, {"nonce": nonce(NOW, "other")}, {"nonce": nonce(NOW - 2 * PERIOD)}):
         with pytest.raises(Denied) as caught:
             client.verify(good(**changes))
