@@ -191,7 +191,7 @@ def test_netd_serves_survives_kill_9_and_is_removed_without_trace(rig, file, tmp
         try:
             with start_netd(file, log) as first:
                 status = until_ready(rig.settings, first)
-                assert status["subscribers"] == {"gateway worker": 0, "resolver": 0, "squid": 0}
+                assert status["subscribers"] == {"broker": 0, "gateway worker": 0, "resolver": 0, "squid": 0}
                 assert (
                     tmp_path / "plugins" / f"{rig.settings.instance}.sock"
                 ).stat().st_mode & 0o777 == 0o600
