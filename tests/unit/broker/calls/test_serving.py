@@ -1,0 +1,52 @@
+"""The wiring: a departure and the end of the process leave no handle alive."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import certifi
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from appliance.broker.calls.serving import Calls
+from appliance.broker.handles import Bound
+from appliance.broker.vault.kinds import StaticSecret
+from appliance.endpoints import EndpointTable
+from appliance.settings import Settings
+from tests.unit.broker.calls.support import SECRET
+from tests.unit.gateway.support import ENDPOINT, Log
+
+BOUND = Bound("acme", ENDPOINT.id, "crm")
+
+
+@pytest.fixture
+def calls() -> Calls:
+    async def in_thread(function, *arguments):
+        return function(*arguments)
+
+    async def no_session(*_):
+        return False
+
+    return Calls(
+        MemoryReactorClock(), Settings(upstream_ca=Path(certifi.where())), None,
+        policy=lambda tenant: None, endpoints=EndpointTable(), audit=Log(), in_thread=in_thread,
+        is_session=no_session, now=lambda: datetime.now(UTC),
+    )  # fmt: skip
+
+
+def handle(calls: Calls) -> str:
+    return calls.handles.register(BOUND, StaticSecret(kind="static", value=SECRET), lambda: None)
+
+
+def test_004_11_a_container_that_leaves_has_no_handles_any_more(calls: Calls) -> None:
+    alive = handle(calls)
+    calls.departed(ENDPOINT)
+    assert calls.handles.resolve(alive, BOUND) is None
+
+
+def test_004_06_at_the_end_of_the_process_every_handle_is_dead(calls: Calls) -> None:
+    alive = handle(calls)
+    calls.start()
+    calls.stop()
+    assert calls.handles.resolve(alive, BOUND) is None
