@@ -180,6 +180,26 @@ def test_what_a_turns_end_is_for_is_done_after_all_events_and_before_the_next_wa
     assert did == ["event", "end", "left over"]
 
 
+def test_turns_are_counted_by_polls_and_what_is_timed_comes_between_them(
+    reactor: PromptReactor, pair: Pair
+) -> None:
+    seen: list[int] = []
+
+    class Looks(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            del data
+            seen.append(reactor.turns)
+
+    connection, theirs = pair
+    connection.protocol = Looks()
+    for _ in range(2):
+        theirs.send(b"event")
+        reactor.doPoll(1)
+    reactor.callLater(0, lambda: seen.append(reactor.turns))
+    reactor.runUntilCurrent()
+    assert seen == [1, 2, 2]
+
+
 def test_a_mistake_at_a_turns_end_is_logged_and_the_others_go_on(reactor: PromptReactor) -> None:
     did: list[str] = []
     errors: list[object] = []
