@@ -19,6 +19,10 @@ from appliance.policy.verdict import RequestFacts
 from appliance.refusal import Refusal
 from appliance.websocket.handshake import asked, offered
 
+HANDLE, REFERENCE = b"hb_cred_", b"agentsecrets://"
+"""How what stands for a secret begins. It is worth nothing elsewhere, and whoever sends it there is mistaken."""
+_MARKS = (HANDLE.decode(), REFERENCE.decode())
+
 if TYPE_CHECKING:
     from appliance.gateway.channel import Channel
     from appliance.gateway.exchange import Exchange
@@ -45,6 +49,8 @@ def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | Non
     verdict = exchange.verdict = policy.judge(facts)
     if not verdict.allowed:
         return refusals.from_verdict(verdict)
+    if verdict.account is None and _for_the_broker(head):
+        return refusals.NOT_FOR_THIS_HOST
     exchange.signals = signals(head.path, head.query)
     if exchange.signals:
         worker.budget.tally(endpoint.id, endpoint.tenant).signals += 1
@@ -61,6 +67,16 @@ def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | Non
         return refusals.exceeded(flow)
     exchange.flow = flow
     return None
+
+
+def _for_the_broker(head: RequestHead) -> bool:
+    """Whether a handle or a reference is on its way to somebody who is not to see it."""
+    octets, query = head.section.octets, head.query
+    return (
+        HANDLE in octets
+        or REFERENCE in octets
+        or (query is not None and any(value.startswith(_MARKS) for _, value in head.pairs))
+    )
 
 
 def _judge_upgrade(exchange: Exchange, head: RequestHead) -> Refusal | None:

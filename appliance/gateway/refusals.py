@@ -104,6 +104,10 @@ OWN_ADDRESS = Refusal(
     403, "own-address", "This address belongs to the gateway and serves only /.well-known/egress/.",
     "Use the host name of the service that you want to reach.",
 )  # fmt: skip
+NOT_FOR_THIS_HOST = Refusal(
+    403, "secret-not-bound", "A handle or reference stands in a request that no integration account carries.",
+    "Send it to the host of the account that it belongs to, or ask the operator to bind one.",
+)  # fmt: skip
 WITHHELD_TOO_LARGE = Refusal(
     431, "headers-too-large", "Too many header fields came that no server is sent.",
     "Send none of those that speak for a proxy.", closes=True,

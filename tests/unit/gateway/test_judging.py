@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from appliance.gateway.exchange import Exchange
 from appliance.gateway.judging import judge
 
@@ -58,3 +60,21 @@ def test_data_in_a_target_is_told_and_let_through_f1() -> None:
     assert exchange.signals == ("high-entropy-target",)
     assert shared.budget.tallies["e1"].signals == 1
     assert judged(shared, "/x?q=words")[1].signals == ()
+
+
+@pytest.mark.parametrize(
+    ("target", "lines"),
+    [
+        ("/", ("Authorization: Bearer agentsecrets://openai",)),
+        ("/", ("X-Api-Key: hb_cred_" + "A" * 32,)),
+        ("/?key=hb_cred_" + "A" * 32, ()),
+        ("/?key=agentsecrets:%2F%2Fopenai", ()),
+    ],
+)
+def test_000_62_001_08_what_stands_for_a_secret_goes_nowhere_else(
+    target: str, lines: tuple[str, ...]
+) -> None:
+    shared = worker()
+    refusal, _ = judged(shared, target, "site.net", "GET", *lines)
+    assert (refusal.status, refusal.reason) == (403, "secret-not-bound")
+    assert shared.audit.open_claims == 0
