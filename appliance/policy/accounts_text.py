@@ -149,6 +149,9 @@ def _flow(value: Any) -> str:
 
 def _checked(text: str, expected: Any) -> str:
     """The text, if it says what was meant; whatever way the document was written."""
-    if yamldoc.loads(text.encode(), "accounts.yaml").data != expected:
-        raise NotEditable("accounts.yaml is written in a way that cannot be changed here; edit it by hand")
-    return text
+    try:
+        if yamldoc.loads(text.encode(), "accounts.yaml").data == expected:
+            return text
+    except yamldoc.YamlError:
+        pass  # as little what was meant
+    raise NotEditable("accounts.yaml is written in a way that cannot be changed here; edit it by hand")

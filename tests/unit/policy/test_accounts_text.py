@@ -90,6 +90,18 @@ def test_who_is_not_there() -> None:
             without_account(text, "c")
 
 
+def test_an_odd_way_of_writing_is_left_to_a_person() -> None:
+    for text in ("null\n", "--- {}\n...\n# end\n", "? accounts\n: - {name: a}\n", "accounts: [{name: a},]\n"):
+        try:
+            edited = with_account(text, NEW)
+        except NotEditable as refused:
+            assert "by hand" in str(refused)  # noqa: PT017 - either is good
+        else:
+            found = data(edited)
+            assert isinstance(found, dict)
+            assert found["accounts"][-1] == NEW
+
+
 @pytest.mark.parametrize("text", ["accounts: [", "[]", "a", "accounts: {a: b}", "a: &x 1\nb: *x\n"])
 def test_what_cannot_be_read_is_not_edited(text: str) -> None:
     with pytest.raises(NotEditable, match=r"mend that first"):
