@@ -20,7 +20,7 @@ from appliance.refusal import Refusal
 from appliance.websocket.handshake import asked, offered
 
 HANDLE, REFERENCE = b"hb_cred_", b"agentsecrets://"
-"""How what stands for a secret begins. It is worth nothing elsewhere, and whoever sends it there is mistaken."""
+"""How what stands for a secret begins. It is worth nothing elsewhere: who sends it there is mistaken."""
 _MARKS = (HANDLE.decode(), REFERENCE.decode())
 
 if TYPE_CHECKING:
