@@ -16,6 +16,8 @@ class ScrubFault(Exception):
     | `content-codings-too-many`  | a body coded more often than twice                              |
     | `content-coding-damaged`    | a coded body that breaks off, or is not what its coding says    |
     | `content-expands-too-far`   | a small body that decodes to a huge one                         |
+    | `content-partial`           | a range of a body: a secret could be fetched in parts           |
+    | `content-charset-unknown`   | a text whose charset does not write ASCII as ASCII              |
     | `scrub-failed`              | a failure of our own, or a stream that had failed before        |
     """
 

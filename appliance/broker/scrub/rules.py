@@ -16,7 +16,7 @@ from appliance.broker.scrub.sequences import Expression, Parts, begun, compiled,
 
 HEAD = 6
 """Parts of a piece that every octet of a stream is compared with; the rest only where these are."""
-_LARGE = 64 << 20
+_LARGE = 16 << 20  # octets of automaton that a hostile text may make RE2 keep
 SECRET = "secret"  # noqa: S105 - a word
 """What the marker of a live secret says."""
 
@@ -47,7 +47,7 @@ class Rules(Protocol):
 class LiveRules:
     """The pieces of all forms of the live secrets of one call. Nothing of them outlives this object.
 
-    A small expression of the pieces' heads looks at everything; the exact one is made when a head is met.
+    Small expressions of the pieces' heads look at everything; the exact ones are made when a head is met.
     """
 
     context = 0
@@ -67,6 +67,10 @@ class LiveRules:
     def _exact(self) -> Expression:
         return compiled(either(map(whole, self._pieces)), _LARGE)
 
+    @cached_property
+    def _exactly_begun(self) -> Expression:
+        return compiled(either(map(begun, self._pieces)) + ESCAPE_BEGUN + rb"\z", _LARGE)
+
     def first(self, text: bytes, at: int) -> Found | None:
         """As `Rules`."""
         head = self._heads.search(text, at)
@@ -76,8 +80,11 @@ class LiveRules:
         return None if found is None else Found(found.start(), found.start(), found.end(), SECRET, None)
 
     def held(self, text: bytes, at: int) -> int:
-        """As `Rules`. Behind a whole head anything is held, until it is longer than any piece."""
-        found = self._begun.search(text, max(at, len(text) - self.window))
+        """As `Rules`. What looks like an escape that has begun is held wherever a secret may go on."""
+        at = max(at, len(text) - self.window)
+        found = self._begun.search(text, at)
+        if found and self._heads.search(text, found.start()):
+            found = self._exactly_begun.search(text, at)
         return len(text) if found is None else found.start()
 
 

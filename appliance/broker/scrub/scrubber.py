@@ -11,7 +11,13 @@ from typing import Any
 from appliance.broker.scrub.body import Body
 from appliance.broker.scrub.faults import ScrubFault
 from appliance.broker.scrub.forms import pieces
-from appliance.broker.scrub.headers import Fields, answer_fields, content_encoding, scrubbed_fields
+from appliance.broker.scrub.headers import (
+    Fields,
+    answer_fields,
+    content_encoding,
+    scrubbed_fields,
+    verify_readable,
+)
 from appliance.broker.scrub.patterns import BUILT_IN, Pattern
 from appliance.broker.scrub.rules import SECRET, LiveRules, Rules, pattern_rules
 from appliance.broker.scrub.stream import Stream, marker
@@ -45,6 +51,8 @@ class Scrubber:
 
     def body(self, fields: Iterable[tuple[bytes, bytes]]) -> Body:
         """For the body of an answer with these header fields. Raises `ScrubFault`."""
+        fields = tuple(fields)
+        verify_readable(fields)
         return Body(content_encoding(fields), self.stream())
 
     def websocket(self) -> ServerFrames:

@@ -31,6 +31,12 @@ def test_what_may_become_a_match_is_held_from_its_first_octet() -> None:
         assert LIVE.held(b"any s" + escape, 0) == 4, escape
 
 
+def test_a_head_that_goes_on_otherwise_is_not_held() -> None:
+    for text in (b"swordfish-8", b"a swordfish and", b"swordfi\\x", b"swordfish-7-more"):
+        assert LIVE.held(text, 0) == len(text), text
+    assert LIVE.held(b"swordfish and swordfish-7-mo", 0) == 14
+
+
 def test_nothing_is_held_for_longer_than_a_match_may_be() -> None:
     text = b"swordfish" + b"." * 2 * LIVE.window
     assert LIVE.held(text, 0) == len(text)

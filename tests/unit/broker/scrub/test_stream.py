@@ -82,6 +82,9 @@ def test_004_39_an_event_goes_on_at_once() -> None:
         b'data: "wJal eyJhbGciOi ghp_"\n\n',
     ):
         assert stream.feed(event) == event
+    assert stream.feed(b"data: wJalrXUtnFEMI and more\n\n") == b"data: wJalrXUtnFEMI and more\n\n"
+    assert stream.feed(b"data: " + SECRET + b"\n\n") == b"data: [scrubbed:secret]\n\n"
+    assert stream.feed(b"data: AKIAIOSFODNN7EXAMPLE\n\n") == b"data: [scrubbed:aws-access-key-id]\n\n"
 
 
 def test_004_39_only_what_may_be_a_beginning_waits_and_it_is_bounded() -> None:
@@ -89,7 +92,7 @@ def test_004_39_only_what_may_be_a_beginning_waits_and_it_is_bounded() -> None:
     stream = scrubber.stream()
     assert stream.feed(b"text wJalr") == b"text "
     assert stream.feed(b"XUt") == b""
-    assert stream.feed(b"!" * scrubber.longest_held) != b""
+    assert stream.feed(b"!") == b"wJalrXUt!"
     assert scrubber.longest_held < 1024
 
 
@@ -122,13 +125,34 @@ def test_a_marker_fits_into_json_and_into_a_field() -> None:
     assert json.loads(b'"' + marker("secret") + b'"') == "[scrubbed:secret]"
 
 
+@pytest.mark.parametrize(
+    "text", [b"task-0123456789abcdef0123456789", b"a_b-disk-0123456789abcdef0123456789 x"]
+)
+def test_004_36_004_39_no_cut_makes_a_word_a_credential(text: bytes) -> None:
+    for place in range(len(text)):
+        assert b"".join(cut(Scrubber(), text, [place])) == text
+    assert b"".join(cut(Scrubber(), text, list(range(len(text))))) == text
+
+
+def test_004_39_what_follows_a_match_does_not_wait_for_a_beginning_within_it() -> None:
+    stream = Scrubber([b"0123abcdefg", b"abcdefghijk"]).stream()
+    assert stream.feed(b"0123abcdefg then") == b"[scrubbed:secret] then"
+
+
 class Broken:
+    """Fails once."""
+
     context = window = 0
+    failed = False
 
     def held(self, text: bytes, at: int) -> int:
+        if self.failed:
+            return len(text)
+        self.failed = True
         raise RuntimeError(f"at {text!r}")
 
-    first = held
+    def first(self, text: bytes, at: int) -> None:
+        return None
 
 
 def test_004_37_a_failure_of_the_scrubber_lets_nothing_out() -> None:
