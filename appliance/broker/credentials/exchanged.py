@@ -157,7 +157,7 @@ class ExchangedTokens:
                 self._entries.pop(key, None)
                 if len(self._revoked) >= self._capacity:
                     self._revoked.clear()
-                self._revoked[key] = (error, now + REVOKED_REMEMBERED)
+                self._revoked[key] = (_again(error), now + REVOKED_REMEMBERED)
             flight.land(error)
             return
         self._keep(key, result, now)
@@ -236,5 +236,5 @@ def _of(table: Iterable[_Key], tenant: str, account: str | None) -> list[_Key]:
 
 
 def _again(error: CredentialError) -> CredentialError:
-    """The same for one more waiter: an exception that is raised twice grows its traceback."""
+    """The same without its traceback, whose frames hold the secret that was to be exchanged."""
     return CredentialError(error.code, error.detail)

@@ -46,9 +46,9 @@ class Outgoing:
     host: str
     port: int
     path: str
-    query: str
-    headers: Fields
-    body: bytes | None
+    query: str = field(repr=False)
+    headers: Fields = field(repr=False)
+    body: bytes | None = field(repr=False)
 
     @property
     def authority(self) -> str:

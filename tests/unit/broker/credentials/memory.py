@@ -1,4 +1,5 @@
-"""Run alone, it injects every kind of secret once and prints where the secrets still are in its memory.
+"""Run alone, it injects every kind of secret once and prints how often each is in its memory: now, and when
+the account is forgotten.
 
 What is freed is overwritten (glibc's `perturb`, no allocator of Python's own), so what is found is still held
 by somebody: a cache of a library, a traceback, an object of ours.
@@ -45,7 +46,7 @@ class Hunted:
         return self.add(name, secrets.token_urlsafe(24))
 
 
-def inject_all(hunted: Hunted) -> ExchangedTokens:
+def inject_all(hunted: Hunted, tokens: ExchangedTokens) -> None:
     pem = (
         rsa.generate_private_key(65537, 2048)
         .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -70,9 +71,7 @@ def inject_all(hunted: Hunted) -> ExchangedTokens:
         ({"kind": "gcp-service-account", "scopes": ["s"], **robot}, BEARER),
         ({"kind": "static", "value": hunted.fresh("mismatched")}, Slot(style="sigv4")),
     ):  # fmt: skip
-        tokens = ExchangedTokens()
         inject_one(json.dumps(document).encode(), slot, hunted, tokens)
-    return tokens
 
 
 def inject_one(document: bytes, slot: Slot, hunted: Hunted, tokens: ExchangedTokens) -> None:
@@ -123,13 +122,19 @@ def found(hidden: bytes) -> int:
     return count
 
 
+def counts(hunted: Hunted) -> dict[str, int]:
+    gc.collect()
+    return {name: found(hidden) for name, hidden in hunted.hidden.items()}
+
+
 def main() -> None:
     hunted = Hunted()
     held = hunted.fresh("held")  # so that the hunt can fail
-    tokens = inject_all(hunted)
+    tokens = ExchangedTokens()
+    inject_all(hunted, tokens)
+    before = counts(hunted)
     tokens.forget("t")
-    gc.collect()
-    print(json.dumps({name: found(hidden) for name, hidden in hunted.hidden.items()}))
+    print(json.dumps([before, counts(hunted)]))
     del held
 
 

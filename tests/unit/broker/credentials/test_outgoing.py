@@ -58,6 +58,9 @@ def test_nothing_that_is_printed_shows_a_secret() -> None:
         (CANARY.encode(),),
     )
     assert CANARY not in repr(injection)
+    done = applied(request(body=CANARY.encode()), injection)
+    assert CANARY in done.query
+    assert CANARY not in repr(done)
     assert repr(injection) == "<Injection of authorization, 1 query keys>"
     assert CANARY not in repr(TokenAnswer(200, CANARY.encode()))
     assert str(CredentialError("credential-mismatch", "No.")) == "credential-mismatch: No."
