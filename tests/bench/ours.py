@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ TENANT = f"lab-bench-{os.getpid()}"
 """Of its own for each run: Docker keeps the network of one that was interrupted, if it was with a container's end."""
 SEATS = 8
 """Containers: the kernel lets 400 new connections a second of one container through."""
+SETTLED_SECONDS = 1.0
+"""The last records are of connections whose clients are gone: the worker notices after they are."""
 _SCOPE = {
     "connections": 100_000,
     "new_connections_per_second": 100_000,
@@ -102,7 +105,9 @@ class Ours:
         before = self.records()
         asked: list[int] = []
         yield asked
-        written = self.records() - before
+        deadline = time.monotonic() + SETTLED_SECONDS
+        while (written := self.records() - before) < sum(asked) and time.monotonic() < deadline:
+            time.sleep(0.01)
         if not sum(asked) <= written <= sum(asked) + allowance:
             raise LoadFailed(f"{sum(asked)} requests, but {written} audit records")
 
