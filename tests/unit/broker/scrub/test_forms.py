@@ -8,7 +8,7 @@ import json
 import urllib.parse
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.broker.scrub import forms
@@ -94,6 +94,7 @@ def test_004_37_base64_is_found_at_every_alignment_in_both_alphabets(secret: byt
                     assert len(left) <= -(-before * 4 // 3) + -(-after * 4 // 3) + 2, (before, after)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text(min_size=8, max_size=80).map(str.encode) | st.binary(min_size=8, max_size=80), st.data())
 def test_004_37_any_mixture_of_renderings_is_found(secret: bytes, data: st.DataObject) -> None:
     if secret.isascii() and (
