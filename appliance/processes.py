@@ -53,6 +53,7 @@ class Process:
 
     `uid` 0 is root with only `capabilities`; every other uid has no capability at all. Who carries no
     traffic is served behind those who do, and still before workloads (see `privilege.take_precedence`).
+    One that is `without_network` is in a network namespace of its own, with nothing in it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Process:
     capabilities: tuple[str, ...]
     listeners: tuple[Listener, ...]
     carries_traffic: bool = True
+    without_network: bool = False
 
 
 def _control(settings: Settings, name: str, *, shared: bool = False) -> Listener:
@@ -82,6 +84,7 @@ def processes(settings: Settings) -> tuple[Process, ...]:
             Listener("calls", SocketKind.UNIX, path=settings.calls_socket, mode=0o660, group=uids.gateway),
             Listener("dials", SocketKind.UNIX, path=settings.dials_socket, mode=0o660, group=uids.gateway),
         ),
+        without_network=not settings.vault.is_remote,
     )  # fmt: skip
     netd = Process(
         "netd", "netns.main", (), 0,

@@ -181,6 +181,12 @@ class VaultSettings(_Model):
     key_file: AbsolutePath | None = None
     passphrase_file: AbsolutePath | None = None
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the database is reached over a network: a PostgreSQL by host, not by a Unix socket."""
+        authority = (self.url or "").partition("://")[2].partition("/")[0].partition("?")[0]
+        return authority.rpartition("@")[2] != ""
+
     @model_validator(mode="after")
     def _names_what_it_reads(self) -> VaultSettings:
         if (self.unlock == "passphrase_file") != (self.passphrase_file is not None):
@@ -303,16 +309,6 @@ class Settings(_Model):
     def vault_key_file(self) -> Path:
         """What opens the vault with `unlock: key_file`."""
         return self.vault.key_file or self.vault_dir / "kek"
-
-    @property
-    def calls_socket(self) -> Path:
-        """Unix socket on which the broker takes calls to providers from the gateway's workers."""
-        return self.run_dir / "broker-calls.sock"
-
-    @property
-    def dials_socket(self) -> Path:
-        """Unix socket on which workers offer the broker to dial for it."""
-        return self.run_dir / "broker-dials.sock"
 
     def control_socket(self, process: str) -> Path:
         """Unix socket on which `process` (for example `gateway-0`) answers."""

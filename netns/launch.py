@@ -108,6 +108,8 @@ def launch(plan: Launch) -> None:
     if plan.namespace is not None:
         namespace = plan.namespace
         _step(f"enter network namespace {namespace}", lambda: namespaces.enter(namespace))
+    if process.without_network:
+        _step("leave every network", namespaces.leave_all)
     descriptors = _step("open listeners", lambda: [open_listener(x, uid) for x in process.listeners])
     _step("set limits", lambda: privilege.limit_descriptors(DESCRIPTORS))
     privilege.take_precedence(privilege.NICE if process.carries_traffic else privilege.NICE_BEHIND)

@@ -107,6 +107,12 @@ def entered(name: str | None) -> Iterator[None]:
         yield
 
 
+def leave_all() -> None:
+    """Move the calling thread into a new, empty namespace for good. Raises `NamespaceError`."""
+    if _libc.unshare(_CLONE_NEWNET) != 0:
+        raise NamespaceError(f"a new network namespace: {os.strerror(ctypes.get_errno())}")
+
+
 @contextmanager
 def scratch() -> Iterator[None]:
     """The calling thread inside a new, empty namespace that ends with the block. Raises `NamespaceError`."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+import pytest
+
 from appliance.privilege import NICE, NICE_BEHIND
 from appliance.processes import FIRST_WORKER_PORT, SocketKind, processes
-from appliance.settings import Settings, Uplink, UplinkProxy
+from appliance.settings import Settings, Uplink, UplinkProxy, VaultSettings
 
 SETTINGS = Settings(workers=3)
 TABLE = {p.name: p for p in processes(SETTINGS)}
@@ -61,3 +63,23 @@ def test_who_carries_no_traffic_is_served_behind_who_does() -> None:
     behind = [p.name for p in TABLE.values() if not p.carries_traffic]
     assert behind == ["netd"]
     assert NICE < NICE_BEHIND < 0, "of workloads it is 0"
+
+
+@pytest.mark.parametrize(
+    ("url", "without"),
+    [
+        (None, True),
+        ("sqlite:////var/lib/egress/vault/broker.db", True),
+        ("postgresql+psycopg:///egress?host=/run/postgresql", True),
+        ("postgresql+psycopg://broker@/egress?host=/run/postgresql", True),
+        ("postgresql+psycopg://broker@db.example.com/egress", False),
+        ("postgresql+psycopg://broker@203.0.113.5:5432/egress", False),
+    ],
+)
+def test_who_holds_the_secrets_has_a_network_only_where_its_database_is_elsewhere(
+    url: str | None,
+    without: bool,  # noqa: FBT001 - a table
+) -> None:
+    (broker,) = [p for p in processes(Settings(vault=VaultSettings(url=url))) if p.name == "broker"]
+    assert broker.without_network is without
+    assert not any(p.without_network for p in processes(Settings()) if p.name != "broker")

@@ -28,6 +28,7 @@ state = {
     "leads_a_session": os.getsid(0) == os.getpid(),
     "descriptors": sorted(int(n) for n in os.listdir("/proc/self/fd")),
     "namespace": os.stat("/proc/self/ns/net").st_ino,
+    "interfaces": sorted(name for _, name in socket.if_nameindex()),
 }
 print(json.dumps(state), flush=True)
 dns = found.get("dns-udp")
@@ -124,6 +125,33 @@ def test_an_unprivileged_process_holds_nothing_but_its_listeners(rig, kernel, fi
     assert control.stat().st_gid == rig.settings.uids.group
     audit = file.parent / "log_dir" / "audit" / "resolver"
     assert (audit.stat().st_uid, audit.stat().st_mode & 0o777) == (rig.settings.uids.resolver, 0o750)
+
+
+def test_the_broker_has_no_network(rig, file):
+    with probe(file, "broker") as child:
+        line = child.stdout.readline()
+        assert line, child.stderr.read()
+        state = json.loads(line)
+        assert sorted(state["sockets"]) == ["calls", "control", "dials"]
+        assert state["interfaces"] == ["lo"]
+        assert state["namespace"] != Path("/proc/self/ns/net").stat().st_ino
+        assert child.wait(10) == 0
+    for path in (rig.settings.calls_socket, rig.settings.dials_socket):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (
+            rig.settings.uids.broker, rig.settings.uids.gateway, 0o660,
+        )  # fmt: skip
+
+
+def test_a_broker_whose_database_is_elsewhere_keeps_the_hosts_network(rig, file):
+    document = json.loads(file.read_text())
+    document["vault"] = {"url": "postgresql+psycopg://broker@203.0.113.5/egress"}
+    file.write_text(json.dumps(document))
+    with probe(file, "broker") as child:
+        line = child.stdout.readline()
+        assert line, child.stderr.read()
+        assert json.loads(line)["namespace"] == Path("/proc/self/ns/net").stat().st_ino
+        assert child.wait(10) == 0
 
 
 def test_netd_keeps_only_its_four_capabilities(rig, file):
