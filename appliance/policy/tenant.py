@@ -41,6 +41,7 @@ DOH_PATH = "/dns-query"  # RFC 8484 §4.1.1: the path of nearly every DNS-over-H
 _ANY = ""  # stands for every plain path where no rule speaks of the host
 MAX_REMEMBERED = 256  # verdicts of one policy, each below a kilobyte: what a hostile tenant can fill is small
 MAX_REMEMBERED_PATH = 128  # characters
+_NO_ACCOUNTS = Bound()
 _Asked = tuple[str, str, str, int, str]  # method, scheme, host, port, path
 
 
@@ -71,14 +72,14 @@ class Consulted:
 
 
 class TenantPolicy:
-    """Immutable. Without `profile` no policy is loaded and everything is denied.
+    """Immutable. Without `profile` no policy is loaded and everything is denied. `bound`: integration accounts.
 
     Verdicts on plain requests are remembered here and nowhere else, so they go with the policy.
     """
 
     __slots__ = (
-        "_bound", "_denied", "_exceptions", "_nat64", "_operator", "_own", "_passthrough", "_remembered",
-        "caps", "generation", "limits", "profile", "tenant",
+        "_denied", "_exceptions", "_nat64", "_operator", "_own", "_passthrough", "_remembered",
+        "bound", "caps", "generation", "limits", "profile", "tenant",
     )  # fmt: skip
 
     def __init__(
@@ -108,7 +109,7 @@ class TenantPolicy:
         self._passthrough = passthrough or {}
         self._nat64 = nat64_prefixes
         self._denied = denied_addresses or Ranges()
-        self._bound = bound if bound is not None and bound.accounts else None
+        self.bound = bound or _NO_ACCOUNTS
         self._remembered: dict[_Asked, Verdict] = {}
 
     @property
@@ -116,22 +117,15 @@ class TenantPolicy:
         """The operator's rules and the tenant's own, for whoever renders them for another layer."""
         return self._operator, self._own
 
-    # ── integration accounts ───────────────────────────────────────────────────────────────────────────
-
-    @property
-    def bound(self) -> Bound:
-        """The tenant's integration accounts, and the hosts that are theirs."""
-        return self._bound or Bound()
-
     def account(self, name: str) -> CompiledAccount | None:
         """The integration account of that name, if it is bound to this tenant."""
-        return self._bound.accounts.get(name) if self._bound else None
+        return self.bound.accounts.get(name)
 
     def _account_rules(self, name: str, scheme: str | None, port: int | None) -> list[Bucket]:
         """Rules of the accounts that the service belongs to; none where it is nobody's."""
-        if self._bound is None:
+        if not self.bound.accounts:
             return []
-        buckets = self._bound.find(name)
+        buckets = self.bound.find(name)
         return buckets if buckets and _served(buckets, scheme, port) else []
 
     # ── before a request is known ──────────────────────────────────────────────────────────────────────
@@ -301,15 +295,18 @@ class TenantPolicy:
         return unmet_by(unmet, facts, rule.label, self.tenant)
 
     def consulted(self, facts: RequestFacts) -> Iterator[Consulted]:
-        """Every rule that speaks of the request's host, in the order of judging, and what it says."""
+        """Every rule that may speak of the request, in the order of judging, and what it says."""
         name = _key(facts.host)
         bound = self._account_rules(name, facts.scheme, facts.port)
-        layers = (("operator", self._operator.find(name)), ("tenant", self._own.find(name)))
-        for stage, buckets in (("integration", bound), *layers):
-            for denial in (d for b in buckets for d in b.denies):
+        operator, own = self._operator.find(name), self._own.find(name)
+        stages = (("operator", operator, operator), ("tenant", own, own))
+        if bound:
+            stages = (("operator", operator, []), ("integration", [], bound))
+        for stage, denying, allowing in stages:
+            for denial in (d for b in denying for d in b.denies):
                 result = "denies" if denial.matches(facts) else "does not fit"
                 yield Consulted(f"{stage} deny", denial.label, result)
-            for rule in (a for b in buckets for a in b.allows):
+            for rule in (a for b in allowing for a in b.allows):
                 unmet = rule.unmet(facts, self.caps.request_body_bytes)
                 yield Consulted(f"{stage} allow", rule.label, "allows" if unmet is None else str(unmet))
 

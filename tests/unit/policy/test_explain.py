@@ -99,6 +99,12 @@ def test_an_integration_account_is_named_with_its_group() -> None:
     assert [(c.stage, c.result) for c in found.consulted] == [
         ("integration allow", "allows"), ("integration allow", "method-not-allowed"),
     ]  # fmt: skip
+    above = "allow: [{hosts: [api.crm.example], methods: [DELETE]}]\ndeny: [{hosts: [api.crm.example], ports: [8443]}]"
+    also = PolicySet(
+        {"acme": bound_policy("accounts: [{name: a, integration: crm, tenants: [acme]}]", operator=above)}
+    )
+    stages = [c.stage for c in explain(also, "acme", "DELETE", "https://api.crm.example/data/1").consulted]
+    assert stages == ["operator deny", "integration allow", "integration allow"]  # no other rule is asked
     refused = explain(policies, "acme", "DELETE", "https://api.crm.example/data/1")
     assert (refused.verdict.account, refused.verdict.reason) == (None, "method-not-allowed")
     assert "'a' group" in refused.verdict.rule
