@@ -72,7 +72,7 @@ class Consulted:
 
 
 class TenantPolicy:
-    """Immutable. Without `profile` no policy is loaded and everything is denied. `bound`: integration accounts.
+    """Immutable. Without `profile` no policy is loaded and everything is denied. `bound` are the accounts.
 
     Verdicts on plain requests are remembered here and nowhere else, so they go with the policy.
     """
