@@ -8,7 +8,7 @@ from tests.fuzz import corpus
 from tests.fuzz.target import load, names
 
 PARSERS = {
-    "audit_records", "chunked_body", "client_hello", "dns_question", "dns_reply", "docker_calls", "host_names", "json_lines",
+    "audit_records", "chunked_body", "client_hello", "dns_question", "dns_reply", "docker_calls", "dpop_proof", "host_names", "json_lines",
     "integration_documents",
     "path_query", "policy_documents", "request_head", "response_head", "scrubbed_stream", "websocket_frames",
 }  # fmt: skip
