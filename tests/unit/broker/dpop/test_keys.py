@@ -108,6 +108,8 @@ def test_signatures_of_each_algorithm(algorithm: str, key: Private) -> None:
     verify_signature(algorithm, key.public_key(), b"text", signature)
     wrong = [(b"Text", signature), (b"text", b""), (b"text", bytes(len(signature))), (b"text", signature + b"\0"),
              (b"text", signature[:-1]), (b"text", bytes([signature[0] ^ 1]) + signature[1:])]  # fmt: skip
+    half = len(signature) // 2
+    wrong.append((b"text", signature[:half] + b"\0" + signature[half:]))  # the same two numbers
     for signed, presented in wrong:
         with pytest.raises(Denied, match="signature_invalid"):
             verify_signature(algorithm, key.public_key(), signed, presented)
