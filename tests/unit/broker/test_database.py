@@ -148,14 +148,19 @@ def test_the_file_and_its_journals_are_the_owners_alone(tmp_path: Path) -> None:
 
 def test_what_was_removed_is_overwritten(tmp_path: Path) -> None:
     file = sqlite_file(tmp_path / "d")
+    canary = b"canary-77aa"
     engine = open_database(f"sqlite:///{file}")
     with engine.begin() as connection:
-        connection.execute(insert(PROBE).values(id=1, octets=b"canary-77aa" * 3))
-    with engine.begin() as connection:
-        connection.execute(PROBE.delete())
+        connection.execute(insert(PROBE).values(id=1, octets=canary * 3))
     engine.dispose()  # the last connection brings the write-ahead log home and removes it
+    assert canary in file.read_bytes()
+    engine = open_database(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar_one() == 1
+        connection.execute(PROBE.delete())
+    engine.dispose()
     assert [path.name for path in file.parent.iterdir()] == [file.name]
-    assert b"canary-77aa" not in file.read_bytes()
+    assert canary not in file.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -275,6 +275,7 @@ def test_a_request_that_makes_no_sense_is_refused_and_quoted_nowhere(
     assert desk.audit.records == []
     assert desk.vault.names() == []
     assert "canary" not in desk.said
+    assert str((SET | message)["value"])[:40] not in desk.said
 
 
 def test_what_fails_after_the_record_is_on_record_too(desk: Desk, database: Engine) -> None:
