@@ -257,7 +257,7 @@ def check_names(tenant: str, integration: str | None = None, name: str | None = 
 
 def _parsed(buffer: bytearray, place: Place) -> Material:
     try:
-        material = parse_material(cast("bytes", buffer))
+        material = parse_material(cast("bytes", buffer), stored=True)
     except ValueError:
         raise _damaged(place) from None
     if material.kind != place.kind:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
@@ -105,6 +105,7 @@ def test_the_clients_parts_are_form_encoded_before_they_are_joined() -> None:
     assert encoded == b"a%3Ab:+%25%26%2B%C2%A3%E2%82%AC"
 
 
+@settings(deadline=None)
 @given(first=st.text(max_size=20), second=st.text(max_size=20))
 def test_a_clients_name_and_secret_can_be_told_apart(first: str, second: str) -> None:
     name, _, secret = base64.b64decode(client_basic(first, second)).decode("ascii").partition(":")
@@ -285,6 +286,7 @@ def test_how_long_a_token_lasts(said: object, seconds: int) -> None:
     assert token.expires == NOW + timedelta(seconds=seconds)
 
 
+@settings(deadline=None)
 @given(
     status=st.sampled_from([200, 400, 401, 500]),
     body=st.binary(max_size=60)

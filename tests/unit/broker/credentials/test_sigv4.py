@@ -14,7 +14,7 @@ import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.broker.credentials.outgoing import CredentialError, Injection, Outgoing, applied
@@ -192,6 +192,7 @@ HEADERS = st.lists(
 ).map(tuple)
 
 
+@settings(deadline=None)
 @given(
     s3=st.booleans(),
     path=st.lists(ESCAPED, max_size=3).map(
@@ -246,6 +247,7 @@ def by_botocore(kind: type[SigV4Auth], key: str, secret: str, **fields: Any) -> 
     return signed
 
 
+@settings(deadline=None)
 @given(
     key=st.lists(st.text(alphabet="ab c-_.~!()'*é$", min_size=1, max_size=5), min_size=1, max_size=3).filter(
         lambda parts: not {".", ".."} & set(parts)

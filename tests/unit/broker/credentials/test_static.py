@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -75,12 +75,14 @@ def test_a_key_in_the_query_is_escaped_and_both_forms_are_live() -> None:
     assert injection.live == ("a+b&c=d #é".encode(), b"a%2Bb%26c%3Dd%20%23%C3%A9")
 
 
+@settings(deadline=None)
 @given(token=st.text(min_size=1, max_size=40))
 def test_a_key_in_the_query_is_read_back_as_it_was(token: str) -> None:
     query = applied(request(query="a=b"), token_injection(token, QUERY)).query
     assert parse_qsl(query, keep_blank_values=True) == [("a", "b"), ("key", token)]
 
 
+@settings(deadline=None)
 @given(token=st.text(max_size=20))
 def test_a_field_is_one_line_of_printable_ascii_or_there_is_none(token: str) -> None:
     try:
