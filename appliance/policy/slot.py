@@ -70,7 +70,8 @@ class _Part(BaseModel):
 class Hmac(_Part):
     """How a request is signed with a shared key (RFC 2104). The signature's field is the slot's `name`.
 
-    `target` is path, and `?` and query where there is one; `body-hash` the body's digest in lower-case hex.
+    `target` is path, and `?` and query where there is one; `body-hash` the body's digest by the same
+    algorithm, in lower-case hex.
     """
 
     algorithm: Literal["sha256", "sha384", "sha512"] = "sha256"

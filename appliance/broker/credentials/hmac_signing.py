@@ -15,7 +15,7 @@ from appliance.broker.credentials.static import field_value, mismatch
 if TYPE_CHECKING:
     from appliance.broker.credentials.outgoing import Outgoing
     from appliance.broker.vault.kinds import HmacKey
-    from appliance.policy.slot import Slot
+    from appliance.policy.slot import Hmac, Slot
 
 
 def hmac_injection(material: HmacKey, slot: Slot, outgoing: Outgoing, now: datetime) -> Injection:
@@ -29,7 +29,7 @@ def hmac_injection(material: HmacKey, slot: Slot, outgoing: Outgoing, now: datet
             "credential-mismatch", "The definition wants a key_id, which the secret has not."
         )
     timestamp = str(seconds(now))
-    parts = [_part(name, outgoing, timestamp, material.key_id or "") for name in form.message]
+    parts = [_part(name, form, outgoing, timestamp, material.key_id or "") for name in form.message]
     digest = hmac.digest(material.octets(), form.separator.encode().join(parts), form.algorithm)
     signature = digest.hex() if form.encoding == "hex" else base64.b64encode(digest).decode()
     fields = [(slot.name, (slot.template or "{}").replace("{}", signature))]
@@ -43,7 +43,7 @@ def hmac_injection(material: HmacKey, slot: Slot, outgoing: Outgoing, now: datet
     )
 
 
-def _part(name: str, outgoing: Outgoing, timestamp: str, key_id: str) -> bytes:
+def _part(name: str, form: Hmac, outgoing: Outgoing, timestamp: str, key_id: str) -> bytes:
     match name:
         case "method":
             return outgoing.method.encode()
@@ -62,7 +62,7 @@ def _part(name: str, outgoing: Outgoing, timestamp: str, key_id: str) -> bytes:
         case "body":
             return _body(outgoing)
         case "body-hash":
-            return hashlib.sha256(_body(outgoing)).hexdigest().encode()
+            return hashlib.new(form.algorithm, _body(outgoing)).hexdigest().encode()
         case _:
             raise CredentialError("credential-mismatch", "The definition signs a part that is not known.")
 

@@ -49,7 +49,7 @@ def test_every_part_stands_where_the_definition_says() -> None:
         encoding="base64",
     )
     outgoing = request(method="POST", port=8443, headers=(), query="a=b", body=b"{}")
-    digest = hashlib.sha256(b"{}").hexdigest()
+    digest = hashlib.sha512(b"{}").hexdigest()
     message = f"{SECONDS}|k1|POST|api.example.com:8443|/v1/things|a=b|/v1/things?a=b|{{}}|{digest}"
     signature = base64.b64encode(hmac.digest(KEY.encode(), message.encode(), "sha512"))
     assert fields(key(key_id="k1"), where, outgoing) == {
