@@ -212,6 +212,9 @@ def _values(
     values: dict[str, tuple[str, ...]] = {}
     for name, parameter in described.items():
         found = given.get(name, parameter.default)
+        if barred := {value.lower() for value in found or ()}.intersection(parameter.never or ()):
+            message = f"parameter {name!r} of {definition.name} is never {min(barred)!r}"
+            problems.append(Problem(document.at((*place, "parameters", name)), message, "leave it out"))
         if found is not None:
             values[name] = found
         elif not parameter.optional:

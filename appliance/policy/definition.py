@@ -125,6 +125,9 @@ class ParameterDocument(_Document):
 
     description: str
     default: ParameterValues | None = None
+    never: ParameterValues | None = Field(
+        None, description="values that no account may give: what they name answers with credentials, say"
+    )
     optional: bool = Field(
         False, strict=True, description="left out by an account: no host or path that names it"
     )

@@ -151,7 +151,8 @@ class TenantPolicy:
         if scheme != "http" and (label := self._passes(name, port)):
             return allowed(Reason.ALLOWED_BY_PASSTHROUGH, label, f"TLS to {host} is relayed unread.")
         if decided := _served(self._account_rules(name, scheme, port), scheme, port):
-            return decided
+            account = self.bound.accounts[decided.account or ""]
+            return replace(decided, rule=account.label, group=None, upgrade=None)  # no group has been chosen
         if decided := _served(operator, scheme, port):
             return decided
         if excepted is None and is_special_use(host):

@@ -158,6 +158,8 @@ def test_only_the_groups_that_the_account_names() -> None:
         ("accounts: [{name: a, integration: aws, tenants: [acme], groups: [call], parameters: {region: eu-west-1}}]",
          ["group 'call' has nothing without its parameters", "service"]),
         ("accounts: [{name: a, integration: aws, tenants: [acme], parameters: {region: eu.evil}}]", ["has no dot"]),
+        ("accounts: [{name: a, integration: aws, tenants: [acme], parameters: {region: r, service: [sqs, STS]}}]",
+         ["parameter 'service' of aws is never 'sts'"]),
     ],
 )  # fmt: skip
 def test_accounts_that_cannot_be(text: str, words: list[str]) -> None:

@@ -95,6 +95,8 @@ def test_an_integration_account_is_named_with_its_group() -> None:
         ("host", "a"),
         ("request", "a"),
     ]
+    assert [s.verdict.group for s in found.steps] == [None, None, "read"]
+    assert found.steps[0].verdict.rule == "accounts.yaml:1 accounts[0] 'a'"
     assert (found.verdict.account, found.verdict.group) == ("a", "read")
     assert [(c.stage, c.result) for c in found.consulted] == [
         ("integration allow", "allows"), ("integration allow", "method-not-allowed"),
