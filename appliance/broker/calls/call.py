@@ -23,6 +23,7 @@ from appliance.broker.calls.answer import Answer, Scrubbing
 from appliance.broker.calls.authority import Collision, Kind, presented
 from appliance.broker.calls.checks import Allowed, Check
 from appliance.broker.calls.dials import CallRefused
+from appliance.broker.credentials.inject import needs_body
 from appliance.broker.credentials.outgoing import CredentialError, Injection, Outgoing, applied
 from appliance.broker.scrub.faults import ScrubFault
 from appliance.http1.body import LAST_CHUNK, encode_chunk
@@ -253,7 +254,7 @@ class Call:
 
     async def _body_if_needed(self, group: CompiledGroup) -> bytes | None:
         """The body, where a schema or a signature is over all of it; None where it is streamed."""
-        if group.body is None and group.slot.style not in {"sigv4", "hmac"}:
+        if group.body is None and not needs_body(group.slot, str(self._head.host)):
             return b"" if self._body_done else None
         if not self._body_done:
             self._whole = Deferred()

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from appliance.broker.calls import refusals
 from appliance.broker.calls.call import RESPONSE_SECONDS
 from appliance.broker.calls.dials import CallRefused
-from appliance.policy.slot import Slot
+from appliance.policy.slot import Hmac, Slot
 from tests.unit.broker.calls.support import (
     DEAD,
     HANDLE,
@@ -236,6 +236,26 @@ def test_a_body_is_streamed_and_its_connection_rests_afterwards() -> None:
     n.answer()
     assert n.rested == n.upstreams
     assert not n.worker.disconnecting
+
+
+@pytest.mark.parametrize(
+    ("slot", "waits"),
+    [
+        (Slot(style="bearer"), False),
+        (Slot(style="sigv4", service="s3", region="eu-west-1"), False),
+        (Slot(style="sigv4", service="sqs", region="eu-west-1"), True),
+        (Slot(style="hmac", name="x-signature", hmac=Hmac(message=("target",))), False),
+        (Slot(style="hmac", name="x-signature", hmac=Hmac(message=("target", "body"))), True),
+    ],
+)
+def test_a_body_is_kept_only_where_the_signature_is_over_it(slot: Slot, waits: bool) -> None:  # noqa: FBT001
+    """An object for S3 can have 5 GiB: the broker would have them all in its memory."""
+    n = Neighbours(account(slot))
+    head = "POST /data/1 HTTP/1.1\nHost: api.example.com\nContent-Type: application/json\nContent-Length: 4"
+    n.call(head, b"ab")
+    assert ("inject" in n.log) is not waits
+    n.connection.dataReceived(b"cd")
+    assert "inject" in n.log
 
 
 def test_a_body_in_chunks_goes_on_in_chunks() -> None:
