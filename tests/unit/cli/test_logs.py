@@ -135,7 +135,7 @@ def test_what_is_older_is_shown_before_what_follows(
         (("--until", "2026-11-21"), "'2026-11-21' is no time"),
         (("--since", "1h", "--until", "2h"), "--until is before --since"),
         (("-f", "--until", "1h"), "-f goes on without end"),
-        (("--kind", "packets"), "'packets' is not one of 'request', 'connection', 'dns'"),
+        (("--kind", "packets"), "'packets' is not one of 'request', 'call', 'connection'"),
     ],
 )
 def test_what_selects_nothing_is_told(
