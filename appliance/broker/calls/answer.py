@@ -11,13 +11,21 @@ from appliance.broker.calls import refusals
 from appliance.broker.scrub.faults import ScrubFault
 from appliance.http1.body import LAST_CHUNK, encode_chunk
 from appliance.http1.fields import as_lines, travels_in_response
-from appliance.http1.framing import CHUNKED, NO_BODY, BodyKind
+from appliance.http1.framing import CHUNKED, NO_BODY, BodyKind, Framing
 from appliance.http1.refused import ProtocolFault
 from appliance.http1.response import ResponseHead
 from appliance.http1.writer import serialise_response_head
 from appliance.outgoing.tap import Tap
 from appliance.outgoing.upstream import Upstream
 from appliance.refusal import Refusal
+
+BRIEF = 16 * 1024
+"""Octets: an answer that announces no more goes on when it is whole, with its length announced again.
+
+There are clients that lose an answer of unannounced length whose head and end they read at once.
+"""
+REQUEST_ID = b"X-Egress-Request-Id"
+"""In every answer, as in the records of gateway and broker; one that a provider wrote is not passed on."""
 
 _log = Logger()
 
@@ -61,7 +69,7 @@ class Asker(Protocol):
 class Answer:
     """Implements `outgoing.upstream.Downstream`.
 
-    `begun` once an octet was written, `status` from then on.
+    `begun` once an octet was written; `status` since the provider's head came.
     """
 
     def __init__(
@@ -70,12 +78,17 @@ class Answer:
         upstream: Upstream,
         scrubbing: Scrubbing,
         asker: Asker,
+        request_id: str = "",
     ) -> None:
         self._transport = transport
         self._upstream = upstream
         self._scrubbing = scrubbing
         self._asker = asker
+        self._request_id = request_id.encode("ascii")
         self._stream: Stream | None = None
+        self._unwritten: ResponseHead | None = None
+        self._kept: list[bytes] = []
+        self._reading = False
         self.begun = False
         self.status: int | None = None
 
@@ -88,9 +101,10 @@ class Answer:
             self._asker.answer_failed(refusals.not_scrubbed(fault.code))
             return
         if head is not None:
-            self.begun, self.status = True, head.status
+            self.status, self._reading = head.status, True
             self._transport.registerProducer(Tap(self._upstream.transport), True)
         if wire:
+            self.begun = True
             self._transport.write(wire)
         if done:
             self._transport.unregisterProducer()
@@ -112,30 +126,54 @@ class Answer:
         self._fail(refusals.UPSTREAM_CLOSED)
 
     def _fail(self, refusal: Refusal) -> None:
-        if self.begun:
+        if self._reading:
+            self._reading = False
             self._transport.unregisterProducer()
         self._asker.answer_failed(refusal)
 
     def _wire(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> bytes:
-        parts: list[bytes] = []
         if head is not None:
-            has_body = head.framing.kind is not BodyKind.NONE
-            came = tuple(
-                (name, value)
-                for name, value in head.headers
-                if travels_in_response(name.lower()) and name.lower() not in head.nominated
-            )
-            self._stream = self._scrubbing.body(came) if has_body else None
-            fields = self._scrubbing.answer_fields(came) if has_body else self._scrubbing.fields(came)
-            framing = CHUNKED if has_body else NO_BODY
-            passed_on = head._replace(headers=tuple(fields), passed_on=as_lines(fields))
-            parts.append(serialise_response_head(passed_on, keep_alive=True, framing=framing))
+            self._unwritten = self._searched_head(head)
         stream = self._stream
+        searched: list[bytes] = []
         if stream is not None:
             searched = [stream.feed(piece) for piece in pieces]
             if done:
                 searched.append(stream.end())
-            parts += [encode_chunk(piece) for piece in searched if piece]
-            if done:
-                parts.append(LAST_CHUNK)
-        return b"".join(parts)
+        first = self._unwritten
+        if first is None:
+            return _chunks(searched, done=done) if stream is not None else b""
+        self._kept += searched
+        length = sum(map(len, self._kept))
+        announced = first.framing.length if first.framing.kind is BodyKind.LENGTH else None
+        if not done and announced is not None and announced <= BRIEF and length <= BRIEF:
+            return b""
+        kept, self._kept, self._unwritten = self._kept, [], None
+        if stream is None:
+            return serialise_response_head(first, keep_alive=True, framing=NO_BODY)
+        if done:
+            whole = Framing(BodyKind.LENGTH, length)
+            return serialise_response_head(first, keep_alive=True, framing=whole) + b"".join(kept)
+        return serialise_response_head(first, keep_alive=True, framing=CHUNKED) + _chunks(kept, done=False)
+
+    def _searched_head(self, head: ResponseHead) -> ResponseHead:
+        has_body = head.framing.kind is not BodyKind.NONE
+        came = tuple(
+            (name, value)
+            for name, value in head.headers
+            if travels_in_response(name.lower())
+            and name.lower() not in head.nominated
+            and name.lower() != REQUEST_ID.lower()
+        )
+        self._stream = self._scrubbing.body(came) if has_body else None
+        fields = self._scrubbing.answer_fields(came) if has_body else self._scrubbing.fields(came)
+        if self._request_id:
+            fields.append((REQUEST_ID, self._request_id))
+        return head._replace(headers=tuple(fields), passed_on=as_lines(fields))
+
+
+def _chunks(pieces: list[bytes], *, done: bool) -> bytes:
+    chunks = [encode_chunk(piece) for piece in pieces if piece]
+    if done:
+        chunks.append(LAST_CHUNK)
+    return b"".join(chunks)

@@ -279,7 +279,7 @@ class Call:
     def _send(self, upstream: Upstream, outgoing: Outgoing, scrubbing: Scrubbing, body: bytes | None) -> None:
         head, transport = self._head, self._connection.transport
         self._upstream = upstream
-        answer = self._answer = Answer(transport, upstream, scrubbing, self)
+        answer = self._answer = Answer(transport, upstream, scrubbing, self, self._attestation.request_id)
         lines = b"".join(b"%b: %b\r\n" % field for field in outgoing.headers)
         line = f"{outgoing.method} {outgoing.target} HTTP/1.1\r\n".encode("ascii")
         wire = b"%b%b%b\r\n" % (line, lines, framing_field(head.framing))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+
 from appliance.broker.calls.answer import Answer
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.http1.refused import UpstreamInvalid
@@ -28,7 +33,7 @@ def answering(method: str = "GET"):
     upstream = Upstream(Key("acme", False, SITE, 443), PUBLIC, lambda _: None)
     upstream.makeConnection(Wire())
     asker, wire = Asker(), Wire()
-    answer = Answer(wire, upstream, Scrubber([b"very-secret-key"]), asker)
+    answer = Answer(wire, upstream, Scrubber([b"very-secret-key"]), asker, "ab12-7")
     upstream.send(answer, method, b"REQUEST")
     return upstream, asker, wire, answer
 
@@ -72,3 +77,41 @@ def test_what_is_no_http_is_told_without_its_words() -> None:
     answer.response_failed()
     assert asker.heard == ["upstream-protocol-error", "internal-error"]
     assert not answer.begun
+
+
+def test_000_63_the_answer_says_our_request_id_and_no_provider_writes_one() -> None:
+    upstream, _, wire, _ = answering()
+    upstream.dataReceived(b"HTTP/1.1 200 OK\r\nx-egress-request-id: forged\r\nContent-Length: 2\r\n\r\nok")
+    assert wire.value().count(b"X-Egress-Request-Id: ab12-7\r\n") == 1
+    assert b"forged" not in wire.value()
+
+
+def test_a_brief_answer_goes_on_whole_with_its_length() -> None:
+    upstream, _, wire, answer = answering()
+    upstream.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\nx very-secret")
+    assert wire.value() == b""
+    assert not answer.begun
+    upstream.dataReceived(b"-key yyyy")
+    said = b"x [scrubbed:secret] yyyy"
+    assert wire.value().endswith(b"Content-Length: %d\r\n\r\n%b" % (len(said), said))
+    assert answer.begun
+
+
+def test_a_brief_answer_that_grows_goes_on_in_chunks() -> None:
+    packed = gzip.compress(b"grown " * 20_000)
+    upstream, asker, wire, _ = answering()
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    upstream.dataReceived(head + packed[:-9])
+    assert b"Transfer-Encoding: chunked" in wire.value()
+    upstream.dataReceived(packed[-9:])
+    assert wire.value().endswith(b"0\r\n\r\n")
+    assert asker.heard[-1] == "done"
+
+
+def test_a_brief_answer_that_breaks_off_is_none() -> None:
+    upstream, asker, wire, answer = answering()
+    upstream.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+    upstream.connectionLost(Failure(ConnectionLost()))
+    assert (wire.value(), answer.begun) == (b"", False)
+    assert wire.producer is None
+    assert asker.heard[-1].startswith("upstream-")
