@@ -190,6 +190,14 @@ def test_004_08_the_time_that_material_is_held_is_counted(clock: Clock, handles:
     assert (handles.lives.purged, handles.lives.seconds, handles.lives.longest) == (2, 302.5, LIFE)
 
 
+def test_004_08_what_is_purged_is_empty_for_whoever_still_has_it(handles: Handles) -> None:
+    handle = handles.register(BOUND, material(), nothing)
+    held = handles._held[handle]
+    handles.revoke_all("run-1")
+    assert held.material is None
+    assert held.release is None
+
+
 @pytest.mark.parametrize("end", ["completed", "failed", "timed out", "resolved late", "process ends"])
 def test_004_08_material_is_cleared_once_and_no_longer_referred_to(
     clock: Clock, handles: Handles, end: str
