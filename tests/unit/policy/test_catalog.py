@@ -116,6 +116,13 @@ def test_git_over_https_goes_with_a_password_made_of_the_token(
     assert not policy.judge(request(f"https://{host}/login")).allowed
 
 
+def test_slack_has_a_host_for_files(policy: TenantPolicy) -> None:
+    asked = policy.judge(request("https://files.slack.com/files-pri/T1-F1/x.txt"))
+    assert (asked.account, asked.group) == ("slack", "download")
+    assert policy.judge(request("https://www.slack.com/api/users.list")).group == "read"
+    assert not policy.judge(request("https://files.slack.com/api/users.list")).allowed
+
+
 def test_gitlab_projects_are_named_with_an_encoded_slash(policy: TenantPolicy) -> None:
     verdict = policy.judge(request("https://gitlab.com/api/v4/projects/group%2Ftool/issues?state=opened"))
     assert (verdict.account, verdict.group) == ("gitlab", "read")
