@@ -23,7 +23,7 @@ CERTIFICATE = (
 CONFIRMATION = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"
 
 
-def test_000_09_the_thumbprint_is_rfc_8705s() -> None:
+def test_rfc8705_5_000_09_the_thumbprint_is_rfc_8705s() -> None:
     assert thumbprint(x509.load_der_x509_certificate(b64decode(CERTIFICATE))) == CONFIRMATION
 
 
@@ -48,7 +48,7 @@ def test_000_09_two_absent_thumbprints_are_not_the_same() -> None:
     assert not same_thumbprint("", "")
 
 
-def test_000_09_the_comparison_takes_the_same_time_wherever_they_differ(
+def test_rfc8705_9_000_09_the_comparison_takes_the_same_time_wherever_they_differ(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[tuple[bytes, bytes]] = []

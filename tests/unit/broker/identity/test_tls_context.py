@@ -28,7 +28,19 @@ from appliance.broker.identity.verification import CertificateFault, Presented, 
 from appliance.names import HostName
 from appliance.tls.authority import issue_workload_leaf
 
-from .peers import BROKER, INSTANCE, NOW, URI, Forge, accept, connect, make_root, server_chain, shake_hands
+from .peers import (
+    BROKER,
+    INSTANCE,
+    NOW,
+    URI,
+    Forge,
+    accept,
+    carry,
+    connect,
+    make_root,
+    server_chain,
+    shake_hands,
+)
 
 FORGE, STRANGER = Forge(), Forge()
 KEY, CHAIN = server_chain(FORGE.root)
@@ -56,7 +68,7 @@ VERSIONS = pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VE
 
 
 @VERSIONS
-def test_000_08_the_listener_knows_who_is_there(version: int) -> None:
+def test_rfc8705_2_000_08_the_listener_knows_who_is_there(version: int) -> None:
     context = client()
     context.set_max_proto_version(version)
     server = accept(listener())
@@ -69,6 +81,48 @@ def test_000_08_the_listener_knows_who_is_there(version: int) -> None:
 
 def test_000_06_000_08_without_a_certificate_there_is_no_handshake() -> None:
     assert fault_of(anonymous()) is CertificateFault.MISSING
+
+
+@VERSIONS
+@pytest.mark.parametrize("name", [None, BROKER.text, "other.example"])
+def test_rfc8705_6_a_certificate_is_demanded_before_the_first_octet_whatever_name_is_asked_for(
+    name: str | None, version: int
+) -> None:
+    """The handshake comes before the token, which therefore cannot say whether a certificate is wanted."""
+    context = anonymous()
+    context.set_max_proto_version(version)
+    ours, server = connect(context), accept(listener())
+    if name is not None:
+        ours.set_tlsext_host_name(name.encode("ascii"))
+    with pytest.raises(SSL.Error) as caught:
+        shake_hands(ours, server)
+    assert explain(caught.value).fault is CertificateFault.MISSING
+    with contextlib.suppress(SSL.Error):
+        ours.send(b"GET / HTTP/1.1\r\n")
+        carry(ours, server)
+    with pytest.raises(SSL.Error):
+        server.recv(1)
+
+
+def test_rfc8705_8_no_connection_changes_its_certificate_later() -> None:
+    """A client that would renegotiate: the listener takes no part in it."""
+    context, mine = SSL.Context(SSL.TLS_CLIENT_METHOD), FORGE.chain()
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    context.use_privatekey(FORGE.leaf_key)
+    context.use_certificate(mine[0])
+    context.add_extra_chain_cert(mine[1])
+    ours, server = connect(context), accept(listener())
+    shake_hands(ours, server)
+    assert ours.renegotiate()
+    with contextlib.suppress(SSL.WantReadError):
+        ours.do_handshake()
+    carry(ours, server)
+    with pytest.raises(SSL.WantReadError):
+        server.recv(1)
+    carry(server, ours)
+    with pytest.raises(SSL.Error, match="no renegotiation"):
+        ours.do_handshake()
+    assert presented_chain(server)[0] == mine[0]
 
 
 @VERSIONS
@@ -152,7 +206,7 @@ def resumed(server: SSL.Context, context: SSL.Context) -> tuple[bool, SSL.Connec
 
 
 @VERSIONS
-def test_000_09_nothing_is_resumed_at_the_listener(version: int) -> None:
+def test_rfc8705_9_000_09_nothing_is_resumed_at_the_listener(version: int) -> None:
     context = client()
     context.set_max_proto_version(version)
     context.set_session_cache_mode(SSL.SESS_CACHE_CLIENT)
@@ -162,7 +216,9 @@ def test_000_09_nothing_is_resumed_at_the_listener(version: int) -> None:
 
 
 @VERSIONS
-def test_000_09_a_session_that_another_listener_resumes_still_shows_the_certificate(version: int) -> None:
+def test_rfc8705_9_000_09_a_session_that_another_listener_resumes_still_shows_the_certificate(
+    version: int,
+) -> None:
     """What the test above would find if the listener kept sessions: so it can fail, and RFC 8705 would hold."""
     keeping = SSL.Context(SSL.TLS_SERVER_METHOD)
     keeping.use_privatekey(KEY)
