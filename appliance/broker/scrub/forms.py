@@ -7,9 +7,10 @@ r"""The forms in which a live secret may come back, each as a sequence of parts.
 | hex    | either case, also mixed                                                                       |
 | base64 | all three alignments, both alphabets, padded or not, its `+` and `/` escaped as text is       |
 
-A character that a neighbour has a part in (the first and last of base64) is not searched for. A form of more
-than `PIECE` parts is cut into even pieces, and each is found by itself: so what is held back is bounded, and
-part of a long secret is found too. Wrapped lines, UTF-16, reversed and encrypted secrets are not found.
+A character that a neighbour has a part in (the first and last of base64) is not searched for. A form of
+more than `PIECE` parts is cut into even pieces, `MOST_PIECES` at most, and each is found by itself: so what is
+held back is bounded, and part of a long secret is found too. Not found: wrapped lines, UTF-16, reversed,
+encrypted.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from appliance.broker.scrub.sequences import Part, Parts, literal, one_of, quote
 
 SHORTEST = 8
 """Octets: a shorter secret would be found in ordinary text. A call that needs one is not made."""
-LONGEST = 16 * 1024
+LONGEST = 4096
+"""Octets of one secret, enough for an RSA key of 4096 bits in PEM."""
+MOST = 4 * LONGEST
 """Octets of all live secrets of one call."""
-PIECE = 64
+PIECE, MOST_PIECES = 64, 32
 _SHORT_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 _REFERENCES = {
     '"': "quot",
@@ -52,8 +55,8 @@ def pieces(secrets: Iterable[bytes]) -> tuple[Parts, ...]:
     distinct = dict.fromkeys(secrets)
     if any(len(secret) < SHORTEST for secret in distinct):
         raise ScrubFault("scrub-secret-short", f"a secret of fewer than {SHORTEST} octets cannot be scrubbed")
-    if sum(map(len, distinct)) > LONGEST:
-        raise ScrubFault("scrub-secret-long", f"the secrets of a call have more than {LONGEST} octets")
+    if any(len(secret) > LONGEST for secret in distinct) or sum(map(len, distinct)) > MOST:
+        raise ScrubFault("scrub-secret-long", f"more than {LONGEST} octets of one secret, or {MOST} of all")
     found = (piece for secret in distinct for form in forms(secret) for piece in _cut(form))
     return tuple({whole(piece): piece for piece in found}.values())
 
@@ -67,7 +70,7 @@ def forms(secret: bytes) -> Iterator[Parts]:
 
 
 def _cut(form: Parts) -> Iterator[Parts]:
-    count = -(-len(form) // PIECE)
+    count = min(MOST_PIECES, -(-len(form) // PIECE))
     bounds = [len(form) * number // count for number in range(count + 1)]
     yield from (form[start:end] for start, end in pairwise(bounds))
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from appliance.broker.scrub.forms import pieces
 from appliance.broker.scrub.patterns import BUILT_IN, Pattern
+from appliance.broker.scrub.rules import LiveRules, OneByOne
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.scrub.sequences import compiled, whole
 
@@ -95,6 +96,9 @@ def one(data: bytes) -> None:
     size, count, text = data[0] // 8 + 1, data[0] % 6, data[1:]
     secrets = SECRETS[:count]
     scrubber = Scrubber(secrets)
+    live = scrubber._rules[0]
+    if data[0] & 128 and isinstance(live, LiveRules):  # as if they were long
+        live._exact = OneByOne(live._pieces, live._heads)
     stream, out = scrubber.stream(), b""
     for at in range(0, len(text), size):
         out += stream.feed(text[at : at + size])

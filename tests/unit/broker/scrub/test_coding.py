@@ -109,7 +109,7 @@ def test_a_third_coding_is_refused() -> None:
 @pytest.mark.parametrize("name", CODED)
 def test_a_bomb_is_stopped_in_bounded_memory(name: str) -> None:
     value, encode = CODERS[name]
-    bomb = encode(bytes(96 << 20))
+    bomb = encode(bytes(64 << 20))
     decoding, given, largest = Decoding([value]), 0, 0
     tracemalloc.start()
     try:

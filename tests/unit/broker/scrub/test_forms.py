@@ -122,10 +122,12 @@ def test_004_37_part_of_a_long_secret_is_found() -> None:
 
 
 def test_no_piece_is_longer_than_is_said_and_none_is_tiny() -> None:
-    for size in (8, 63, 64, 65, 129, 1000):
+    for size in (8, 63, 64, 65, 129, 1000, forms.LONGEST):
         secret = ("k" * size).encode()
-        for piece in pieces([secret]):
-            assert 8 <= len(piece) <= forms.PIECE
+        found = pieces([secret])
+        assert len(found) <= 5 * forms.MOST_PIECES
+        for piece in found:
+            assert 8 <= len(piece) <= max(forms.PIECE, 2 * forms.LONGEST // forms.MOST_PIECES)
             assert not compiled(whole(piece)).match(b"")
     assert LiveRules(pieces([b"k" * 1000])).window < 64 * 13
     assert longest(pieces(["😀😀".encode() * 64])[0]) <= 64 * 28
@@ -140,9 +142,12 @@ def test_a_secret_that_is_too_short_to_be_told_apart_is_refused(secret: bytes) -
 
 
 def test_more_than_can_be_searched_for_is_refused() -> None:
-    with pytest.raises(ScrubFault) as caught:
-        pieces([b"x" * (forms.LONGEST + 1)])
-    assert caught.value.code == "scrub-secret-long"
+    pieces([b"x" * forms.LONGEST])
+    many = [bytes((97 + number,)) * forms.LONGEST for number in range(5)]
+    for secrets in ([b"x" * (forms.LONGEST + 1)], many):
+        with pytest.raises(ScrubFault) as caught:
+            pieces(secrets)
+        assert caught.value.code == "scrub-secret-long"
 
 
 def test_a_secret_that_is_part_of_a_marker_is_refused() -> None:

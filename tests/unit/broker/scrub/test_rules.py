@@ -2,9 +2,18 @@ from __future__ import annotations
 
 from appliance.broker.scrub.forms import pieces
 from appliance.broker.scrub.patterns import BUILT_IN
-from appliance.broker.scrub.rules import HEAD, SECRET, LiveRules, PatternRules, pattern_rules
+from appliance.broker.scrub.rules import (
+    HEAD,
+    SECRET,
+    LiveRules,
+    OneByOne,
+    PatternRules,
+    Together,
+    pattern_rules,
+)
 
-LIVE = LiveRules(pieces([b"swordfish-7", b"swordfish-7-more"]))
+SECRETS = [b"swordfish-7", b"swordfish-7-more"]
+LIVE = LiveRules(pieces(SECRETS))
 KNOWN = PatternRules(BUILT_IN)
 
 
@@ -73,3 +82,17 @@ def test_the_beginning_of_a_pattern_is_held_and_an_ordinary_end_is_not() -> None
 
 def test_patterns_are_compiled_once() -> None:
     assert pattern_rules(BUILT_IN) is pattern_rules(BUILT_IN)
+
+
+def test_long_secrets_are_found_one_by_one_and_short_ones_together() -> None:
+    assert isinstance(LIVE._exact, Together)
+    assert isinstance(LiveRules(pieces([bytes(range(256)) * 3]))._exact, OneByOne)
+
+
+def test_one_by_one_is_as_together() -> None:
+    one_by_one = OneByOne(LIVE._pieces, LIVE._heads)
+    text = b"swordf sword%66ish-7-mor swordfish-7-more 73776f72646669 73776f7264666973682d37 c3dvcmRmaXNoLTctbW9yZQ swordfish"
+    for size in range(len(text) + 1):
+        for at in (0, 7, 30):
+            assert one_by_one.first(text[:size], at) == LIVE._exact.first(text[:size], at), text[:size]
+            assert one_by_one.held(text[:size], at) == LIVE._exact.held(text[:size], at), text[:size]

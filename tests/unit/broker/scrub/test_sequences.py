@@ -12,6 +12,7 @@ from appliance.broker.scrub.sequences import (
     one_of,
     quoted,
     run,
+    which_of,
     whole,
 )
 
@@ -75,3 +76,13 @@ def test_no_expression_stays_in_a_cache() -> None:
     before = cached.cache_info()
     compiled(b"swordfish")
     assert cached.cache_info() == before
+
+
+def test_of_several_expressions_those_that_match_are_told() -> None:
+    which = which_of([b"ab", b"a[a-z]c", b"b"])
+    assert sorted(which(b"abc")) == [0, 1]
+    assert which(b"xab") == []
+    assert which(b"b\xff") == [2]
+    with pytest.raises(ValueError, match="not expressions") as caught:
+        which_of([b"(swordfish"])
+    assert "swordfish" not in str(caught.value)
