@@ -7,6 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.task import LoopingCall
+
 from appliance.broker.calls.call import Call, Means, Revealed
 from appliance.broker.calls.connection import CallConnections
 from appliance.broker.calls.dials import Dials
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from appliance.policy.tenant import TenantPolicy
     from appliance.settings import Settings
 
+PURGE_SECONDS = 60.0
+"""How long an exchanged token is in memory after its end, without traffic."""
+
 
 class Calls:
     """Everything from the workers' sockets to the providers'. `policy` gives a tenant's policy in force."""
@@ -57,6 +62,8 @@ class Calls:
         self._policy = policy
         self._now = now
         self._exchanged = ExchangedTokens()
+        self._purging = LoopingCall(lambda: self._exchanged.purge(now()))
+        self._purging.clock = reactor
         self.handles = Handles(reactor)
         self._deadlines = Deadlines(reactor)
         self.dials = Dials(reactor, settings.uids.gateway)
@@ -77,12 +84,15 @@ class Calls:
         self.connections = CallConnections(settings.uids.gateway, self._begin)
 
     def start(self) -> None:
-        """Begin to look after deadlines."""
+        """Begin to look after deadlines, and to drop exchanged tokens that have ended."""
         self._deadlines.start()
+        self._purging.start(PURGE_SECONDS, now=False)
 
     def stop(self) -> None:
         """Nothing outlives us: handles die, connections to providers end."""
         self._deadlines.stop()
+        if self._purging.running:
+            self._purging.stop()
         self.handles.revoke_everything()
         self._providers.close()
 

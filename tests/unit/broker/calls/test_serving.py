@@ -1,4 +1,4 @@
-"""The wiring: a departure and the end of the process leave no handle alive."""
+"""The wiring: a departure and the end of the process leave no handle alive; no token outlives its end for long."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import certifi
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
 from appliance.broker.calls.serving import Calls
+from appliance.broker.credentials.exchanged import Token
 from appliance.broker.handles import Bound
 from appliance.broker.vault.kinds import StaticSecret
 from appliance.endpoints import EndpointTable
@@ -21,7 +23,12 @@ BOUND = Bound("acme", ENDPOINT.id, "crm")
 
 
 @pytest.fixture
-def calls() -> Calls:
+def clock() -> MemoryReactorClock:
+    return MemoryReactorClock()
+
+
+@pytest.fixture
+def calls(clock: MemoryReactorClock) -> Calls:
     async def in_thread(function, *arguments):
         return function(*arguments)
 
@@ -29,9 +36,9 @@ def calls() -> Calls:
         return False
 
     return Calls(
-        MemoryReactorClock(), Settings(upstream_ca=Path(certifi.where())), None,
+        clock, Settings(upstream_ca=Path(certifi.where())), None,
         policy=lambda tenant: None, endpoints=EndpointTable(), audit=Log(), in_thread=in_thread,
-        is_session=no_session, now=lambda: datetime.now(UTC),
+        is_session=no_session, now=lambda: datetime.fromtimestamp(clock.seconds(), UTC),
     )  # fmt: skip
 
 
@@ -50,3 +57,23 @@ def test_004_06_at_the_end_of_the_process_every_handle_is_dead(calls: Calls) -> 
     calls.start()
     calls.stop()
     assert calls.handles.resolve(alive, BOUND) is None
+
+
+def test_an_exchanged_token_that_has_ended_is_dropped_without_traffic(
+    calls: Calls, clock: MemoryReactorClock
+) -> None:
+    async def exchange() -> Token:
+        return Token("access-token", datetime.fromtimestamp(clock.seconds() + 90, UTC))
+
+    calls.start()
+    account = calls._exchanged.of("acme", "crm", None)
+    material = StaticSecret(kind="static", value=SECRET)
+    Deferred.fromCoroutine(
+        account.token(material, "access", datetime.fromtimestamp(clock.seconds(), UTC), exchange)
+    )
+    clock.advance(60)
+    assert len(calls._exchanged) == 1
+    clock.advance(60)
+    assert len(calls._exchanged) == 0
+    calls.stop()
+    assert clock.getDelayedCalls() == []
