@@ -22,6 +22,9 @@ from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
 from appliance.broker.ca import CaError, open_authority
 from appliance.broker.calls.serving import Calls
+from appliance.broker.calls.slot_sessions import SlotSessions
+from appliance.broker.database import DatabaseError
+from appliance.broker.identities import Identities, open_identities
 from appliance.broker.signing import Signing
 from appliance.broker.vault.control import VaultControl
 from appliance.broker.vault.errors import VaultError
@@ -44,6 +47,7 @@ _log = Logger()
 
 _CANNOT_START = (
     configuration.SettingsError, InheritanceError, CaError, AuditUnavailable, VaultError, TrustStoreError,
+    DatabaseError,
 )  # fmt: skip
 
 
@@ -64,6 +68,7 @@ def _run() -> None:
     sink = Sink(settings.audit_dir, PROCESS)
     authority = open_authority(settings.ca_dir, settings.instance, _now())
     vault = open_vault(settings)
+    identities = open_identities(settings.vault_url, authority, _now)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
 
     from twisted.internet import reactor  # noqa: PLC0415 - only a main may import it
@@ -76,11 +81,12 @@ def _run() -> None:
         sockets["control"],
         ControlFactory({**signing.operations(signers), **_of_the_vault(vault, sink, settings)}),
     )
-    calling = Calling(reactor, settings, sockets, vault, sink)
+    calling = Calling(reactor, settings, sockets, vault, identities=identities, sink=sink)
     sink.write(LifecycleRecord(event="started"))
     calling.start()
     reactor.addSystemEventTrigger("before", "shutdown", calling.stop)
     reactor.addSystemEventTrigger("after", "shutdown", vault.close)
+    reactor.addSystemEventTrigger("after", "shutdown", identities.close)
     reactor.addSystemEventTrigger("before", "shutdown", acceptor.close)
     reactor.run()
     sink.write(LifecycleRecord(event="stopped"))
@@ -92,7 +98,7 @@ class Calling:
 
     def __init__(
         self, reactor: Any, settings: configuration.Settings, sockets: Mapping[str, socket.socket],
-        vault: Vault, sink: Sink,
+        vault: Vault, *, identities: Identities, sink: Sink,
     ) -> None:  # fmt: skip
         """Raises `TrustStoreError`, `SettingsError`."""
         store = PolicyStore(settings)
@@ -108,7 +114,8 @@ class Calling:
             reactor, settings, vault,
             policy=partial(_policy, store),
             endpoints=self._feed.table,
-            audit=sink, in_thread=deferToThread, is_session=_no_session, now=_now,
+            audit=sink, in_thread=deferToThread, now=_now,
+            is_session=SlotSessions(identities, deferToThread, _now).is_session,
         )  # fmt: skip
         self._feed.on_removed(self._calls.departed)
         self._acceptors = [
@@ -134,10 +141,6 @@ class Calling:
 def _policy(store: PolicyStore, tenant: str) -> TenantPolicy:
     """The one in force now: a reload exchanges all of them."""
     return store.current.for_tenant(tenant)
-
-
-async def _no_session(_attestation: object, _account: object, _token: str) -> bool:
-    return False
 
 
 def _of_the_vault(vault: Vault, sink: Sink, settings: configuration.Settings) -> Mapping[str, Operation]:

@@ -1,0 +1,63 @@
+"""Who a workload is to the broker: its certificates and its sessions, over the broker's database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from appliance.broker.ca import RootAuthority
+from appliance.broker.database import DatabaseError, open_database
+from appliance.broker.dpop.nonce_key import shared_nonce_key
+from appliance.broker.dpop.nonces import Nonces
+from appliance.broker.dpop.verifier import Verifier
+from appliance.broker.identity.certificates import WorkloadCertificates
+from appliance.broker.identity.verification import Trust, WorkloadGate
+from appliance.broker.identity.workloads import Workloads
+from appliance.broker.replay import Replays
+from appliance.broker.session_table import SessionTable
+from appliance.broker.sessions import Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """All of it blocks: in a process with a reactor it belongs in a thread.
+
+    `algorithms` are those of DPoP proofs.
+    """
+
+    root: RootAuthority
+    workloads: Workloads
+    certificates: WorkloadCertificates
+    gate: WorkloadGate
+    sessions: Sessions
+    algorithms: frozenset[str]
+    engine: Engine
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+
+def open_identities(url: str, root: RootAuthority, now: Callable[[], datetime]) -> Identities:
+    """Over the database at `url`. Raises `DatabaseError`."""
+    engine = open_database(url)
+    try:
+        nonces = Nonces(shared_nonce_key(engine))
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise DatabaseError("the database gives no key for nonces; see its own log") from error
+    workloads = Workloads(engine)
+    verifier = Verifier(Replays(engine), nonces)
+    return Identities(
+        root=root,
+        workloads=workloads,
+        certificates=WorkloadCertificates(root, workloads, now),
+        gate=WorkloadGate(Trust(root.instance, (root.certificate,)), workloads),
+        sessions=Sessions(SessionTable(engine), verifier),
+        algorithms=verifier.algorithms,
+        engine=engine,
+    )

@@ -1,0 +1,82 @@
+"""appliance.broker.calls.slot_sessions: which tokens in a slot are ours."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from appliance.broker.calls import refusals
+from appliance.broker.calls.dials import CallRefused
+from appliance.broker.calls.slot_sessions import SlotSessions
+from appliance.broker.dpop.target import TargetUri
+from appliance.broker.dpop.verifier import ProofRequest
+from appliance.broker.identities import Identities, open_identities
+from appliance.broker.identity.spiffe import WorkloadId
+from appliance.broker.identity.thumbprint import thumbprint
+from appliance.broker.identity.workloads import Attestation, workload_certificates
+from appliance.broker.sessions import Presenter
+from appliance.tls.authority import new_key
+from tests.unit.broker.calls.support import ATTESTED
+from tests.unit.broker.identity.peers import INSTANCE, csr, make_root
+
+CRM = SimpleNamespace(name="crm")
+REQUEST = ProofRequest("POST", TargetUri.parse("https://broker.egress.internal/v1/session"))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def in_thread(function, *arguments):
+    return function(*arguments)
+
+
+@pytest.fixture
+def identities(database_url: str):
+    made = open_identities(database_url, make_root(), now)
+    yield made
+    made.close()
+
+
+def token(identities: Identities, account: str | None = "crm") -> str:
+    issued = identities.certificates.issue(
+        csr(new_key()), Attestation(ATTESTED.endpoint, ATTESTED.tenant, "c1")
+    )
+    me = Presenter(WorkloadId(INSTANCE, "acme", "c1"), thumbprint(issued.certificate))
+    return identities.sessions.open(me, 600, REQUEST, (), now(), account=account).token
+
+
+def asked(identities: Identities, text: str, attested=ATTESTED):
+    slot = SlotSessions(identities, in_thread, now)
+    found: list = []
+    Deferred.fromCoroutine(slot.is_session(attested, CRM, text)).addBoth(found.append)
+    return found[0]
+
+
+def test_000_36_a_live_token_of_this_workload_counts_and_nothing_else_does(identities: Identities) -> None:
+    live = token(identities)
+    assert asked(identities, live) is True
+    assert asked(identities, live[:-1] + ("a" if live[-1] != "a" else "b")) is False
+    assert asked(identities, token(identities, account=None)) is False
+
+
+def test_000_09_anothers_token_does_not_count(identities: Identities) -> None:
+    other = SimpleNamespace(tenant="acme", endpoint="e2")
+    assert asked(identities, token(identities), other) is False
+
+
+def test_000_33_a_disabled_workloads_token_counts_no_more(identities: Identities) -> None:
+    live = token(identities)
+    identities.workloads.disable("acme", "c1", now())
+    assert asked(identities, live) is False
+
+
+def test_where_nobody_can_tell_the_call_is_refused_and_nothing_is_killed(identities: Identities) -> None:
+    live = token(identities)
+    workload_certificates.drop(identities.engine)
+    failure = asked(identities, live)
+    assert isinstance(failure.value, CallRefused)
+    assert failure.value.refusal is refusals.SESSIONS_UNAVAILABLE
