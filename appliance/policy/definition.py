@@ -196,7 +196,9 @@ class DefinitionDocument(_Document):
         own, base = group.slot, self.slot
         if own is None:
             return base
-        fields = dict.fromkeys((*(own.authority_fields or ()), *(base.authority_fields or ())))
+        fields = dict.fromkeys(
+            (*(own.authority_fields or ()), *(base.authority_fields or ()), *(base.placeholder_fields or ()))
+        )
         query = dict.fromkeys((*(own.authority_query or ()), *(base.authority_query or ())))
         if base.name is not None:
             (query if base.style == "query" else fields)[base.name] = None

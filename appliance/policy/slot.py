@@ -97,7 +97,9 @@ class Slot(_Part):
     as the host's name says. hmac: field `name`, see `Hmac`. client-certificate: TLS, nothing in the request.
 
     A caller's own authority for the provider may stand in further places, which the definition lists:
-    header fields `authority_fields` and query keys `authority_query`.
+    header fields `authority_fields` and query keys `authority_query`. `placeholder_fields` are header fields
+    where some of the provider's clients put what they were given as their key: a placeholder may stand in one
+    of them as in the slot, nothing else may, and none of them is passed on.
     """
 
     style: Style
@@ -108,6 +110,7 @@ class Slot(_Part):
     hmac: Hmac | None = None
     authority_fields: FieldNames | None = None
     authority_query: AuthorityKeys | None = None
+    placeholder_fields: FieldNames | None = None
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Slot:
@@ -124,6 +127,8 @@ class Slot(_Part):
             raise ValueError(_both(style, "hmac", needed=style == "hmac"))
         if style == "query" and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", self.name or ""):
             raise ValueError(f"{self.name!a} is no plain query key; write one like access_token")
+        if not _NEVER_A_SLOT.isdisjoint(self.placeholder_fields or ()):
+            raise ValueError("a key never stands in a field of the connection; write the clients' own field")
         if style in {"header", "hmac"} and _field_name(self.name or "") in _NEVER_A_SLOT:
             raise ValueError(f"a secret never goes into {self.name}; write the provider's own field")
         return self

@@ -16,7 +16,7 @@ from enum import Enum
 
 from appliance.http1.fields import Headers
 from appliance.http1.target import Pairs
-from appliance.policy.slot import Slot
+from appliance.policy.slot import Slot, Style
 
 FIELDS = frozenset({
     "authorization", "proxy-authorization", "www-authorization", "x-authorization",
@@ -88,7 +88,8 @@ def presented(
     """
     found: list[Presented] = []
     own_field = field_of(slot)
-    fields = FIELDS | set(slot.authority_fields or ()) | ({own_field} if own_field else set())
+    ours = {_folded(name) for name in slot.placeholder_fields or ()} | ({own_field} if own_field else set())
+    fields = FIELDS | set(slot.authority_fields or ()) | ours
     for name in withheld:
         if _folded(name) in fields:
             raise Collision(f"field {name}")
@@ -96,9 +97,10 @@ def presented(
         name = _folded(raw_name.decode("ascii", "replace"))
         if name not in fields:
             continue
-        if name != own_field:
+        if name not in ours:
             raise Collision(f"field {name}")
-        found.append(_in_field(slot, reference_scheme, name, raw_value))
+        style = slot.style if name == own_field else "header"
+        found.append(_in_field(style, reference_scheme, name, raw_value))
     own_key = slot.name.lower() if slot.style == "query" and slot.name else None
     keys = (
         QUERY_KEYS | {key.lower() for key in slot.authority_query or ()} | ({own_key} if own_key else set())
@@ -126,13 +128,13 @@ def field_of(slot: Slot) -> str | None:
             return None
 
 
-def _in_field(slot: Slot, scheme: str | None, name: str, raw: bytes) -> Presented:
+def _in_field(style: Style, scheme: str | None, name: str, raw: bytes) -> Presented:
     where = f"field {name}"
     try:
         value = raw.decode("ascii")
     except UnicodeDecodeError:
         raise Collision(where) from None
-    match slot.style:
+    match style:
         case "bearer":
             shape = _BEARER.fullmatch(value)
         case "sigv4":

@@ -77,7 +77,13 @@ async def inject(  # noqa: PLR0917 - each is another thing, and all are needed
             injection = hmac_injection(material, slot, outgoing, now)
         case ClientCertificate():
             injection = certificate_injection(material, slot, now)
-    return replace(injection, live=tuple(dict.fromkeys((*injection.live, *secrets_of(material)))))
+    set_by_us = {name for name, _ in injection.set_headers}
+    elsewhere = (name.encode("ascii") for name in slot.placeholder_fields or ())
+    return replace(
+        injection,
+        live=tuple(dict.fromkeys((*injection.live, *secrets_of(material)))),
+        drop_headers=(*injection.drop_headers, *(name for name in elsewhere if name not in set_by_us)),
+    )
 
 
 def needs_body(slot: Slot, host: str) -> bool:

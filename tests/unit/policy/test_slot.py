@@ -65,6 +65,8 @@ def test_004_15_the_styles_that_there_are(written: dict[str, Any]) -> None:
         ({"style": "bearer", "hmac": HMAC}, "style bearer has no hmac"),
         ({"style": "hmac", "name": "s", "hmac": {"message": ["timestamp"]}}, "write timestamp_field"),
         ({"style": "bearer", "authority_fields": ["X-Key"]}, "lower case"),
+        ({"style": "bearer", "placeholder_fields": ["X-Key"]}, "lower case"),
+        ({"style": "bearer", "placeholder_fields": ["host"]}, "never stands in"),
         ({"style": "bearer", "colour": "red"}, "Extra inputs"),
     ],
 )

@@ -142,3 +142,17 @@ def test_a_collision_never_tells_the_value() -> None:
 )
 def test_the_field_that_a_slot_fills(slot, field) -> None:
     assert field_of(slot) == field
+
+
+def test_a_placeholder_may_stand_where_some_clients_put_their_key_and_nothing_else_may() -> None:
+    slot = Slot(style="header", name="x-api-key", placeholder_fields=("authorization",))
+    found = Presented(Kind.REFERENCE, "openai-acme")
+    assert seen(slot, (b"Authorization", f"Bearer {REFERENCE}".encode())) == found
+    assert seen(slot, (b"X-Api-Key", REFERENCE.encode())) == found
+    assert seen(slot, (b"Authorization", b"Bearer abc")) == Presented(Kind.TOKEN, "abc")
+    with pytest.raises(Collision, match="field authorization"):
+        seen(slot, (b"Authorization", b"Basic YTpi"))
+    with pytest.raises(Collision, match="several times"):
+        seen(slot, (b"Authorization", f"Bearer {REFERENCE}".encode()), (b"X-Api-Key", REFERENCE.encode()))
+    with pytest.raises(Collision, match="field authorization"):
+        seen(KEY, (b"Authorization", f"Bearer {REFERENCE}".encode()))

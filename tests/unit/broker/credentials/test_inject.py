@@ -171,3 +171,11 @@ def test_a_body_is_waited_for_only_where_it_is_signed(slot: Slot, host: str, nee
 def test_a_secret_that_is_too_short_to_be_told_apart_is_not_reported() -> None:
     assert secrets_of(material("basic", username=CANARY, password="")) == (CANARY.encode(),)
     assert secrets_of(material("basic", username="alice", password=CANARY)) == (CANARY.encode(),)
+
+
+def test_what_stood_in_a_placeholder_field_is_not_passed_on() -> None:
+    slot = Slot(style="header", name="x-api-key", placeholder_fields=("authorization", "x-api-key"))
+    outgoing = request(headers=((b"Authorization", b"Bearer agentsecrets://a"), (b"Accept", b"*/*")))
+    work = inject(material("static", value=CANARY), slot, outgoing, NOW, Endpoint(), exchanged())
+    sent = applied(outgoing, result(work)).headers
+    assert sent == ((b"Accept", b"*/*"), (b"x-api-key", CANARY.encode()))
