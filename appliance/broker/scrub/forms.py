@@ -8,9 +8,9 @@ r"""The forms in which a live secret may come back, each as a sequence of parts.
 | base64 | all three alignments, both alphabets, padded or not, its `+` and `/` escaped as text is       |
 
 A character that a neighbour has a part in (the first and last of base64) is not searched for. A form of
-more than `PIECE` parts is cut into even pieces, `MOST_PIECES` at most, and each is found by itself: so what is
-held back is bounded, and part of a long secret is found too. Not found: wrapped lines, UTF-16, reversed,
-encrypted.
+more than `PIECE` parts is cut into even pieces, `MOST_PIECES` at most, and each is found by itself: so what
+is held back is bounded, and part of a long secret is found too. Wrapped lines, UTF-16, what is written
+backwards and what is encrypted are not found.
 """
 
 from __future__ import annotations
