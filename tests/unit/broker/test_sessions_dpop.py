@@ -136,11 +136,18 @@ def test_000_17_sessions_do_not_share_identifiers(workload: Workload) -> None:
     assert workload.refused(one, workload.good(one, jti="same"))[2] == "proof_replayed"
 
 
-def test_000_09_a_stolen_token_with_its_proof_is_refused_for_another_certificate(workload: Workload) -> None:
+def test_rfc9449_h_000_09_a_stolen_token_with_its_proof_is_refused_for_another_certificate(
+    workload: Workload,
+) -> None:
+    """A proof covers neither body nor fields (section 11.7): the connection's certificate stands for those.
+
+    Who copies token and proof can send another body neither from elsewhere nor a second time.
+    """
     token = workload.opened()
     text = workload.good(token)
     assert workload.refused(token, text, who=Presenter(ME.workload, "o" * 43))[2] == "certificate_mismatch"
     assert workload.call(token, text)  # and its proof was not used up by the thief
+    assert workload.refused(token, text)[2] == "proof_replayed"
 
 
 def test_a_proof_is_not_used_up_by_a_session_that_is_over(workload: Workload, database: Engine) -> None:
