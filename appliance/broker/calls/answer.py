@@ -107,7 +107,7 @@ class Answer:
             self.begun = True
             self._transport.write(wire)
         if done:
-            self._transport.unregisterProducer()
+            self._stop_reading()
             self._asker.answered()
         else:
             self._asker.answer_goes_on()
@@ -125,10 +125,16 @@ class Answer:
         """The provider hung up."""
         self._fail(refusals.UPSTREAM_CLOSED)
 
-    def _fail(self, refusal: Refusal) -> None:
+    def _stop_reading(self) -> None:
+        """The worker slows the provider's connection no more: it may be used again."""
         if self._reading:
             self._reading = False
             self._transport.unregisterProducer()
+            if not self._upstream.lost:
+                self._upstream.transport.resumeProducing()
+
+    def _fail(self, refusal: Refusal) -> None:
+        self._stop_reading()
         self._asker.answer_failed(refusal)
 
     def _wire(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> bytes:

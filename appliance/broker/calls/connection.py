@@ -106,12 +106,15 @@ class CallConnection(TwistedProtocol):
             call.abandoned()
 
     def finished(self, *, keep: bool) -> None:
-        """The call's answer is written. Unless all of its request was read, the connection ends."""
+        """The call's answer is written. Unless all of its request was read, the connection ends.
+
+        A call may have stopped the reading; the next one would wait for ever.
+        """
         self._call = None
+        self.transport.resumeProducing()
         if not keep or self._body is not None:
             self._body = None
             self._closing = True
-            self.transport.resumeProducing()
             self.transport.loseConnection()
 
     def abort(self) -> None:

@@ -115,3 +115,12 @@ def test_a_brief_answer_that_breaks_off_is_none() -> None:
     assert (wire.value(), answer.begun) == (b"", False)
     assert wire.producer is None
     assert asker.heard[-1].startswith("upstream-")
+
+
+def test_the_providers_connection_is_not_left_paused_for_the_next_call() -> None:
+    upstream, asker, wire, _ = answering()
+    upstream.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+    wire.producer.pauseProducing()
+    upstream.dataReceived(b" half")
+    assert asker.heard[-1] == "done"
+    assert upstream.transport.producerState == "producing"

@@ -149,3 +149,11 @@ def test_000_06_only_the_gateways_uid_hands_calls_over(uid, aborted) -> None:
     peer = Peer(uid)
     connection.makeConnection(peer)
     assert peer.aborted is aborted
+
+
+def test_a_call_that_stopped_the_reading_leaves_it_on_for_the_next(made) -> None:
+    connection, _ = made
+    connection.dataReceived(ATTESTED.line() + POST + b"data")
+    connection.transport.pauseProducing()
+    connection.finished(keep=True)
+    assert connection.transport.producerState == "producing"
