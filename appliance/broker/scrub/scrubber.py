@@ -61,8 +61,7 @@ class Scrubber:
 
     def octets(self, data: bytes) -> bytes:
         """Octets that are there as a whole."""
-        stream = self.stream()
-        return stream.feed(data) + stream.end()
+        return self.stream().whole(data)
 
     def answer_fields(self, fields: Iterable[tuple[bytes, bytes]]) -> Fields:
         """The header fields that go on before a body from `body`."""

@@ -51,6 +51,10 @@ class Sieve:
         """Nothing follows: what was held back, if it came to nothing."""
         return self._pass(b"", last=True)
 
+    def whole(self, data: bytes) -> bytes:
+        """For octets that are there as a whole, instead of `feed` and `end`."""
+        return self._pass(data, last=True)
+
     def _pass(self, data: bytes, *, last: bool) -> bytes:
         text, at = self._kept + data if self._kept else data, self._seen
         out: list[bytes] = []
@@ -93,13 +97,17 @@ class Stream:
         """Nothing follows; the last octets. Raises `ScrubFault`."""
         return self._through(b"", last=True)
 
+    def whole(self, data: bytes) -> bytes:
+        """For octets that are there as a whole, instead of `feed` and `end`. Raises `ScrubFault`."""
+        return self._through(data, last=True)
+
     def _through(self, data: bytes, *, last: bool) -> bytes:
         if not self._open:
             raise ScrubFault("scrub-failed", "the stream has ended or failed before")
         self._open = False
         try:
             for sieve in self._sieves:
-                data = sieve.feed(data) + sieve.end() if last else sieve.feed(data)
+                data = sieve.whole(data) if last else sieve.feed(data)
         except Exception:  # noqa: BLE001 - whatever it was, nothing goes on
             raise ScrubFault("scrub-failed", "the scrubber itself failed") from None
         self._open = not last
