@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 from appliance.broker.calls import refusals
-from appliance.endpoints import Endpoint
 from appliance.handover import Attestation
 from appliance.http1.head import RequestHead
 from appliance.http1.target import TargetForm
@@ -28,6 +28,9 @@ from appliance.policy.bound import CompiledAccount, CompiledGroup
 from appliance.policy.tenant import TenantPolicy
 from appliance.policy.verdict import RequestFacts, Verdict
 from appliance.refusal import Refusal
+
+if TYPE_CHECKING:
+    from appliance.endpoints import Endpoint
 
 MAX_NESTING = 64
 """Of a JSON body, so that whoever reads it next can."""

@@ -78,3 +78,17 @@ def test_000_62_001_08_what_stands_for_a_secret_goes_nowhere_else(
     refusal, _ = judged(shared, target, "site.net", "GET", *lines)
     assert (refusal.status, refusal.reason) == (403, "secret-not-bound")
     assert shared.audit.open_claims == 0
+
+
+@pytest.mark.parametrize("said", [(), ("high-entropy-target",), ("deny", "risk=100"), ("allow",)])
+def test_000_30_000_32_an_annotation_changes_no_decision(
+    monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...]
+) -> None:
+    """The one annotation that there is, whatever it says and where it says nothing."""
+    monkeypatch.setattr("appliance.gateway.judging.signals", lambda *_target: said)
+    refusal, exchange = judged(worker(), "/x")
+    assert refusal is None
+    assert exchange.signals == said
+    refusal, exchange = judged(worker(), "/", "site.net", "DELETE")
+    assert refusal.reason == "method-not-allowed"
+    assert exchange.signals == ()
