@@ -28,7 +28,6 @@ from appliance.broker.credentials.outgoing import (
 from appliance.broker.credentials.sigv4 import S3_SERVICES, placeholder_of, sigv4_injection
 from appliance.broker.credentials.static import basic_injection, mismatch, token_injection
 from appliance.broker.vault.kinds import (
-    MIN_SECRET,
     AwsKeys,
     BasicSecret,
     ClientCertificate,
@@ -40,6 +39,7 @@ from appliance.broker.vault.kinds import (
     OAuthRefresh,
     StaticSecret,
 )
+from appliance.broker.vault.secret_fields import MIN_SECRET
 
 if TYPE_CHECKING:
     from appliance.broker.credentials.exchanged import Exchanged

@@ -9,16 +9,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import re
 from typing import Annotated, Any, Literal, Self, assert_never
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,128 +25,29 @@ from pydantic import (
     model_validator,
 )
 
-from appliance.names import HostName, InvalidName, split_authority
+from appliance.broker.vault.secret_fields import (
+    CONTROL,
+    MIN_SECRET,
+    STORED,
+    AnyPem,
+    Chain,
+    Identifier,
+    Number,
+    OriginUrl,
+    RsaPem,
+    Scope,
+    Secret,
+    TokenSecret,
+    Url,
+    long_enough,
+    number_as_text,
+    private_key,
+)
 
 MAX_MATERIAL = 64 * 1024
 """Octets of one document."""
-MIN_SECRET = 8
-"""Characters. What is shorter could not be taken out of an answer without tearing the answer."""
-MIN_RSA_BITS = 2048
-
 GOOGLE_TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 GITHUB_API_URL = "https://api.github.com"
-
-_URL = re.compile(
-    r"https://([^/?#]*)(/[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*)?(\?[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*)?"
-)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_TOKEN = re.compile(r"[!-~]+")
-_SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")  # RFC 6749 section 3.3
-
-
-def _length(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < MIN_SECRET:
-        raise ValueError(f"shorter than {MIN_SECRET} characters; such a secret cannot be kept out of answers")
-    return value
-
-
-def _one_line(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if _CONTROL.search(text):
-        raise ValueError("holds a line break or another control character; store it without")
-    if text != text.strip():
-        raise ValueError("begins or ends with a space; store it without")
-    return value
-
-
-def _token(value: SecretStr) -> SecretStr:
-    if not _TOKEN.fullmatch(value.get_secret_value()):
-        raise ValueError("must be visible ASCII without spaces; store it as the provider issued it")
-    return value
-
-
-def _https_url(value: str) -> str:
-    parts = _URL.fullmatch(value)
-    if not parts:
-        raise ValueError(
-            "must be an https:// URL without fragment; write it like https://login.example.com/token"
-        )
-    try:
-        host, _ = split_authority(parts[1])
-    except InvalidName as error:
-        raise ValueError(f"names no usable host ({error.reason}); write https://name/path") from None
-    if not isinstance(host, HostName):
-        raise ValueError("must name its host, not give an address; write https://name/path")  # noqa: TRY004
-    return value
-
-
-def _origin_url(value: str) -> str:
-    if "?" in value:
-        raise ValueError("must have no query; write it like https://api.github.com")
-    return _https_url(value).rstrip("/")
-
-
-def _number_as_text(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _scope(value: str) -> str:
-    if not _SCOPE.fullmatch(value):
-        raise ValueError("must be scopes with one space between them")
-    return value
-
-
-_STORED = {"stored": True}
-"""The context of a validation of what was validated before it was sealed."""
-
-
-def _rsa_key(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    if info.context is _STORED:
-        return value
-    key = _private_key(value)
-    if not isinstance(key, RSAPrivateKey):
-        raise ValueError("must be an RSA key; store the PEM text that the provider issued")  # noqa: TRY004
-    if key.key_size < MIN_RSA_BITS:
-        raise ValueError(f"has fewer than {MIN_RSA_BITS} bits; make a longer key")
-    return value
-
-
-def _any_key(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    if info.context is not _STORED:
-        _private_key(value)
-    return value
-
-
-def _private_key(value: SecretStr, *, known: bool = False) -> PrivateKeyTypes:
-    """Raises `ValueError` that says nothing of the text. A `known` key is not checked again."""
-    key = None
-    with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
-        key = load_pem_private_key(
-            value.get_secret_value().encode(), password=None, unsafe_skip_rsa_key_validation=known
-        )
-    if key is None:
-        raise ValueError("is no unencrypted PEM private key; store the text from -----BEGIN to END-----")
-    return key
-
-
-def _chain(value: str) -> str:
-    found: list[x509.Certificate] = []
-    with contextlib.suppress(ValueError, UnsupportedAlgorithm):
-        found = x509.load_pem_x509_certificates(value.encode())
-    if not found or "PRIVATE KEY" in value:
-        raise ValueError("must be PEM certificates and nothing else, the client's own first")
-    return value
-
-
-Secret = Annotated[SecretStr, AfterValidator(_length), AfterValidator(_one_line)]
-"""One line of text."""
-TokenSecret = Annotated[SecretStr, AfterValidator(_length), AfterValidator(_token)]
-"""Visible ASCII, as RFC 6749 appendix A has for secrets and tokens (we take no spaces)."""
-Url = Annotated[str, AfterValidator(_https_url)]
-Scope = Annotated[str, AfterValidator(_scope), Field(max_length=4096)]
-Identifier = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[!-~]+$")]
-Number = Annotated[str, BeforeValidator(_number_as_text), Field(pattern=r"^[1-9][0-9]{0,19}$")]
-RsaPem = Annotated[SecretStr, AfterValidator(_rsa_key)]
 
 
 class _Kind(BaseModel):
@@ -175,11 +71,11 @@ class BasicSecret(_Kind):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         for part in (self.username, self.password):
-            if _CONTROL.search(part.get_secret_value()):  # RFC 7617 section 2
+            if CONTROL.search(part.get_secret_value()):  # RFC 7617 section 2
                 raise ValueError("user name and password must hold no control character")
         if ":" in self.username.get_secret_value():
             raise ValueError("a user name must hold no colon (RFC 7617 section 2)")
-        _length(self.password if self.password.get_secret_value() else self.username)
+        long_enough(self.password if self.password.get_secret_value() else self.username)
         return self
 
 
@@ -232,10 +128,10 @@ class GithubApp(_Kind):
     """A GitHub App's key for one installation, narrowed to repositories and permissions where given."""
 
     kind: Literal["github-app"] = "github-app"
-    app_id: Annotated[str, BeforeValidator(_number_as_text), Field(pattern=r"^[A-Za-z0-9.]{1,64}$")]
+    app_id: Annotated[str, BeforeValidator(number_as_text), Field(pattern=r"^[A-Za-z0-9.]{1,64}$")]
     installation_id: Number
     private_key: RsaPem
-    api_url: Annotated[str, AfterValidator(_origin_url)] = GITHUB_API_URL
+    api_url: OriginUrl = GITHUB_API_URL
     repositories: tuple[Identifier, ...] = Field(default=(), max_length=500)
     permissions: dict[Identifier, Literal["read", "write", "admin"]] = Field(default={}, max_length=64)
 
@@ -277,15 +173,15 @@ class ClientCertificate(_Kind):
     """A TLS client's certificate chain and key, for providers that know their callers by them."""
 
     kind: Literal["client-certificate"] = "client-certificate"
-    certificate: Annotated[str, AfterValidator(_chain)]
-    private_key: Annotated[SecretStr, AfterValidator(_any_key)]
+    certificate: Chain
+    private_key: AnyPem
 
     @model_validator(mode="after")
     def _belong_together(self, info: ValidationInfo) -> Self:
-        if info.context is _STORED:
+        if info.context is STORED:
             return self
         own = x509.load_pem_x509_certificates(self.certificate.encode())[0].public_key()
-        key = _private_key(self.private_key, known=True).public_key()
+        key = private_key(self.private_key, known=True).public_key()
         form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if own.public_bytes(*form) != key.public_bytes(*form):
             raise ValueError("certificate: the first one does not belong to private_key")
@@ -328,7 +224,7 @@ def parse_material(data: bytes, *, stored: bool = False) -> Material:
     found: Material | None = None
     wrong = ""
     try:
-        found = _ADAPTER.validate_python(document, context=_STORED if stored else None)
+        found = _ADAPTER.validate_python(document, context=STORED if stored else None)
     except ValidationError as error:
         wrong = "; ".join(dict.fromkeys(_worded(fault, kind) for fault in error.errors()))
     if found is None:  # raised here, so that no exception with the document in it is its context
