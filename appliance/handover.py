@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 
+WITHOUT_ACCOUNT = ""
+"""The account of a request that the broker answers itself."""
+
 MAX_LINE = 4096
 """Octets of the line with its end."""
 

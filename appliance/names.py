@@ -221,5 +221,8 @@ GATEWAY_NAME = HostName("gateway.egress.internal")
 INTEGRATIONS_NAME = HostName("integrations.egress.internal")
 """The same for integrations in base-URL mode."""
 
-OWN_NAMES = frozenset({GATEWAY_NAME, INTEGRATIONS_NAME})
-"""Names that stand for the gateway itself."""
+BROKER_NAME = HostName("broker.egress.internal")
+"""The same for the broker, which the gateway lets workloads speak to."""
+
+OWN_NAMES = frozenset({GATEWAY_NAME, INTEGRATIONS_NAME, BROKER_NAME})
+"""Names that stand for the appliance itself."""

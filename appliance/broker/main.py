@@ -20,6 +20,9 @@ from appliance.acceptor import Acceptor
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
+from appliance.broker.api.departures import Departures
+from appliance.broker.api.enrolment import AT_ONCE, EACH, Enrolments
+from appliance.broker.api.pace import Pace
 from appliance.broker.ca import CaError, open_authority
 from appliance.broker.calls.serving import Calls
 from appliance.broker.calls.slot_sessions import SlotSessions
@@ -116,6 +119,7 @@ class Calling:
             endpoints=self._feed.table,
             audit=sink, in_thread=deferToThread, now=_now,
             is_session=SlotSessions(identities, deferToThread, _now).is_session,
+            own=self._enrolments(identities, reactor, sink).begin,
         )  # fmt: skip
         self._feed.on_removed(self._calls.departed)
         self._acceptors = [
@@ -127,6 +131,7 @@ class Calling:
         """Learn who is there and what holds; calls that come before are refused."""
         self._watch.start()
         self._feed.start()
+        self._departures.start()
         self._calls.start()
 
     def stop(self) -> None:
@@ -134,8 +139,21 @@ class Calling:
         for acceptor in self._acceptors:
             acceptor.close()
         self._watch.stop()
+        self._departures.stop()
         self._feed.stop()
         self._calls.stop()
+
+    def _enrolments(self, identities: Identities, reactor: Any, sink: Sink) -> Enrolments:
+        enrolments = Enrolments(
+            certificates=identities.certificates, endpoints=self._feed.table, audit=sink,
+            in_thread=deferToThread, pace=Pace(AT_ONCE, EACH, reactor.seconds), now=_now,
+        )  # fmt: skip
+        self._departures = Departures(
+            reactor, self._feed, identities.workloads, deferToThread, now=_now, known=enrolments.open
+        )
+        self._feed.on_removed(self._departures.departed)
+        self._feed.on_removed(enrolments.departed)
+        return enrolments
 
 
 def _policy(store: PolicyStore, tenant: str) -> TenantPolicy:

@@ -10,6 +10,7 @@ from appliance.audit.record import Interception, Outcome, RequestRecord
 from appliance.gateway import refusals
 from appliance.gateway.channel import Channel
 from appliance.gateway.origin import Origin
+from appliance.handover import WITHOUT_ACCOUNT
 from appliance.http1.framing import BodyKind
 from appliance.http1.head import RequestHead
 from appliance.policy.tenant import TenantPolicy
@@ -101,6 +102,8 @@ class Exchange:
 
     def still_allowed(self, policy: TenantPolicy) -> bool:
         """Whether `policy`, newer than the one that allowed it, would allow this too."""
+        if self.account == WITHOUT_ACCOUNT:
+            return True  # no policy was asked
         if self.facts is None or not policy.judge(self.facts).allowed:
             return False
         address = self.address

@@ -17,7 +17,7 @@ from appliance.gateway import refusals
 from appliance.gateway.routes import NoRoute
 from appliance.handover import Attestation
 from appliance.http1.fields import travels_in_request
-from appliance.names import HostName
+from appliance.names import BROKER_NAME
 from appliance.outgoing.pool import Key
 from appliance.outgoing.upstream import Upstream
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from appliance.gateway.channel import Caller
     from appliance.gateway.exchange import Exchange
     from appliance.gateway.limits import Limits
-
-BROKER = HostName("broker.egress.internal")
-"""What the pool calls it; nobody resolves this."""
 
 NOWHERE = (None,)
 """Its connections have no address."""
@@ -63,7 +60,7 @@ class Broker:
 
 def key(tenant: str) -> Key:
     """What connections to the broker are kept under."""
-    return Key(tenant, False, BROKER, 0)
+    return Key(tenant, False, BROKER_NAME, 0)
 
 
 def attestation(caller: Caller, exchange: Exchange, number: int) -> bytes:

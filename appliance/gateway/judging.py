@@ -7,21 +7,29 @@ from typing import TYPE_CHECKING
 from appliance.audit.log import AuditUnavailable
 from appliance.gateway import refusals
 from appliance.gateway.base_url import provider_request
+from appliance.gateway.channel import WELL_KNOWN
 from appliance.gateway.origin import Origin, origin_of
+from appliance.handover import WITHOUT_ACCOUNT
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import Refused
 from appliance.http1.target import DEFAULT_PORTS
 from appliance.limits.budget import Exceeded
 from appliance.limits.signals import signals
-from appliance.names import GATEWAY_NAME, INTEGRATIONS_NAME
+from appliance.names import BROKER_NAME, GATEWAY_NAME, INTEGRATIONS_NAME
 from appliance.policy.denials import WEBSOCKET
-from appliance.policy.verdict import RequestFacts
-from appliance.refusal import Refusal
+from appliance.policy.verdict import Outcome, Reason, RequestFacts, Verdict
+from appliance.refusal import NO_RULE, Refusal
 from appliance.websocket.handshake import asked, offered
 
 HANDLE, REFERENCE = b"hb_cred_", b"agentsecrets://"
 """How what stands for a secret begins. It is worth nothing elsewhere: who sends it there is mistaken."""
 _MARKS = (HANDLE.decode(), REFERENCE.decode())
+CERTIFICATE = WELL_KNOWN + "certificate"
+_BROKER = Origin("http", BROKER_NAME, 80)
+_ENROLMENT = Verdict(
+    Outcome.ALLOW, Reason.ALLOWED_BY_APPLIANCE, NO_RULE, "A workload asks for its certificate.",
+    max_body=8 * 1024, account=WITHOUT_ACCOUNT,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from appliance.gateway.channel import Channel
@@ -58,11 +66,29 @@ def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | Non
         refusal = _judge_upgrade(exchange, head)
         if refusal is not None:
             return refusal
+    return _hold(worker, channel, exchange, origin)
+
+
+def asks_for_certificate(head: RequestHead) -> bool:
+    """Whether a request for the gateway itself wants the workload's certificate, which the broker signs."""
+    return head.method == "POST" and head.path == CERTIFICATE and head.query is None
+
+
+def judge_enrolment(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | None:
+    """The refusal of a request for a certificate, or None. No policy is asked: it is the broker's to say."""
+    exchange.origin = _BROKER
+    exchange.verdict = _ENROLMENT
+    return _hold(worker, channel, exchange, _BROKER)
+
+
+def _hold(worker: Worker, channel: Channel, exchange: Exchange, origin: Origin) -> Refusal | None:
+    """Room for the record, and a place among the tenant's flows."""
     try:
         exchange.claim = worker.audit.claim()
     except AuditUnavailable:
         return refusals.AUDIT_UNAVAILABLE
-    flow = worker.budget.flow(worker.charged(endpoint, policy), origin.destination)
+    payer = worker.charged(channel.caller.endpoint, exchange.policy)
+    flow = worker.budget.flow(payer, origin.destination)
     if isinstance(flow, Exceeded):
         return refusals.exceeded(flow)
     exchange.flow = flow

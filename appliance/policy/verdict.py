@@ -19,6 +19,7 @@ class Reason(StrEnum):
     ALLOWED_BY_INTEGRATION = "allowed-by-integration"
     ALLOWED_BY_EXCEPTION = "allowed-by-exception"
     ALLOWED_BY_PASSTHROUGH = "allowed-by-passthrough"
+    ALLOWED_BY_APPLIANCE = "allowed-by-appliance"
     PUBLIC_ADDRESS = "public-address"
     # denied for who asks, and for which host
     NO_POLICY = "no-policy"

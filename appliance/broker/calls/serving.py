@@ -21,12 +21,13 @@ from appliance.broker.credentials.inject import inject
 from appliance.broker.handles import Handles
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.outgoing.deadlines import Deadlines
+from appliance.handover import WITHOUT_ACCOUNT
 from appliance.tls.upstream import UpstreamTrust
 
 if TYPE_CHECKING:
     from appliance.audit.log import AuditLog
     from appliance.broker.calls.checks import Allowed
-    from appliance.broker.calls.connection import CallConnection
+    from appliance.broker.calls.connection import Begin, CallConnection, Handed
     from appliance.broker.credentials.outgoing import Injection, Outgoing
     from appliance.broker.vault.kinds import OAuthRefresh
     from appliance.broker.vault.vault import Vault
@@ -54,9 +55,11 @@ class Calls:
         audit: AuditLog,
         in_thread: InThread,
         is_session: IsSession,
+        own: Begin,
         now: Callable[[], datetime],
     ) -> None:
-        """Raises `TrustStoreError`."""
+        """`own` begins what comes without an account. Raises `TrustStoreError`."""
+        self._own = own
         self._vault = vault
         self._in_thread = in_thread
         self._policy = policy
@@ -100,7 +103,9 @@ class Calls:
         """A container left: so did its execution (requirement 004-11)."""
         self.handles.revoke_all(endpoint.id)
 
-    def _begin(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Call:
+    def _begin(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Handed:
+        if attestation.account == WITHOUT_ACCOUNT:
+            return self._own(connection, attestation, head)
         return Call(self._means, connection, attestation, head)
 
     async def _inject(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from appliance.broker.handles import Bound
 from appliance.broker.vault.kinds import StaticSecret
 from appliance.endpoints import EndpointTable
 from appliance.settings import Settings
-from tests.unit.broker.calls.support import SECRET
+from tests.unit.broker.calls.support import ATTESTED, SECRET
 from tests.unit.gateway.support import ENDPOINT, Log
 
 BOUND = Bound("acme", ENDPOINT.id, "crm")
@@ -38,7 +39,7 @@ def calls(clock: MemoryReactorClock) -> Calls:
     return Calls(
         clock, Settings(upstream_ca=Path(certifi.where())), None,
         policy=lambda tenant: None, endpoints=EndpointTable(), audit=Log(), in_thread=in_thread,
-        is_session=no_session, now=lambda: datetime.fromtimestamp(clock.seconds(), UTC),
+        is_session=no_session, own=lambda *found: ("own", *found), now=lambda: datetime.fromtimestamp(clock.seconds(), UTC),
     )  # fmt: skip
 
 
@@ -77,3 +78,9 @@ def test_an_exchanged_token_that_has_ended_is_dropped_without_traffic(
     assert len(calls._exchanged) == 0
     calls.stop()
     assert clock.getDelayedCalls() == []
+
+
+def test_what_comes_without_an_account_is_not_a_call(calls: Calls) -> None:
+    begin = calls.connections._begin
+    attested = replace(ATTESTED, account="")
+    assert begin("connection", attested, "head") == ("own", "connection", attested, "head")

@@ -1,0 +1,1 @@
+"""What the broker answers itself: workloads' certificates, sessions, handles, and calls by `/execute`."""

@@ -1,0 +1,30 @@
+"""How often one workload may ask for the same thing: some at once, and then one in a while."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+
+class Pace:
+    """For each key `burst` at once, and one more each `seconds`. `clock` tells seconds."""
+
+    def __init__(self, burst: int, seconds: float, clock: Callable[[], float]) -> None:
+        self._burst = burst
+        self._seconds = seconds
+        self._clock = clock
+        self._full_at: dict[str, float] = {}
+
+    def take(self, key: str) -> int:
+        """0 where it may; else how many seconds to wait, which cost nothing more."""
+        now = self._clock()
+        full_at = max(self._full_at.get(key, now), now) + self._seconds
+        late = full_at - now - self._burst * self._seconds
+        if late > 0:
+            return math.ceil(late)
+        self._full_at[key] = full_at
+        return 0
+
+    def forget(self, key: str) -> None:
+        """The key is gone for good."""
+        self._full_at.pop(key, None)

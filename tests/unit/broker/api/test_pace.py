@@ -1,0 +1,33 @@
+"""appliance.broker.api.pace: some at once, then one in a while."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+
+from appliance.broker.api.pace import Pace
+
+
+def test_some_at_once_then_one_each_time() -> None:
+    clock = Clock()
+    pace = Pace(2, 60, clock.seconds)
+    assert [pace.take("a") for _ in range(3)] == [0, 0, 60]
+    clock.advance(59.5)
+    assert pace.take("a") == 1
+    clock.advance(0.5)
+    assert [pace.take("a") for _ in range(2)] == [0, 60]
+
+
+def test_each_has_its_own_and_who_waits_long_has_all_again() -> None:
+    clock = Clock()
+    pace = Pace(1, 60, clock.seconds)
+    assert (pace.take("a"), pace.take("b")) == (0, 0)
+    clock.advance(1000)
+    assert [pace.take("a") for _ in range(2)] == [0, 60]
+
+
+def test_who_is_gone_is_forgotten() -> None:
+    pace = Pace(1, 60, Clock().seconds)
+    assert [pace.take("a") for _ in range(2)] == [0, 60]
+    pace.forget("a")
+    pace.forget("b")
+    assert pace.take("a") == 0
