@@ -64,10 +64,18 @@ def collision(where: str) -> Refusal:
 
 def not_scrubbed(code: str) -> Refusal:
     """What cannot be searched for secrets is not passed on."""
-    return failed(
-        502, code, "The answer cannot be searched for secrets, so it is not passed on.",
-        "Ask for an answer without a content coding.",
-    )  # fmt: skip
+    mend = _SCRUB_MEND.get(code, "Ask for an answer without a content coding.")
+    return failed(502, code, "The answer cannot be searched for secrets, so it is not passed on.", mend)
+
+
+_SCRUB_MEND = {
+    "content-partial": "Ask for the whole, without Range: a secret could stand across two parts.",
+    "content-charset-unknown": "Ask for UTF-8.",
+    "scrub-secret-short": "Ask the operator for a longer secret: one below 8 octets cannot be told from text.",
+    "scrub-secret-long": _ASK_OPERATOR,
+    "scrub-secret-plain": _ASK_OPERATOR,
+    "scrub-failed": _ASK_OPERATOR,
+}
 
 
 def of_credential(code: str, detail: str) -> Refusal:
