@@ -71,7 +71,7 @@ def not_scrubbed(code: str) -> Refusal:
 _SCRUB_MEND = {
     "content-partial": "Ask for the whole, without Range: a secret could stand across two parts.",
     "content-charset-unknown": "Ask for UTF-8.",
-    "scrub-secret-short": "Ask the operator for a longer secret: less than 8 octets cannot be told from text.",
+    "scrub-secret-short": "Ask the operator for a longer secret: 8 octets and more can be told from text.",
     "scrub-secret-long": _ASK_OPERATOR,
     "scrub-secret-plain": _ASK_OPERATOR,
     "scrub-failed": _ASK_OPERATOR,
