@@ -175,7 +175,11 @@ class Answer:
         fields = self._scrubbing.answer_fields(came) if has_body else self._scrubbing.fields(came)
         if self._request_id:
             fields.append((REQUEST_ID, self._request_id))
-        return head._replace(headers=tuple(fields), passed_on=as_lines(fields))
+        lines = as_lines(fields)
+        length = head.field(b"content-length")
+        if not has_body and length is not None:  # of the body that a GET would have got
+            fields += self._scrubbing.fields([(b"Content-Length", length)])
+        return head._replace(headers=tuple(fields), passed_on=lines)
 
 
 def _chunks(pieces: list[bytes], *, done: bool) -> bytes:

@@ -57,6 +57,7 @@ def test_the_answer_to_head_has_its_fields_and_no_body() -> None:
     upstream.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX-A: very-secret-key\r\n\r\n")
     assert asker.heard == ["done"]
     assert answer.status == 200
+    assert wire.value().count(b"Content-Length: 9\r\n") == 1
     assert b"chunked" not in wire.value()
     assert b"very-secret-key" not in wire.value()
 
