@@ -13,10 +13,10 @@ One JSON object a line (`appliance.ipc`). Broker: `{"id", "op": "find" | "dial",
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from appliance.audit.record import Outcome
 from appliance.broker.calls import refusals
+from appliance.broker.calls.peers import PeerLimits, Peers
 from appliance.ipc import JsonLines, Message
 from appliance.peer import peer_credentials
 from appliance.refusal import Refusal
@@ -43,6 +44,12 @@ SECONDS = 30.0
 
 MAX_SOCKETS = 64
 """Sockets of a worker that wait for the line that speaks of them."""
+
+MAX_TEXT = 2048
+"""Characters of a sentence in a worker's refusal."""
+
+CHANNELS = PeerLimits(of_process=4, in_all=64)
+"""A worker needs one; while it connects anew the one before may still be there."""
 
 
 class CallRefused(Exception):
@@ -62,11 +69,12 @@ class Dials(ServerFactory["_Channel"]):
         self._clock = clock
         self._uid = uid
         self._workers: dict[int, _Channel] = {}
+        self._peers = Peers(CHANNELS)
 
     def buildProtocol(self, addr: IAddress | None) -> _Channel:
         """A worker connects."""
         del addr
-        return _Channel(self, self._uid)
+        return _Channel(self, self._uid, self._peers)
 
     def arrived(self, worker: int, channel: _Channel) -> None:
         """A worker has said its number. The one before with this number is gone, or about to be."""
@@ -81,6 +89,7 @@ class Dials(ServerFactory["_Channel"]):
     async def find(self, worker: int, tenant: str, host: HostName, port: int) -> tuple[IPv4Address, ...]:
         """Addresses of `host` that the worker judged for `tenant`, never empty. Raises `CallRefused`."""
         answer = await self._ask(worker, {"op": "find", "tenant": tenant, "host": host.text, "port": port})
+        _discard(answer)
         try:
             addresses = tuple(IPv4Address(text) for text in answer["addresses"])
         except (KeyError, TypeError, ValueError) as error:
@@ -122,6 +131,7 @@ class Dials(ServerFactory["_Channel"]):
         except (TimeoutError, ConnectionDone):
             raise CallRefused(refusals.DIALLER_UNAVAILABLE) from None
         if answer.get("ok") is not True:
+            _discard(answer)
             raise CallRefused(read_refusal(answer.get("refusal")))
         return answer
 
@@ -132,9 +142,10 @@ class _Channel(JsonLines):
 
     MAX_LENGTH = 64 * 1024
 
-    def __init__(self, dials: Dials, uid: int) -> None:
+    def __init__(self, dials: Dials, uid: int, peers: Peers) -> None:
         self._dials = dials
         self._uid = uid
+        self._peers = peers
         self._next = 0
         self._asked: dict[int, Deferred[Message]] = {}
         self._sockets: deque[socket.socket] = deque()
@@ -143,7 +154,8 @@ class _Channel(JsonLines):
     def connectionMade(self) -> None:
         """Only the gateway's uid and root may dial for us."""
         transport: Any = self.transport
-        if peer_credentials(transport.getHandle()).uid not in (0, self._uid):
+        peer = peer_credentials(transport.getHandle())
+        if peer.uid not in (0, self._uid) or not self._peers.enter(self, peer.pid):
             transport.abortConnection()
 
     def ask(self, message: Message) -> Deferred[Message]:
@@ -152,17 +164,24 @@ class _Channel(JsonLines):
         number = self._next
         waiting: Deferred[Message] = Deferred()
         self._asked[number] = waiting
+        waiting.addBoth(self._settled, number)
         self.send({**message, "id": number})
         return waiting
 
+    def _settled(self, result: Any, number: int) -> Any:
+        self._asked.pop(number, None)
+        return result
+
     def fileDescriptorReceived(self, descriptor: int) -> None:
-        """A socket arrives before the line that speaks of it."""
+        """A socket arrives before the line that speaks of it. Anything else is closed, and so are we."""
         os.set_inheritable(descriptor, False)
-        if len(self._sockets) >= MAX_SOCKETS:
+        try:
+            if not self._introduced or len(self._sockets) >= MAX_SOCKETS:
+                raise OSError  # noqa: TRY301 - all that is not taken ends alike
+            self._sockets.append(socket.socket(fileno=descriptor))
+        except OSError:
             os.close(descriptor)
             self.close()
-            return
-        self._sockets.append(socket.socket(fileno=descriptor))
 
     def message_received(self, message: Message) -> None:
         """A number at first, then answers."""
@@ -188,6 +207,7 @@ class _Channel(JsonLines):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """What was asked stays unanswered; sockets that nobody has taken are closed."""
         del reason
+        self._peers.leave(self)
         self._dials.gone(self)
         asked, self._asked = self._asked, {}
         while self._sockets:
@@ -205,10 +225,12 @@ def _discard(message: Message) -> None:
 
 
 def read_refusal(members: object) -> Refusal:
-    """A worker's refusal, of which only the agreed members count."""
+    """A worker's refusal, of which only the agreed members count. One of another shape is our own."""
     if not isinstance(members, dict):
         return refusals.DIALLER_UNAVAILABLE
-    known = {name: members[name] for name in _REFUSAL if name in members}
+    known = {name: members[name] for name in _AGREED if name in members}
+    if not all(_AGREED[name](value) for name, value in known.items()):
+        return refusals.DIALLER_UNAVAILABLE
     try:
         known["outcome"] = Outcome(known.get("outcome", Outcome.FAILED))
         return Refusal(**known)
@@ -226,4 +248,25 @@ def _peer(connected: socket.socket, port: int) -> IPv4Address | None:
     return IPv4Address(host) if found == port else None
 
 
-_REFUSAL = tuple(field.name for field in fields(Refusal))
+def _text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
+def _whole(least: int, most: int) -> Callable[[object], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+_CODE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_AGREED: dict[str, Callable[[object], bool]] = {
+    "status": _whole(400, 599),
+    "reason": lambda value: isinstance(value, str) and _CODE.fullmatch(value) is not None,
+    "detail": _text,
+    "mend": _text,
+    "rule": _text,
+    "outcome": lambda value: isinstance(value, str),
+    "retry_after": lambda value: value is None or _whole(0, 10**6)(value),
+    "closes": lambda value: isinstance(value, bool),
+    "alert": _whole(0, 255),
+    "proxy_error": lambda value: value is None or (_text(value) and _CODE.fullmatch(str(value)) is not None),
+}
+"""What each member of a refusal may be: it goes into a record and a page."""

@@ -14,7 +14,14 @@ from twisted.internet.task import Clock
 
 from appliance.audit.record import Outcome
 from appliance.broker.calls import refusals
-from appliance.broker.calls.dials import MAX_SOCKETS, SECONDS, CallRefused, Dials, read_refusal
+from appliance.broker.calls.dials import (
+    CHANNELS,
+    MAX_SOCKETS,
+    SECONDS,
+    CallRefused,
+    Dials,
+    read_refusal,
+)
 from appliance.refusal import Refusal
 from tests.unit.gateway.support import SITE, Wire
 
@@ -60,6 +67,18 @@ def test_what_is_no_refusal_is_the_diallers_failure(members) -> None:
 
 def test_members_that_were_not_agreed_count_for_nothing() -> None:
     assert read_refusal({**asdict(GIVEN), "further": 1}) == GIVEN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "504"}, {"status": 101}, {"status": {}}, {"reason": ["x"]}, {"reason": "a\r\nX: y"},
+        {"detail": None}, {"mend": "x" * 4096}, {"rule": {}}, {"retry_after": "1\r\nX: y"}, {"outcome": []},
+        {"proxy_error": "x\r\nX: y"},
+    ],
+)  # fmt: skip
+def test_a_refusal_whose_members_are_of_another_shape_is_none(change: dict) -> None:
+    assert read_refusal({**asdict(GIVEN), **change}) is refusals.DIALLER_UNAVAILABLE
 
 
 def test_a_stranger_does_not_dial_for_us() -> None:
@@ -121,6 +140,69 @@ def test_a_socket_that_is_no_tcp_connection_is_refused_and_closed() -> None:
     assert results[0].value.refusal is refusals.PEER_NOT_JUDGED
     assert ours.recv(1) == b""
     ours.close()
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_descriptor_that_is_no_socket_is_closed_and_ends_the_channel(tmp_path) -> None:
+    _, _, channel, wire = connected()
+    channel.dataReceived(b'{"worker":0}\n')
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    channel.fileDescriptorReceived(descriptor)
+    assert not is_open(descriptor)
+    assert wire.disconnecting
+
+
+def test_a_channel_without_a_number_holds_no_socket() -> None:
+    _, _, channel, wire = connected()
+    with socket.socket() as one:
+        descriptor = os.dup(one.fileno())
+    channel.fileDescriptorReceived(descriptor)
+    assert not is_open(descriptor)
+    assert wire.disconnecting
+
+
+def test_a_process_has_few_channels() -> None:
+    _, dials, first, _ = connected()
+    wires = []
+    for _ in range(CHANNELS.of_process):
+        wires.append(Unix())
+        dials.buildProtocol(None).makeConnection(wires[-1])
+    assert [each.aborted for each in wires] == [False] * (CHANNELS.of_process - 1) + [True]
+    first.connectionLost()
+    again = Unix()
+    dials.buildProtocol(None).makeConnection(again)
+    assert not again.aborted
+
+
+def test_a_worker_that_answers_nothing_leaves_nothing_behind() -> None:
+    clock, dials, channel, _ = connected()
+    channel.dataReceived(b'{"worker":0}\n')
+    found(dials.find(0, "acme", SITE, 443))
+    waiting = Deferred.fromCoroutine(dials.find(0, "acme", SITE, 443))
+    waiting.addErrback(lambda _: None)
+    waiting.cancel()
+    clock.advance(SECONDS)
+    assert not channel._asked
+
+
+def test_a_socket_with_an_answer_that_wants_none_is_closed() -> None:
+    _, dials, channel, _ = connected()
+    channel.dataReceived(b'{"worker":0}\n')
+    for tail in ('"ok":true,"addresses":["93.184.215.14"]', '"ok":false,"refusal":{}'):
+        results = found(dials.find(0, "acme", SITE, 443))
+        with socket.socket() as one:
+            descriptor = os.dup(one.fileno())
+        channel.fileDescriptorReceived(descriptor)
+        channel.dataReceived(f'{{"id":{channel._next},"address":"x",{tail}}}\n'.encode())
+        assert results
+        assert not is_open(descriptor)
 
 
 def test_sockets_that_nobody_asked_for_have_a_bound_and_are_closed() -> None:
