@@ -1,7 +1,7 @@
 """`make requirements`: runs every test that proves a row, and prints row → tests → passed.
 
 Exit status 0 when every row that is due is proved; the last line counts them. A row whose tests were skipped,
-or failed, or that has none, is not proved.
+or failed, or that has none, is not proved; nor is one that is proved only of modules that no process loads.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.requirements.in_use import only_parts
 from tests.requirements.rows import DUE, LATER, TITLES, rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = 2
+PROVED = "proved"
 
 
 class Ledger:
@@ -41,6 +43,14 @@ class Ledger:
                 self.passed[row].add(test)
 
 
+def _state(passed: set[str], failed: set[str]) -> str:
+    if failed:
+        return "FAILED"
+    if not passed:
+        return "NO TEST"
+    return "UNUSED" if only_parts(passed) else PROVED
+
+
 def main() -> int:
     """See the module."""
     ledger = Ledger()
@@ -50,13 +60,14 @@ def main() -> int:
     print()
     for row in DUE:
         passed, failed = ledger.passed[row] - ledger.failed[row], ledger.failed[row]
-        proved += bool(passed) and not failed
-        state = "FAILED" if failed else "proved" if passed else "NO TEST"
+        state = _state(passed, failed)
+        proved += state == PROVED
         names = sorted(test.rsplit("::", 1)[-1] for test in passed | failed)
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         print(f"{row:<11} {TITLES.get(row, ''):<34} {state:<8} {', '.join(names[:SHOWN])}{more}")
     begun = [row for row in LATER if ledger.passed[row]]
-    print(f"\nnot yet due: {len(LATER)} rows; proved already: {', '.join(begun) or 'none'}")
+    print("\nUNUSED: its tests pass, of modules that no process loads yet")
+    print(f"not yet due: {len(LATER)} rows; proved already: {', '.join(begun) or 'none'}")
     print(f"requirements: {proved} of {len(DUE)} rows proved")
     return 0 if proved == len(DUE) else 1
 
