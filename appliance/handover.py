@@ -7,6 +7,7 @@ gateway's own word, not a header field, so nothing that a container sends can pa
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 
 WITHOUT_ACCOUNT = ""
@@ -55,7 +56,12 @@ def parse_attestation(line: bytes) -> Attestation:
     for name, value in found.items():
         if type(value) is not _TYPES[name]:
             raise ValueError(f"{name} has not the agreed type")
+    if not _PLAIN.fullmatch(found["request_id"]) or not _PLAIN.fullmatch(found["source"]):
+        raise ValueError("what is told on is one word of ASCII")
     return Attestation(**found)
+
+
+_PLAIN = re.compile(r"[!-~]{1,256}")
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -39,7 +39,17 @@ def test_a_line_end_in_a_value_stays_inside_the_line() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"worker": "0"}, {"worker": True}, {"tenant": None}, {"port": 1.0}, {"further": 1}],
+    [
+        {"request_id": "a\r\nX: y"},
+        {"request_id": "\u20ac"},
+        {"request_id": ""},
+        {"source": "\ud800"},
+        {"worker": "0"},
+        {"worker": True},
+        {"tenant": None},
+        {"port": 1.0},
+        {"further": 1},
+    ],
 )
 def test_another_shape_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError):
