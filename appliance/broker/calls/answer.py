@@ -82,9 +82,9 @@ class Answer:
     ) -> None:
         self._transport = transport
         self._upstream = upstream
-        self._scrubbing = scrubbing
+        self._scrubbing: Scrubbing | None = scrubbing
         self._asker = asker
-        self._request_id = request_id.encode("ascii")
+        self._request_id = request_id.encode("ascii", "replace")
         self._stream: Stream | None = None
         self._unwritten: ResponseHead | None = None
         self._kept: list[bytes] = []
@@ -98,7 +98,7 @@ class Answer:
             wire = self._wire(head, pieces, done=done)
         except ScrubFault as fault:
             self._upstream.abort()
-            self._asker.answer_failed(refusals.not_scrubbed(fault.code))
+            self._fail(refusals.not_scrubbed(fault.code))
             return
         if head is not None:
             self.status, self._reading = head.status, True
@@ -107,7 +107,7 @@ class Answer:
             self.begun = True
             self._transport.write(wire)
         if done:
-            self._stop_reading()
+            self.stop()
             self._asker.answered()
         else:
             self._asker.answer_goes_on()
@@ -125,8 +125,14 @@ class Answer:
         """The provider hung up."""
         self._fail(refusals.UPSTREAM_CLOSED)
 
-    def _stop_reading(self) -> None:
-        """The worker slows the provider's connection no more: it may be used again."""
+    def stop(self) -> None:
+        """The worker slows the provider's connection no more: it may be used again.
+
+        What knows the secrets, or holds the last octets unsearched, is let go at once: whoever asked and this
+        one know each other, so that without it all would stay until Python looks for such circles.
+        """
+        self._scrubbing = self._stream = self._unwritten = None
+        self._kept = []
         if self._reading:
             self._reading = False
             self._transport.unregisterProducer()
@@ -134,7 +140,7 @@ class Answer:
                 self._upstream.transport.resumeProducing()
 
     def _fail(self, refusal: Refusal) -> None:
-        self._stop_reading()
+        self.stop()
         self._asker.answer_failed(refusal)
 
     def _wire(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> bytes:
@@ -171,14 +177,16 @@ class Answer:
             and name.lower() not in head.nominated
             and name.lower() != REQUEST_ID.lower()
         )
-        self._stream = self._scrubbing.body(came) if has_body else None
-        fields = self._scrubbing.answer_fields(came) if has_body else self._scrubbing.fields(came)
+        scrubbing = self._scrubbing
+        assert scrubbing is not None
+        self._stream = scrubbing.body(came) if has_body else None
+        fields = scrubbing.answer_fields(came) if has_body else scrubbing.fields(came)
         if self._request_id:
             fields.append((REQUEST_ID, self._request_id))
         lines = as_lines(fields)
         length = head.field(b"content-length")
         if not has_body and length is not None:  # of the body that a GET would have got
-            fields += self._scrubbing.fields([(b"Content-Length", length)])
+            fields += scrubbing.fields([(b"Content-Length", length)])
         return head._replace(headers=tuple(fields), passed_on=lines)
 
 

@@ -37,6 +37,8 @@ from appliance.outgoing.tap import Tap
 from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
     from appliance.broker.calls.connection import CallConnection
     from appliance.broker.calls.providers import Providers
     from appliance.broker.vault.kinds import Material
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from appliance.policy.tenant import TenantPolicy
 
 RESPONSE_SECONDS = 300.0
-"""From the request to the first octet of an answer, and between two octets: models think long."""
+"""Until the next octet of the request or of the answer: models think long."""
 
 _log = Logger()
 
@@ -100,6 +102,8 @@ class Means:
     kill: Kill
     audit: AuditLog
     deadlines: Deadlines
+    ended: Callable[[str], bool] = lambda _: False
+    """Whether the execution on this endpoint was ended for good."""
 
 
 class Call:
@@ -110,7 +114,7 @@ class Call:
     ) -> None:
         self._means = means
         self._connection = connection
-        self._attestation = attestation
+        self._attestation = checks.as_netd_says(attestation, means.endpoints.get(attestation.endpoint))
         self._head = head
         self._began = means.deadlines.seconds()
         self._running: Deferred[None] | None = None
@@ -136,6 +140,7 @@ class Call:
 
     def start(self) -> None:
         """Decide, and do it."""
+        self._wait()
         self._running = Deferred.fromCoroutine(self._run())
         self._running.addErrback(self._bug)
 
@@ -144,6 +149,7 @@ class Call:
         self._body_done = done
         if self._over:
             return
+        self._wait()
         self._gathered += sum(map(len, pieces))
         if self._allowed is not None and self._gathered > self._allowed.verdict.max_body:
             self._end(refusals.body_too_large(self._allowed.verdict.max_body, self._allowed.verdict.rule))
@@ -158,8 +164,7 @@ class Call:
             self._whole.callback(None)
 
     def broken(self, fault: Refused) -> None:
-        """The body is none."""
-        self._body_done = True
+        """The body is none, and nothing tells where the next call would begin."""
         self._end(refusals.denied(fault.status, fault.reason, fault.detail, "Send a well-formed body."))
 
     def abandoned(self) -> None:
@@ -169,16 +174,20 @@ class Call:
     # The call.
 
     async def _run(self) -> None:
+        refusal = None
         try:
             await self._carry()
         except CallRefused as refused:
-            self._end(refused.refusal)
+            refusal = refused.refusal
         except CredentialError as error:
-            self._end(refusals.of_credential(error.code, error.detail))
+            refusal = refusals.of_credential(error.code, error.detail)
         except ScrubFault as fault:
-            self._end(refusals.not_scrubbed(fault.code))
+            refusal = refusals.not_scrubbed(fault.code)
         except AuditUnavailable:
-            self._end(refusals.AUDIT_UNAVAILABLE)
+            refusal = refusals.AUDIT_UNAVAILABLE
+        self._running = None
+        if refusal is not None:
+            self._end(refusal)
 
     async def _carry(self) -> None:
         means, attestation, head = self._means, self._attestation, self._head
@@ -190,18 +199,56 @@ class Call:
         assert isinstance(host, HostName)
         addresses = await means.providers.find(attestation, host, attestation.port)
         self._passed(Check.NETWORK, checks.addresses_allowed(self._policy, host, attestation.port, addresses))
-        self._passed(
-            Check.CONTAINER, checks.container(attestation, means.endpoints.get(attestation.endpoint))
-        )
+        self._passed(Check.CONTAINER, self._container())
+        allowed = self._still(host, addresses, body)
         revealed = await self._reveal(allowed)
         outgoing = self._outgoing(host, body)
         injection = await means.inject(attestation, allowed, revealed, outgoing)
+        if injection.client_certificate is not None:
+            raise CallRefused(refusals.KIND_UNFIT)  # connections to providers are made without one
         scrubbing = means.scrubbing(injection.live)
         upstream = await means.providers.connect(attestation, host, attestation.port, addresses)
-        if self._over:  # abandoned while it was dialled
+        try:
+            self._still(host, addresses, body)
+        except CallRefused:
             upstream.abort()
-            return
+            raise
         self._send(upstream, applied(outgoing, injection), scrubbing, body)
+
+    def _container(self) -> Refusal | None:
+        attestation = self._attestation
+        if self._means.ended(attestation.endpoint):
+            return refusals.EXECUTION_ENDED
+        return checks.container(attestation, self._means.endpoints.get(attestation.endpoint))
+
+    def _still(self, host: HostName, addresses: tuple[IPv4Address, ...], body: bytes | None) -> Allowed:
+        """What was judged holds now, though this call has waited meanwhile. Raises `CallRefused`."""
+        earlier, attestation = self._allowed, self._attestation
+        assert earlier is not None
+        if self._over:
+            raise CallRefused(refusals.ABANDONED)
+        gone = self._container()
+        if gone is not None:
+            raise CallRefused(gone)
+        policy = self._means.policy(attestation.tenant)
+        if policy is self._policy:
+            return earlier
+        account = checks.binding(attestation, policy)
+        now = account if isinstance(account, Refusal) else checks.policy_allows(
+            attestation, self._head, account, policy
+        )  # fmt: skip
+        if isinstance(now, Refusal):
+            raise CallRefused(now)
+        if not checks.same_place(earlier, now):
+            raise CallRefused(refusals.POLICY_CHANGED)
+        for refusal in (
+            checks.body_fits(now.group, body),
+            checks.addresses_allowed(policy, host, attestation.port, addresses),
+        ):
+            if refusal is not None:
+                raise CallRefused(refusal)
+        self._policy, self._allowed = policy, now
+        return now
 
     def _first_checks(self) -> Allowed:
         """Intent, binding, and of policy what the head alone tells. Raises `CallRefused`."""
@@ -330,8 +377,8 @@ class Call:
         self._end(refusal)
 
     def deadline_passed(self) -> None:
-        """The provider says nothing."""
-        self._end(refusals.UPSTREAM_TIMEOUT)
+        """The provider says nothing, or nothing came of the call before it was asked."""
+        self._end(refusals.CALL_TIMEOUT if self._upstream is None else refusals.UPSTREAM_TIMEOUT)
 
     def _wait(self) -> None:
         self.deadline = self._means.deadlines.seconds() + RESPONSE_SECONDS
@@ -360,8 +407,10 @@ class Call:
         self._means.deadlines.forget(self)
         self._forget_secret()
         running, self._running = self._running, None
-        if running is not None and refusal is refusals.ABANDONED:
-            running.cancel()
+        if running is not None:
+            running.cancel()  # whatever it waits for: no secret is decrypted for a call that is over
+        if self._answer is not None:
+            self._answer.stop()
         upstream = self._upstream
         if upstream is not None:
             self._stop_feeding(upstream)
@@ -369,14 +418,14 @@ class Call:
                 upstream.rest()
             else:
                 upstream.abort()
+        claim = self._claim
         try:
-            record = self._record(refusal)
-            if self._claim is None:
-                self._means.audit.write(record)
-            else:
-                self._claim.write(record)
+            (self._means.audit if claim is None else claim).write(self._record(refusal))
         except AuditUnavailable:
             return False
+        finally:
+            if claim is not None:
+                claim.release()  # for a record that could not be made
         return True
 
     def _forget_secret(self) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
@@ -106,12 +106,31 @@ def addresses_allowed(
 
 
 def container(attestation: Attestation, endpoint: Endpoint | None) -> Refusal | None:
-    """Whether netd knows the link as the worker attests it."""
-    if endpoint is None or endpoint.tenant != attestation.tenant:
+    """Whether netd knows the link as the worker attests it: the tenant's, and with that address."""
+    source = attestation.source.rpartition(":")[0]
+    if endpoint is None or endpoint.tenant != attestation.tenant or str(endpoint.address) != source:
         return refusals.denied(
             403, "endpoint-unknown", "No link of this tenant is the one that the call came over.", "Retry."
         )
     return None
+
+
+def as_netd_says(attestation: Attestation, endpoint: Endpoint | None) -> Attestation:
+    """With container and run as netd knows them: no worker says whom a record, or an end, is about."""
+    if endpoint is None or endpoint.tenant != attestation.tenant:
+        return attestation
+    return replace(attestation, container=endpoint.container, run=endpoint.run)
+
+
+def same_place(one: Allowed, other: Allowed) -> bool:
+    """Whether the same secret goes into the same slot of a request, and its body is read alike."""
+    mine, its = one.account, other.account
+    return (
+        (mine.name, mine.integration, mine.secret, mine.kinds)
+        == (its.name, its.integration, its.secret, its.kinds)
+        and (one.group.name, one.group.slot) == (other.group.name, other.group.slot)
+        and (one.group.body is None) == (other.group.body is None)
+    )
 
 
 def body_fits(group: CompiledGroup, body: bytes | None) -> Refusal | None:

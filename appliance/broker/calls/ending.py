@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from appliance.handover import Attestation
 
 SECONDS = 30
+REMEMBERED = 65536
+"""Endpoints that were killed; netd gives each its own id."""
+
 _log = Logger()
 
 
@@ -31,11 +34,19 @@ class Ending:
         self._netd = UNIXClientEndpoint(reactor, control, timeout=SECONDS)  # type: ignore[no-untyped-call]  # Twisted
         self._handles = handles
         self._audit = audit
+        self._ended: dict[str, None] = {}
         self.told: Deferred[Any] = succeed(None)
         """Fires when netd was reached for the last wish, or was not."""
 
+    def is_over(self, endpoint: str) -> bool:
+        """Whether it was killed: it makes no call any more, also where netd could not stop it."""
+        return endpoint in self._ended
+
     def kill(self, attestation: Attestation, reason: str, why: str) -> None:
         """Revoke at once, then have the container stopped. Never raises: the call is refused anyway."""
+        self._ended[attestation.endpoint] = None
+        if len(self._ended) > REMEMBERED:
+            del self._ended[next(iter(self._ended))]
         dead = self._handles.revoke_all(attestation.endpoint)
         _log.critical(
             "execution on {endpoint} of {tenant} is ended: {reason}; {dead} handles revoked",

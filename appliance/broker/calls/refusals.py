@@ -43,6 +43,14 @@ ACCOUNT_UNBOUND = denied(
     "No active integration account of this tenant covers the request.",
     _ASK_OPERATOR,
 )
+POLICY_CHANGED = denied(
+    403, "policy-changed", "The account was changed while the call was under way.", "Send it once more."
+)
+EXECUTION_ENDED = denied(
+    403, "execution-ended", "What runs on this link was ended after an authority collision.",
+    "Start the container anew.",
+)  # fmt: skip
+CALL_TIMEOUT = failed(504, "call-timeout", "The call could not be sent in time, or its body did not come.")
 REFERENCE_UNKNOWN = denied(
     403, "reference-unknown", "The reference in the request names no secret of the bound account.",
     "Write the name of the account's secret, or send no authority.",

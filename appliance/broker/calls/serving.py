@@ -83,6 +83,7 @@ class Calls:
             kill=ending.kill,
             audit=audit,
             deadlines=self._deadlines,
+            ended=ending.is_over,
         )
         self.connections = CallConnections(settings.uids.gateway, self._begin)
 

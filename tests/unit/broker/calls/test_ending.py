@@ -32,6 +32,13 @@ class Killing(TestCase):
         )
         self.ending = Ending(reactor, self.path, self.handles, self.audit)
 
+    async def test_004_17_who_was_killed_stays_so_whether_netd_hears_it_or_not(self) -> None:
+        assert not self.ending.is_over(ATTESTED.endpoint)
+        self.ending.kill(ATTESTED, "authority-collision", "a field")
+        await self.ending.told
+        assert self.ending.is_over(ATTESTED.endpoint)
+        assert not self.ending.is_over("another")
+
     async def test_004_17_handles_die_at_once_and_netd_hears_of_the_container(self) -> None:
         heard: Deferred = Deferred()
         gone: Deferred = Deferred()
