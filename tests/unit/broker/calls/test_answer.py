@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import weakref
 
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
@@ -125,3 +127,28 @@ def test_the_providers_connection_is_not_left_paused_for_the_next_call() -> None
     upstream.dataReceived(b" half")
     assert asker.heard[-1] == "done"
     assert upstream.transport.producerState == "producing"
+
+
+def test_004_01_what_knows_the_secret_is_gone_with_the_answer_and_waits_for_no_collection() -> None:
+    upstream, asker, _, answer = answering()
+    scrubbing = weakref.ref(answer._scrubbing)
+    gc.disable()
+    try:
+        upstream.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\nvery-secret-key")
+        assert scrubbing() is not None
+        stream = weakref.ref(answer._stream)
+        upstream.dataReceived(b"y" * (20000 - 15))
+        assert asker.heard[-1] == "done"
+        assert scrubbing() is None
+        assert stream() is None
+    finally:
+        gc.enable()
+
+
+def test_a_brief_answer_that_cannot_be_searched_leaves_the_workers_connection_as_it_was() -> None:
+    upstream, asker, wire, _ = answering()
+    upstream.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n")
+    upstream.dataReceived(b"not gzip!")
+    assert wire.value() == b""
+    assert wire.producer is None
+    assert len(asker.heard) == 2
