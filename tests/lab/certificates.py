@@ -119,7 +119,7 @@ def write_all() -> None:
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     authority = Authority(datetime.now(UTC))
     AUTHORITY.write_bytes(authority.certificate.public_bytes(serialization.Encoding.PEM))
-    for site in (*internet.SITES, *internet.ODD_SITES):
+    for site in (*internet.SITES, *internet.ODD_SITES, *internet.PROVIDERS):
         certificate, key = authority.issue(site)
         certificate_path(site).write_bytes(certificate)
         key_path = certificate_path(site).with_suffix(".key")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from tests.lab import internet, packages
 
@@ -25,31 +27,39 @@ def _response(output: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
     return status, headers, body
 
 
+def answer(
+    root: Path, method: str, target: str, fields: Message, body: bytes
+) -> tuple[int, list[tuple[str, str]], bytes]:
+    """What the backend answers about the repositories below `root`: one request, one run of it."""
+    path, _, query = target.partition("?")
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "GIT_PROJECT_ROOT": str(root),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "REQUEST_METHOD": method,
+        "CONTENT_TYPE": fields.get("Content-Type", ""),
+        "CONTENT_LENGTH": str(len(body)),
+        "HTTP_CONTENT_ENCODING": fields.get("Content-Encoding", ""),
+        "GIT_PROTOCOL": fields.get("Git-Protocol", ""),
+    }
+    done = subprocess.run(
+        (BACKEND,), input=body, env=environment, capture_output=True, timeout=30, check=False
+    )
+    return _response(done.stdout)
+
+
 class Repository(BaseHTTPRequestHandler):
-    """One request to one run of the backend."""
+    """Serves what the lab's git site has."""
 
     def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "GIT_PROJECT_ROOT": str(packages.CONTENT / internet.GIT.name),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "safe.directory",
-            "GIT_CONFIG_VALUE_0": "*",
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "REQUEST_METHOD": self.command,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(body)),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-        }
-        done = subprocess.run(
-            (BACKEND,), input=body, env=environment, capture_output=True, timeout=30, check=False
-        )
-        status, headers, content = _response(done.stdout)
+        root = packages.CONTENT / internet.GIT.name
+        status, headers, content = answer(root, self.command, self.path, self.headers, body)
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)

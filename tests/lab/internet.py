@@ -67,6 +67,18 @@ ASKS_WHO = Site("asks-who.example.net", "93.184.215.42")  # wants a client's cer
 BENCH = Site("bench.example.com", "93.184.215.50")
 BENCH_TUNNEL = Site("tunnel.example.com", "93.184.215.51")
 ODD_SITES = (LIAR, OLD_TLS, ASKS_WHO, BENCH, BENCH_TUNNEL)
+# Served by `tests.lab.providers`, which a test starts. They bear the names that official SDKs have built in.
+OPENAI = Site("api.openai.com", "93.184.215.60")
+ANTHROPIC = Site("api.anthropic.com", "93.184.215.61")
+STRIPE = Site("api.stripe.com", "93.184.215.62")
+GITHUB = Site("api.github.com", "93.184.215.63")
+GITHUB_GIT = Site("github.com", "93.184.215.64")
+SLACK = Site("slack.com", "93.184.215.65")
+BUCKET, REGION = "lab-objects", "eu-west-1"
+S3 = Site(f"s3.{REGION}.amazonaws.com", "93.184.215.66")
+S3_BUCKET = Site(f"{BUCKET}.s3.{REGION}.amazonaws.com", "93.184.215.67")
+REFLECTOR = Site("reflector.example.com", "93.184.215.68")  # says what authority it was sent, in every way
+PROVIDERS = (OPENAI, ANTHROPIC, STRIPE, GITHUB, GITHUB_GIT, SLACK, S3, S3_BUCKET, REFLECTOR)
 SITES = (WWW, OTHER, PYPI, NPM, GIT, EXPIRED, SELF_SIGNED, WRONG_HOST)
 
 PRIVATE = "10.0.1.5"
@@ -89,7 +101,7 @@ HOST_CANARY_PORT = 18080  # on the host's own bridge address
 
 # name → addresses, in the authoritative server's zone (dnsmasq hosts format allows several)
 HOSTS: tuple[tuple[str, str], ...] = (
-    *((site.name, site.address) for site in (*SITES, *ODD_SITES)),
+    *((site.name, site.address) for site in (*SITES, *ODD_SITES, *PROVIDERS)),
     ("private.example.net", PRIVATE),
     ("metadata.example.net", METADATA),
     ("mixed.example.net", WWW.address),

@@ -26,7 +26,10 @@ NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMP6: "icmp6"}
 PAYLOAD_BYTES = 300
 SYN = 0x02
 SERVICES = frozenset(
-    {*(site.address for site in (*internet.SITES, *internet.ODD_SITES)), internet.DNS_SERVER}
+    {
+        *(site.address for site in (*internet.SITES, *internet.ODD_SITES, *internet.PROVIDERS)),
+        internet.DNS_SERVER,
+    }
 )
 
 
