@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -67,6 +68,19 @@ def test_002_09_another_tenants_or_integrations_secret_is_none(
     assert isinstance(failure.value, CallRefused)
     assert failure.value.refusal.reason == "unknown-secret"
     assert vault.decryptions == 0
+
+
+def test_002_09_each_tenant_and_integration_is_given_its_own(vault: Vault) -> None:
+    places = [
+        (tenant, integration) for tenant in ("acme", "globex") for integration in ("crm-api", "other-api")
+    ]
+    for place in places:
+        vault.put(*place, "crm-key", StaticSecret(kind="static", value=SECRET + "-".join(place)), NOW)
+    for tenant, integration in places:
+        asking, account_there = replace(ATTESTED, tenant=tenant), replace(CRM, integration=integration)
+        held = result(asked(vault)[0].of_account(asking, account_there))
+        assert held.material.value.get_secret_value() == f"{SECRET}{tenant}-{integration}"
+        held.close()
 
 
 def test_a_secret_of_a_kind_that_the_integration_has_no_place_for_is_refused(vault: Vault) -> None:
