@@ -13,6 +13,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
 
+from appliance.broker.calls.peers import PeerLimits, Peers
 from appliance.handover import MAX_LINE, Attestation, parse_attestation
 from appliance.http1.body import BodyReader, body_reader
 from appliance.http1.head import RequestHead, parse_request_head
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 LIMITS = HeadLimits(request_line=33 * 1024, head=98 * 1024, encoded_slash=True)
 """What the policy's evaluator decides about `%2F` was decided by the gateway, and is by `checks` again."""
+
+CONNECTIONS = PeerLimits(of_process=1024, in_all=4096)
+"""Each is a call, or rests between two; each may hold a head of `LIMITS` that never ends."""
 
 _log = Logger()
 
@@ -57,11 +61,23 @@ class CallConnections(ServerFactory["CallConnection"]):
     def __init__(self, uid: int, begin: Begin) -> None:
         self._uid = uid
         self._begin = begin
+        self._peers: Peers[CallConnection] = Peers(CONNECTIONS)
 
     def buildProtocol(self, addr: IAddress | None) -> CallConnection:
         """A worker connects."""
         del addr
-        return CallConnection(self._uid, self._begin)
+        return CallConnection(self._uid, self._begin, self._peers)
+
+    def departed(self, endpoint: str) -> None:
+        """The container of that endpoint left: its calls end, whatever the worker thinks of them."""
+        for connection in self._peers.connections():
+            if connection.endpoint == endpoint:
+                connection.withdraw()
+
+    def close(self) -> None:
+        """The process ends: so do all calls, each with its record."""
+        for connection in self._peers.connections():
+            connection.withdraw()
 
 
 class CallConnection(TwistedProtocol):
@@ -69,9 +85,12 @@ class CallConnection(TwistedProtocol):
 
     transport: Any
 
-    def __init__(self, uid: int, begin: Begin) -> None:
+    def __init__(self, uid: int, begin: Begin, peers: Peers[CallConnection] | None = None) -> None:
         self._uid = uid
         self._begin = begin
+        self._peers = Peers(CONNECTIONS) if peers is None else peers
+        self.endpoint: str | None = None
+        """Whose call is under way here."""
         self._buffer = b""
         self._attestation: Attestation | None = None
         self._searched = 0
@@ -81,8 +100,11 @@ class CallConnection(TwistedProtocol):
 
     def connectionMade(self) -> None:
         """Only the gateway hands calls over."""
-        if peer_credentials(self.transport.getHandle()).uid != self._uid:
+        peer = peer_credentials(self.transport.getHandle())
+        if peer.uid != self._uid:
             _log.warn("a process that is no gateway worker wanted to make a call")
+            self.transport.abortConnection()
+        elif not self._peers.enter(self, peer.pid):
             self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
@@ -101,6 +123,7 @@ class CallConnection(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The worker is gone, or has given up the call."""
         del reason
+        self._peers.leave(self)
         call, self._call, self._body = self._call, None, None
         if call is not None:
             call.abandoned()
@@ -110,12 +133,19 @@ class CallConnection(TwistedProtocol):
 
         A call may have stopped the reading; the next one would wait for ever.
         """
-        self._call = None
+        self._call = self.endpoint = None
         self.transport.resumeProducing()
         if not keep or self._body is not None:
             self._body = None
             self._closing = True
             self.transport.loseConnection()
+
+    def withdraw(self) -> None:
+        """End the connection, and the call that is under way as if its caller had gone."""
+        call = self._call
+        self.abort()
+        if call is not None:
+            call.abandoned()
 
     def abort(self) -> None:
         """End the connection at once: an answer that has begun is seen to be cut off."""
@@ -148,6 +178,7 @@ class CallConnection(TwistedProtocol):
         rest, self._buffer, self._searched = self._buffer[head.head_bytes :], b"", 0
         reader = body_reader(head.framing)
         self._body = None if reader.done else reader
+        self.endpoint = attestation.endpoint
         self._call = self._begin(self, attestation, head)
         self._call.start()
         if self._closing:

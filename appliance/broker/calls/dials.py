@@ -69,7 +69,7 @@ class Dials(ServerFactory["_Channel"]):
         self._clock = clock
         self._uid = uid
         self._workers: dict[int, _Channel] = {}
-        self._peers = Peers(CHANNELS)
+        self._peers: Peers[_Channel] = Peers(CHANNELS)
 
     def buildProtocol(self, addr: IAddress | None) -> _Channel:
         """A worker connects."""
@@ -142,7 +142,7 @@ class _Channel(JsonLines):
 
     MAX_LENGTH = 64 * 1024
 
-    def __init__(self, dials: Dials, uid: int, peers: Peers) -> None:
+    def __init__(self, dials: Dials, uid: int, peers: Peers[_Channel]) -> None:
         self._dials = dials
         self._uid = uid
         self._peers = peers

@@ -20,8 +20,8 @@ from appliance.broker.credentials.exchanged import ExchangedTokens
 from appliance.broker.credentials.inject import inject
 from appliance.broker.handles import Handles
 from appliance.broker.scrub.scrubber import Scrubber
-from appliance.outgoing.deadlines import Deadlines
 from appliance.handover import WITHOUT_ACCOUNT
+from appliance.outgoing.deadlines import Deadlines
 from appliance.tls.upstream import UpstreamTrust
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class Calls:
         self._purging.start(PURGE_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Nothing outlives us: handles die, connections to providers end."""
+        """Nothing outlives us: calls end on record, handles die, connections to providers end."""
+        self.connections.close()
         self._deadlines.stop()
         if self._purging.running:
             self._purging.stop()
@@ -101,7 +102,8 @@ class Calls:
         self._providers.close()
 
     def departed(self, endpoint: Endpoint) -> None:
-        """A container left: so did its execution (requirement 004-11)."""
+        """A container left: so did its execution, with the calls under way (requirement 004-11)."""
+        self.connections.departed(endpoint.id)
         self.handles.revoke_all(endpoint.id)
 
     def _begin(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Handed:

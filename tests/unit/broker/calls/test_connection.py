@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from dataclasses import replace
 
 import pytest
 
+from appliance.broker.calls import connection as calls_connection
 from appliance.broker.calls.connection import CallConnection, CallConnections
+from appliance.broker.calls.peers import PeerLimits
 from appliance.handover import MAX_LINE
 from tests.unit.broker.calls.support import ATTESTED
 from tests.unit.gateway.support import Wire
@@ -157,3 +160,56 @@ def test_a_call_that_stopped_the_reading_leaves_it_on_for_the_next(made) -> None
     connection.transport.pauseProducing()
     connection.finished(keep=True)
     assert connection.transport.producerState == "producing"
+
+
+class Worker(Wire):
+    """A transport whose peer is a gateway worker."""
+
+    def getHandle(self):
+        return Peer(64101)
+
+
+def worker_of(factory: CallConnections):
+    connection, wire = factory.buildProtocol(None), Worker()
+    connection.makeConnection(wire)
+    return connection, wire
+
+
+def test_a_process_has_a_bounded_number_of_connections(monkeypatch) -> None:
+    monkeypatch.setattr(calls_connection, "CONNECTIONS", PeerLimits(of_process=2, in_all=2))
+    factory = CallConnections(64101, Begun)
+    first, *_ = made = [worker_of(factory) for _ in range(3)]
+    assert [wire.aborted for _, wire in made] == [False, False, True]
+    first[0].connectionLost()
+    assert not worker_of(factory)[1].aborted
+
+
+def test_004_11_calls_of_a_container_that_left_end_and_others_go_on() -> None:
+    begun: list[Begun] = []
+
+    def begin(*found):
+        begun.append(Begun(*found))
+        return begun[-1]
+
+    factory = CallConnections(64101, begin)
+    wires = []
+    for endpoint in ("gone", "stays"):
+        connection, wire = worker_of(factory)
+        connection.dataReceived(replace(ATTESTED, endpoint=endpoint).line() + GET)
+        wires.append(wire)
+    resting, _ = worker_of(factory)
+    resting.dataReceived(replace(ATTESTED, endpoint="gone").line() + GET)
+    resting.finished(keep=True)
+    factory.departed("gone")
+    assert [call.ends for call in begun] == [["abandoned"], [], []]
+    assert [wire.aborted for wire in wires] == [True, False]
+    factory.close()
+    assert [call.ends for call in begun] == [["abandoned"], ["abandoned"], []]
+
+
+def test_a_call_that_was_withdrawn_is_not_abandoned_twice(made) -> None:
+    connection, calls = made
+    connection.dataReceived(ATTESTED.line() + GET)
+    connection.withdraw()
+    connection.connectionLost()
+    assert calls[0].ends == ["abandoned"]
