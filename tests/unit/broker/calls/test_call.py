@@ -7,6 +7,7 @@ import re
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from appliance.broker.calls import refusals
 from appliance.broker.calls.call import RESPONSE_SECONDS
@@ -359,17 +360,20 @@ def test_a_connection_that_came_too_late_is_ended() -> None:
     assert n.record.reason == "client-closed"
 
 
-def test_004_02_a_mistake_of_ours_is_a_refusal_and_shows_nothing(caplog) -> None:
+def test_004_02_004_38_a_mistake_of_ours_is_a_refusal_and_shows_nothing() -> None:
     n = Neighbours()
 
     async def mistake(*_):
         raise RuntimeError(SECRET)
 
     object.__setattr__(n.means, "inject", mistake)
-    n.get()
+    with capturedLogs() as events:
+        n.get()
     assert reason(n.said) == "internal-error"
     assert SECRET.encode() not in n.said
-    assert SECRET not in caplog.text
+    (event,) = events
+    assert "RuntimeError" in formatEvent(event)
+    assert SECRET not in repr(event)
     assert n.held[0].closed
 
 
