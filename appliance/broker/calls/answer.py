@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from appliance.broker.calls import refusals
+from appliance.broker.calls.authority import is_issued
 from appliance.broker.scrub.faults import ScrubFault
 from appliance.http1.body import LAST_CHUNK, encode_chunk
 from appliance.http1.fields import as_lines, travels_in_response
@@ -176,6 +177,7 @@ class Answer:
             if travels_in_response(name.lower())
             and name.lower() not in head.nominated
             and name.lower() != REQUEST_ID.lower()
+            and not is_issued(name)
         )
         scrubbing = self._scrubbing
         assert scrubbing is not None

@@ -30,6 +30,12 @@ FIELDS = frozenset({
 })  # fmt: skip
 """Where authority stands at some provider or other; a definition adds its own (`Slot.authority_fields`)."""
 
+ISSUED = FIELDS | {"set-cookie", "set-cookie2", "x-subject-token", "authentication-info"}
+"""Where a provider hands authority out: a session that it began for the account's secret is as good as that.
+
+A caller is to hold none, and would collide with it at the next call.
+"""
+
 QUERY_KEYS = frozenset({
     "access_token", "accesstoken", "access-token", "api_key", "apikey", "api-key", "api_token",
     "apitoken", "auth", "auth_token", "authorization", "bearer", "client_secret", "id_token", "key",
@@ -115,6 +121,11 @@ def presented(
     if len(found) > 1:
         raise Collision("the slot, several times")
     return found[0] if found else NOTHING
+
+
+def is_issued(name: bytes) -> bool:
+    """Whether an answer's field of this name may hand authority out."""
+    return _folded(name.decode("latin-1")) in ISSUED
 
 
 def field_of(slot: Slot) -> str | None:

@@ -6,6 +6,7 @@ import gc
 import gzip
 import weakref
 
+import pytest
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
@@ -72,6 +73,19 @@ def test_fields_of_one_connection_and_nominated_ones_stay_behind() -> None:
     for name in (b"x-hop", b"alt-svc"):
         assert name not in wire.value().lower()
     assert b"X-Stays: 2" in wire.value()
+
+
+@pytest.mark.parametrize(
+    "name", [b"Set-Cookie", b"set_cookie", b"SET-COOKIE2", b"X-Auth-Token", b"X-Subject-Token"]
+)
+def test_a_session_that_a_provider_begins_stays_here(name: bytes) -> None:
+    """Its cookie is as good as the secret it was given for, and would collide at the next call."""
+    upstream, _, wire, _ = answering()
+    upstream.dataReceived(
+        b"HTTP/1.1 200 OK\r\n" + name + b": sid=abcdef0123456789\r\nX-A: b\r\nContent-Length: 2\r\n\r\nok"
+    )
+    assert b"sid=" not in wire.value()
+    assert b"X-A: b\r\n" in wire.value()
 
 
 def test_what_is_no_http_is_told_without_its_words() -> None:
