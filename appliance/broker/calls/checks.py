@@ -36,6 +36,16 @@ MAX_NESTING = 64
 """Of a JSON body, so that whoever reads it next can."""
 
 
+OTHER_RESOURCE = (
+    "x-amz-copy-source", "x-amz-rename-source", "x-goog-copy-source", "x-ms-copy-source",
+    "x-ms-rename-source", "x-oss-copy-source", "x-obs-copy-source", "x-cos-copy-source", "x-copy-from", "destination",
+)  # fmt: skip
+"""Beginnings of fields that name a second resource: by the account's secret it would be read, or written.
+
+S3 copies from any bucket that the key may read, whatever buckets the account has; `Destination` is WebDAV's.
+"""
+
+
 class Check(StrEnum):
     """The five, in their order."""
 
@@ -81,7 +91,11 @@ def binding(attestation: Attestation, policy: TenantPolicy) -> CompiledAccount |
 def policy_allows(
     attestation: Attestation, head: RequestHead, account: CompiledAccount, policy: TenantPolicy
 ) -> Allowed | Refusal:
-    """The evaluator's verdict, which must be by this very account."""
+    """The evaluator's verdict, which must be by this very account, and about all that the request names."""
+    for raw_name, _ in head.headers:
+        name = raw_name.decode("ascii", "replace").lower().replace("_", "-")
+        if name.startswith(OTHER_RESOURCE):
+            return refusals.other_resource(name)
     verdict = policy.judge(facts_of(attestation, head))
     if not verdict.allowed:
         status = {"uri-too-long": 414, "headers-too-large": 431, "body-too-large": 413}.get(

@@ -86,6 +86,14 @@ _SCRUB_MEND = {
 }
 
 
+def other_resource(field: str) -> Refusal:
+    """A field names what no rule has judged."""
+    return denied(
+        403, "other-resource", f"The field {field} names another resource, which no path rule has judged.",
+        "Read it and write it in two calls.",
+    )  # fmt: skip
+
+
 def of_credential(code: str, detail: str) -> Refusal:
     """No credential, so no call."""
     return failed(502, code, detail, _ASK_OPERATOR)

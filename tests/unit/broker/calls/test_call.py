@@ -392,3 +392,16 @@ def test_the_next_call_on_the_connection_is_decided_anew() -> None:
     n.get("/other")
     assert [record.reason for record in n.audit.records] == ["allowed-by-integration", "path-not-allowed"]
     assert not n.worker.disconnecting
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["X-Amz-Copy-Source: /other-bucket/key", "x_amz_copy_source: /other/key", "x-amz-copy-source-range: bytes=0-9",
+     "X-Goog-Copy-Source: /a/b", "Destination: https://api.example.com/else"],
+)  # fmt: skip
+def test_a_field_that_names_another_resource_is_refused(line: str) -> None:
+    n = Neighbours()
+    n.get("/data/1", line)
+    assert reason(n.said) == "other-resource"
+    assert n.log == []
+    assert n.killed == []
