@@ -83,6 +83,9 @@ def processes(settings: Settings) -> tuple[Process, ...]:
             _control(settings, "broker", shared=True),
             Listener("calls", SocketKind.UNIX, path=settings.calls_socket, mode=0o660, group=uids.gateway),
             Listener("dials", SocketKind.UNIX, path=settings.dials_socket, mode=0o660, group=uids.gateway),
+            Listener(
+                "workloads", SocketKind.UNIX, path=settings.workloads_socket, mode=0o660, group=uids.gateway
+            ),
         ),
         without_network=not settings.vault.is_remote,
     )  # fmt: skip

@@ -296,6 +296,11 @@ class Settings(_Model):
         return self.run_dir / "broker-dials.sock"
 
     @property
+    def workloads_socket(self) -> Path:
+        """Unix socket on which workers pass on workloads' own TLS with the broker."""
+        return self.run_dir / "broker-workloads.sock"
+
+    @property
     def vault_dir(self) -> Path:
         """The broker's database and key file, where no others are named; its uid's alone."""
         return self.state_dir / "vault"

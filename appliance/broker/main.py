@@ -20,9 +20,7 @@ from appliance.acceptor import Acceptor
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
-from appliance.broker.api.departures import Departures
-from appliance.broker.api.enrolment import AT_ONCE, EACH, Enrolments
-from appliance.broker.api.pace import Pace
+from appliance.broker.api.serving import Interface
 from appliance.broker.ca import CaError, open_authority
 from appliance.broker.calls.serving import Calls
 from appliance.broker.calls.slot_sessions import SlotSessions
@@ -67,7 +65,7 @@ def main() -> int:
 
 def _run() -> None:
     settings = configuration.load()
-    sockets = inherited_sockets("control", "calls", "dials")
+    sockets = inherited_sockets("control", "calls", "dials", "workloads")
     sink = Sink(settings.audit_dir, PROCESS)
     authority = open_authority(settings.ca_dir, settings.instance, _now())
     vault = open_vault(settings)
@@ -113,25 +111,32 @@ class Calling:
         )
         netd = UNIXClientEndpoint(reactor, str(settings.control_socket("netd")))  # type: ignore[no-untyped-call]  # Twisted
         self._feed = EndpointFeed(netd, reactor)
+        policy = partial(_policy, store)
+        self._interface = Interface(
+            reactor, settings.uids.gateway, identities, self._feed,
+            policy=policy, audit=sink, in_thread=deferToThread, now=_now,
+        )  # fmt: skip
         self._calls = Calls(
             reactor, settings, vault,
-            policy=partial(_policy, store),
+            policy=policy,
             endpoints=self._feed.table,
             audit=sink, in_thread=deferToThread, now=_now,
             is_session=SlotSessions(identities, deferToThread, _now).is_session,
-            own=self._enrolments(identities, reactor, sink).begin,
+            own=self._interface.enrolments.begin,
         )  # fmt: skip
         self._feed.on_removed(self._calls.departed)
+        self._feed.on_removed(self._interface.departed)
         self._acceptors = [
             Acceptor(reactor, sockets["calls"], self._calls.connections),
             Acceptor(reactor, sockets["dials"], self._calls.dials),
+            Acceptor(reactor, sockets["workloads"], self._interface.connections),
         ]
 
     def start(self) -> None:
         """Learn who is there and what holds; calls that come before are refused."""
         self._watch.start()
         self._feed.start()
-        self._departures.start()
+        self._interface.start()
         self._calls.start()
 
     def stop(self) -> None:
@@ -139,21 +144,9 @@ class Calling:
         for acceptor in self._acceptors:
             acceptor.close()
         self._watch.stop()
-        self._departures.stop()
+        self._interface.stop()
         self._feed.stop()
         self._calls.stop()
-
-    def _enrolments(self, identities: Identities, reactor: Any, sink: Sink) -> Enrolments:
-        enrolments = Enrolments(
-            certificates=identities.certificates, endpoints=self._feed.table, audit=sink,
-            in_thread=deferToThread, pace=Pace(AT_ONCE, EACH, reactor.seconds), now=_now,
-        )  # fmt: skip
-        self._departures = Departures(
-            reactor, self._feed, identities.workloads, deferToThread, now=_now, known=enrolments.open
-        )
-        self._feed.on_removed(self._departures.departed)
-        self._feed.on_removed(enrolments.departed)
-        return enrolments
 
 
 def _policy(store: PolicyStore, tenant: str) -> TenantPolicy:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 
 from appliance.gateway import refusals
 from appliance.gateway.routes import NoRoute
-from appliance.handover import Attestation
+from appliance.handover import WITHOUT_ACCOUNT, Attestation
 from appliance.http1.fields import travels_in_request
+from appliance.http1.target import DEFAULT_PORTS
 from appliance.names import BROKER_NAME
 from appliance.outgoing.pool import Key
 from appliance.outgoing.upstream import Upstream
@@ -37,13 +38,25 @@ _OWN_FIELDS = frozenset(
 
 
 class Broker:
-    """The broker's socket at `path`, for worker `number`. `made` hears of every new connection."""
+    """The broker's sockets: of calls at `path`, of workloads at `workloads`; for worker `number`.
 
-    def __init__(self, reactor: Any, path: str, number: int, limits: Limits) -> None:
-        self._endpoint = UNIXClientEndpoint(  # type: ignore[no-untyped-call]  # Twisted
-            reactor, path, timeout=int(limits.connect_seconds)
-        )
+    `made` hears of every new connection for calls.
+    """
+
+    def __init__(self, reactor: Any, path: str, number: int, limits: Limits, *, workloads: str = "") -> None:
+        seconds = int(limits.connect_seconds)
+        self._calls = UNIXClientEndpoint(reactor, path, timeout=seconds)  # type: ignore[no-untyped-call]  # Twisted
+        self._workloads = UNIXClientEndpoint(reactor, workloads, timeout=seconds)  # type: ignore[no-untyped-call]  # Twisted
         self.number = number
+
+    async def tunnel(self) -> Any:
+        """A transport for a workload's own TLS with the broker. Raises `NoRoute`."""
+        silent = Protocol()
+        try:
+            await self._workloads.connect(_Given(silent))  # type: ignore[no-untyped-call]  # Twisted
+        except ConnectError as error:
+            raise NoRoute(refusals.BROKER_UNAVAILABLE) from error
+        return silent.transport
 
     async def connect(
         self, tenant: str, idle: Callable[[Upstream], None], made: Callable[[Upstream], None]
@@ -52,7 +65,7 @@ class Broker:
         upstream = Upstream(key(tenant), None, idle)
         made(upstream)
         try:
-            await self._endpoint.connect(_Given(upstream))  # type: ignore[no-untyped-call]  # Twisted
+            await self._calls.connect(_Given(upstream))  # type: ignore[no-untyped-call]  # Twisted
         except ConnectError as error:
             raise NoRoute(refusals.BROKER_UNAVAILABLE) from error
         return upstream
@@ -88,12 +101,30 @@ def attestation(caller: Caller, exchange: Exchange, number: int) -> bytes:
     ).line()
 
 
+def tunnel_attestation(caller: Caller, request_id: str, generation: str, number: int) -> bytes:
+    """Our word on whose the TLS is that follows. Raises `ValueError` as `attestation` does."""
+    endpoint = caller.endpoint
+    return Attestation(
+        request_id=request_id,
+        tenant=endpoint.tenant,
+        endpoint=endpoint.id,
+        container=endpoint.container,
+        run=endpoint.run,
+        source=caller.source,
+        worker=number,
+        account=WITHOUT_ACCOUNT,
+        generation=generation,
+        port=DEFAULT_PORTS["https"],
+        withheld="",
+    ).line()
+
+
 class _Given(Factory):
     noisy = False
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
 
-    def buildProtocol(self, addr: IAddress | None) -> Upstream:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
         del addr
-        return self._upstream
+        return self._protocol

@@ -15,7 +15,7 @@ from appliance.http1.refused import Refused
 from appliance.http1.target import DEFAULT_PORTS
 from appliance.limits.budget import Exceeded
 from appliance.limits.signals import signals
-from appliance.names import BROKER_NAME, GATEWAY_NAME, INTEGRATIONS_NAME
+from appliance.names import BROKER_NAME, GATEWAY_NAME, INTEGRATIONS_NAME, OWN_NAMES
 from appliance.policy.denials import WEBSOCKET
 from appliance.policy.verdict import Outcome, Reason, RequestFacts, Verdict
 from appliance.refusal import NO_RULE, Refusal
@@ -123,7 +123,7 @@ def judge_connect(worker: Worker, channel: Channel, head: RequestHead) -> Refusa
     assert authority is not None
     if authority.host == GATEWAY_NAME:
         return refusals.OWN_ADDRESS
-    if authority.host == INTEGRATIONS_NAME and authority.port == DEFAULT_PORTS["https"]:
+    if authority.host in OWN_NAMES and authority.port == DEFAULT_PORTS["https"]:
         return None if worker.audit.ready else refusals.AUDIT_UNAVAILABLE
     policy = worker.policy(channel.caller.endpoint.tenant)
     verdict = policy.judge_host(None, authority.host, authority.port)

@@ -83,7 +83,10 @@ class GatewayProcess:
                 endpoints=self._feed.table,
                 policies=lambda: self._policies.current,
                 resolver=self._resolver,
-                broker=Broker(reactor, str(settings.calls_socket), number, DEFAULT_LIMITS),
+                broker=Broker(
+                    reactor, str(settings.calls_socket), number, DEFAULT_LIMITS,
+                    workloads=str(settings.workloads_socket),
+                ),
                 audit=self._audit,
                 leaves=self._leaves,
                 upstream_tls=UpstreamTrust(settings.upstream_ca),

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred
 
 from appliance.gateway import refusals
+from appliance.gateway.broker_tunnel import BrokerTunnel
 from appliance.gateway.channel import Channel
 from appliance.gateway.passthrough import Passthrough
 from appliance.gateway.routes import NoRoute
 from appliance.http1.refused import NeedMore
 from appliance.http1.target import DEFAULT_PORTS
-from appliance.names import GATEWAY_NAME, INTEGRATIONS_NAME, Authority, HostName, InvalidName
+from appliance.names import BROKER_NAME, GATEWAY_NAME, OWN_NAMES, Authority, HostName, InvalidName
 from appliance.outgoing.deadlines import NEVER
 from appliance.policy.tenant import TenantPolicy
 from appliance.refusal import Refusal
@@ -65,7 +66,7 @@ def judge_hello(
         port = authority.port
     if name == GATEWAY_NAME:
         return Admitted(name, port, standing=refusals.OWN_ADDRESS.closing())
-    if name == INTEGRATIONS_NAME and port == DEFAULT_PORTS["https"]:
+    if name in OWN_NAMES and port == DEFAULT_PORTS["https"]:
         return Admitted(name, port)
     verdict = policy.judge_host("https", name, port)
     if not verdict.allowed:
@@ -139,7 +140,7 @@ class Opening:
         if isinstance(decision, Refusal):
             self._refuse(decision, hello.server_name)
         elif (
-            decision.standing is not None or self._authority is not None or decision.name == INTEGRATIONS_NAME
+            decision.standing is not None or self._authority is not None or decision.name in OWN_NAMES
         ):
             self._go_on(decision)
         elif caller.destination in self._worker.routes.kept(policy, decision.name, decision.port):
@@ -162,6 +163,9 @@ class Opening:
 
     def _go_on(self, admitted: Admitted) -> None:
         connection = self._connection
+        if admitted.name == BROKER_NAME and admitted.standing is None:
+            BrokerTunnel(connection, admitted.name, admitted.port, self._buffer).start()
+            return
         if admitted.passthrough and admitted.standing is None:
             Passthrough(connection, admitted.name, admitted.port, self._buffer).start()
             return

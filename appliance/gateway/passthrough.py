@@ -21,6 +21,7 @@ from appliance.limits.budget import Exceeded, Flow
 from appliance.names import Authority, HostName
 from appliance.outgoing.deadlines import NEVER
 from appliance.policy.tenant import TenantPolicy
+from appliance.policy.verdict import Reason
 from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ if TYPE_CHECKING:
 class Passthrough:
     """A stage (see `connection.Stage`) that dials, then lets a `Tunnel` run; one record in all."""
 
+    reason = Reason.ALLOWED_BY_PASSTHROUGH
+
     def __init__(self, connection: Connection, name: HostName, port: int, hello: bytes) -> None:
         self._connection = connection
         self._worker = connection.worker
+        self._id = connection.worker.next_id()
         self._name = name
         self._port = port
         self._hello = hello
@@ -84,16 +88,8 @@ class Passthrough:
         return budget.dial(payer, destination) or flow.sent(len(self._hello))
 
     async def _open(self) -> None:
-        worker = self._worker
-        policy = self._policy()
-        destination = self._connection.caller.destination
         try:
-            addresses = await worker.routes.find(policy, self._name, self._port)
-            if destination in addresses:
-                addresses = (destination, *[other for other in addresses if other != destination])
-            self._upstream, self._address = await worker.dialler.connect(addresses, self._port)
-            upstream = self._upstream
-            install(upstream, TwistedProtocol())
+            upstream = self._upstream = await self._reach()
             if not self._allowed(self._policy()):
                 self._refuse(refusals.POLICY_CHANGED)
                 return
@@ -113,13 +109,23 @@ class Passthrough:
             return
         self._opening = None
         self._tunnel = Tunnel(
-            worker.reactor,
+            self._worker.reactor,
             self._connection.transport.getHandle(),
             upstream.getHandle(),
             self._finished,
             self._touched,
         )
         self._tunnel.start()
+
+    async def _reach(self) -> Any:
+        """A transport to the server, on which only we write. Raises `NoRoute`, `DialFailed`."""
+        worker, destination = self._worker, self._connection.caller.destination
+        addresses = await worker.routes.find(self._policy(), self._name, self._port)
+        if destination in addresses:
+            addresses = (destination, *[other for other in addresses if other != destination])
+        upstream, self._address = await worker.dialler.connect(addresses, self._port)
+        install(upstream, TwistedProtocol())
+        return upstream
 
     def dataReceived(self, data: bytes) -> None:
         """Only what was read before reading stopped."""
@@ -227,7 +233,7 @@ class Passthrough:
         endpoint = caller.endpoint
         sent, received = (0, 0) if self._tunnel is None else self._tunnel.moved
         record = RequestRecord(
-            request_id=self._worker.next_id(),
+            request_id=self._id,
             tenant=endpoint.tenant,
             endpoint=endpoint.id,
             container=endpoint.container or None,
@@ -239,7 +245,7 @@ class Passthrough:
             port=self._port,
             path="",
             outcome=Outcome.ALLOWED if refusal is None else refusal.outcome,
-            reason="allowed-by-passthrough" if refusal is None else refusal.reason,
+            reason=str(self.reason) if refusal is None else refusal.reason,
             rule=None if refusal is None else refusal.rule,
             detail=None if refusal is None else refusal.detail,
             status=None,

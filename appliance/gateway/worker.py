@@ -158,6 +158,17 @@ class Worker:
             raise NoRoute(refusals.BROKER_UNAVAILABLE)
         return await self._broker.connect(tenant, self.pool.put, self._watch)
 
+    async def reach_broker(self) -> Any:
+        """A transport for a workload's own TLS with the broker. Raises `NoRoute`."""
+        if self._broker is None:
+            raise NoRoute(refusals.BROKER_UNAVAILABLE)
+        return await self._broker.tunnel()
+
+    @property
+    def number(self) -> int:
+        """Which worker this is, as the broker knows it."""
+        return 0 if self._broker is None else self._broker.number
+
     def attestation(self, caller: Caller, exchange: Exchange) -> bytes:
         """What the broker is told before a request that it carries."""
         assert self._broker is not None

@@ -117,9 +117,11 @@ class Enrolment:
         shared, attestation, head = self._shared, self._attestation, self._head
         if (head.method, head.path, head.query) != ("POST", PATH, None):
             return refusals.NOT_FOUND
-        stranger = checks.container(attestation, shared.endpoints.get(attestation.endpoint))
+        endpoint = shared.endpoints.get(attestation.endpoint)
+        stranger = checks.container(attestation, endpoint)
         if stranger is not None:
             return stranger
+        self._attestation = checks.as_netd_says(attestation, endpoint)
         if not shared.is_open:
             return refusals.NOT_READY
         wait = shared.pace.take(attestation.endpoint)

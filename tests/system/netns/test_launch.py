@@ -132,11 +132,11 @@ def test_the_broker_has_no_network(rig, file):
         line = child.stdout.readline()
         assert line, child.stderr.read()
         state = json.loads(line)
-        assert sorted(state["sockets"]) == ["calls", "control", "dials"]
+        assert sorted(state["sockets"]) == ["calls", "control", "dials", "workloads"]
         assert state["interfaces"] == ["lo"]
         assert state["namespace"] != Path("/proc/self/ns/net").stat().st_ino
         assert child.wait(10) == 0
-    for path in (rig.settings.calls_socket, rig.settings.dials_socket):
+    for path in (rig.settings.calls_socket, rig.settings.dials_socket, rig.settings.workloads_socket):
         found = path.stat()
         assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (
             rig.settings.uids.broker, rig.settings.uids.gateway, 0o660,

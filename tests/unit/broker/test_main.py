@@ -22,8 +22,8 @@ from appliance.audit.verify import verify
 from appliance.tls.authority import new_key, signing_request
 
 HAND_OVER = (
-    "import fcntl, os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='3',"
-    " LISTEN_FDNAMES='control:calls:dials');"
+    "import fcntl, os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='4',"
+    " LISTEN_FDNAMES='control:calls:dials:workloads');"
     "given = [fcntl.fcntl(int(one), fcntl.F_DUPFD, 64) for one in sys.argv[1:]];"
     "[os.dup2(one, 3 + at, inheritable=True) for at, one in enumerate(given)];"
     "os.execv(sys.executable, [sys.executable, '-m', 'appliance.broker.main'])"
@@ -45,7 +45,8 @@ class Appliance:
 
     def start(self) -> subprocess.Popen[str]:
         with ExitStack() as stack:
-            descriptors = [self.listening(stack, name) for name in ("broker", "broker-calls", "broker-dials")]
+            names = ("broker", "broker-calls", "broker-dials", "broker-workloads")
+            descriptors = [self.listening(stack, name) for name in names]
             return subprocess.Popen(
                 [sys.executable, "-c", HAND_OVER, *map(str, descriptors)],
                 pass_fds=descriptors, env=self.environment, stderr=subprocess.PIPE, text=True,
@@ -172,5 +173,5 @@ def test_without_a_socket_it_says_what_starts_it(appliance: Appliance) -> None:
         env=appliance.environment, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "no control and no calls and no dials socket was passed" in done.stderr
+    assert "no control and no calls and no dials and no workloads socket was passed" in done.stderr
     assert not (appliance.root / "ca").exists()

@@ -1,0 +1,47 @@
+"""What workloads may ask in JSON: exactly these members, of exactly these types, none of them twice."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from appliance.broker.api import refusals
+from appliance.broker.calls.dials import CallRefused
+from appliance.broker.identity.strict_json import parse_object
+
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class Message(BaseModel):
+    """Nothing is converted, nothing more is taken."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class SessionWish(Message):
+    """`ttl` in seconds. With `dpop` the session is bound to the key of the request's proof.
+
+    With `account` the token stands in that account's slot and serves nothing else; `shape` is a form that
+    the provider's client takes for a key (`token_shapes.SHAPES`).
+    """
+
+    ttl: int
+    dpop: bool = False
+    account: Name | None = None
+    shape: Name = "plain"
+
+
+M = TypeVar("M", bound=Message)
+
+
+def parsed(kind: type[M], body: bytes) -> M:
+    """The message. Raises `CallRefused`, which quotes nothing of it but the names of its members."""
+    try:
+        return kind.model_validate(parse_object(body))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:80] or "the body"
+        raise CallRefused(refusals.body_invalid(f"{where}: {first['msg']}")) from None
+    except ValueError:
+        raise CallRefused(refusals.body_invalid("not one JSON object, or a member twice")) from None

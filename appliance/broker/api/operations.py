@@ -1,0 +1,184 @@
+"""From a request inside TLS to what is done for it: who asks, whether it may, and the answer.
+
+A request counts for the workload that its certificate names, over the link that the certificate was issued
+to, as long as netd knows that link: three words that must agree, of the client's key, the gateway and netd.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from twisted.internet.defer import Deferred
+
+from appliance.audit.log import AuditLog, AuditUnavailable
+from appliance.audit.record import LifecycleRecord, Outcome
+from appliance.broker.api import refusals
+from appliance.broker.api.pace import Pace
+from appliance.broker.calls import checks
+from appliance.broker.calls.dials import CallRefused
+from appliance.broker.calls.refusals import AUDIT_UNAVAILABLE
+from appliance.broker.calls.secrets import InThread
+from appliance.broker.denied import Denied
+from appliance.broker.dpop.challenge import challenge_fields
+from appliance.broker.dpop.presented import Scheme, read_presented
+from appliance.broker.dpop.target import TargetUri
+from appliance.broker.dpop.verifier import ProofRequest
+from appliance.broker.identities import Identities
+from appliance.broker.identity.verification import CertificateRefusal, WorkloadIdentity
+from appliance.broker.sessions import Authorised, Presenter
+from appliance.names import BROKER_NAME
+
+if TYPE_CHECKING:
+    from appliance.broker.api.conversation import Asked, Conversation
+    from appliance.broker.api.routes import Route
+    from appliance.endpoints import EndpointTable
+    from appliance.handover import Attestation
+
+AT_ONCE = 200
+EACH = 0.01
+"""Seconds: 100 requests a second of one workload, after some at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request of a workload that has access now."""
+
+    asked: Asked
+    identity: WorkloadIdentity
+    conversation: Conversation
+
+    @property
+    def attestation(self) -> Attestation:
+        """The link it came over."""
+        return self.asked.attestation
+
+    @property
+    def presenter(self) -> Presenter:
+        """Who presents a token with it."""
+        return Presenter(self.identity.id, self.identity.thumbprint)
+
+    @property
+    def proof_request(self) -> ProofRequest:
+        """What a DPoP proof with it must say."""
+        head = self.asked.head
+        return ProofRequest(head.method, TargetUri.parse(f"https://{BROKER_NAME}{head.path}"))
+
+
+Operation = Callable[[Admitted], Awaitable[None]]
+"""Ends with a word to the conversation, or raises what `_answer` knows."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Operations:
+    """`table` has an operation for the name in each route; see `conversation.Answering`."""
+
+    identities: Identities
+    endpoints: EndpointTable
+    audit: AuditLog
+    in_thread: InThread
+    pace: Pace
+    now: Callable[[], datetime]
+    table: Mapping[str, Operation]
+
+    def begin(self, asked: Asked, route: Route, conversation: Conversation) -> Deferred[None]:
+        """Answer it."""
+        return Deferred.fromCoroutine(self._answer(asked, route, conversation))
+
+    def handshake_failed(self, attestation: Attestation, reason: str, detail: str) -> None:
+        """A client that is nobody to us; on record, as often as the pace of its link lets it."""
+        if not self.pace.take(attestation.endpoint):
+            self._record_refusal(attestation, reason, detail)
+
+    async def _answer(self, asked: Asked, route: Route, conversation: Conversation) -> None:
+        try:
+            admitted = await self._admit(asked, conversation)
+            await self.table[route.operation](admitted)
+        except Denied as denied:
+            fields = challenge_fields(denied, _scheme(asked), self.identities.algorithms)
+            if denied.status < 500:
+                self._record_refusal(asked.attestation, denied.reason, denied.detail)
+            conversation.refuse(refusals.of_denied(denied), _texts(fields))
+        except CallRefused as refused:
+            if refused.refusal.status == 401:
+                self._record_refusal(asked.attestation, refused.refusal.reason, refused.refusal.detail)
+            conversation.refuse(refused.refusal)
+        except SQLAlchemyError:
+            conversation.refuse(refusals.STORE_UNAVAILABLE)
+        except AuditUnavailable:
+            conversation.refuse(AUDIT_UNAVAILABLE)
+
+    async def _admit(self, asked: Asked, conversation: Conversation) -> Admitted:
+        attestation = asked.attestation
+        wait = self.pace.take(attestation.endpoint)
+        if wait:
+            raise CallRefused(refusals.too_often(wait))
+        found = await self.in_thread(self.identities.gate.admit, asked.chain, self.now())
+        if isinstance(found, CertificateRefusal):
+            raise CallRefused(refusals.of_certificate(found))
+        if (found.endpoint, found.id.tenant) != (attestation.endpoint, attestation.tenant):
+            raise CallRefused(refusals.LINK_MISMATCH)
+        stranger = checks.container(attestation, self.endpoints.get(attestation.endpoint))
+        if stranger is not None:
+            raise CallRefused(stranger)
+        return Admitted(asked, found, conversation)
+
+    def _record_refusal(self, attestation: Attestation, reason: str, detail: str) -> None:
+        self.audit.write(
+            LifecycleRecord(
+                event="workload-refused",
+                subject=attestation.container or attestation.endpoint,
+                tenant=attestation.tenant,
+                outcome=Outcome.DENIED,
+                reason=reason,
+                detail=detail,
+            )
+        )
+
+
+async def authorised(
+    admitted: Admitted, identities: Identities, in_thread: InThread, now: datetime
+) -> Authorised:
+    """The session that the request presents, which must be one of the workload itself. Raises `Denied`."""
+    presented = read_presented(admitted.asked.head.headers)
+    found: Authorised = await in_thread(
+        identities.sessions.authorise, presented, admitted.presenter, admitted.proof_request, now
+    )
+    return found
+
+
+def json_reply(status: int, members: Mapping[str, Any], nonce: str | None = None) -> bytes:
+    """A whole answer, which nobody keeps."""
+    body = json.dumps(members, separators=(",", ":")).encode("ascii") + b"\n"
+    return _head(status, f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n", nonce) + body
+
+
+def empty_reply(nonce: str | None = None) -> bytes:
+    """Done, and nothing to say."""
+    return _head(204, "", nonce)
+
+
+def _head(status: int, fields: str, nonce: str | None) -> bytes:
+    phrase = {200: "OK", 201: "Created", 204: "No Content"}[status]
+    more = "" if nonce is None else f"DPoP-Nonce: {nonce}\r\n"
+    return (
+        f"HTTP/1.1 {status} {phrase}\r\n{fields}{more}Cache-Control: no-store\r\n"
+        "X-Content-Type-Options: nosniff\r\n\r\n"
+    ).encode("ascii")
+
+
+def _scheme(asked: Asked) -> Scheme | None:
+    try:
+        return read_presented(asked.head.headers).scheme
+    except Denied:
+        return None
+
+
+def _texts(fields: list[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    """A page has its own Cache-Control."""
+    kept = (field for field in fields if field[0] != b"Cache-Control")
+    return tuple((name.decode("ascii"), value.decode("ascii")) for name, value in kept)

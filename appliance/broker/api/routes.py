@@ -1,0 +1,64 @@
+"""What the broker answers to workloads, as data. Nothing else is answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from appliance.broker.api import refusals
+from appliance.http1.fields import HOP_BY_HOP, REWRITTEN, travels_in_request
+from appliance.http1.framing import BodyKind
+from appliance.http1.head import RequestHead
+from appliance.http1.target import DEFAULT_PORTS, TargetForm
+from appliance.names import BROKER_NAME
+from appliance.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`operation` names a method of `Operations`; `max_body` in octets, 0: no body."""
+
+    method: str
+    path: str
+    operation: str
+    max_body: int = 0
+
+
+ROUTES = (
+    Route("POST", "/v1/session", "open_session", 4 * 1024),
+    Route("DELETE", "/v1/session", "close_session"),
+)
+"""Each needs a certificate; all but the first a session as well."""
+
+_BY_PATH = {path: {route.method: route for route in ROUTES if route.path == path}
+            for path in {route.path for route in ROUTES}}  # fmt: skip
+_JSON = "application/json"
+
+
+def route_of(head: RequestHead) -> Route | Refusal:
+    """The route of a request that is one in every respect but its body."""
+    if head.form is not TargetForm.ORIGIN or head.upgrade is not None or not head.http_11:
+        return refusals.NOT_PLAIN
+    if head.host != BROKER_NAME or head.port not in {None, DEFAULT_PORTS["https"]}:
+        return refusals.MISDIRECTED
+    for name, _ in head.headers:
+        lower = name.lower()
+        if not (lower in HOP_BY_HOP or lower in REWRITTEN or travels_in_request(lower, frozenset())):
+            return refusals.field_not_allowed(lower.decode("ascii", "replace"))
+    methods = _BY_PATH.get(head.path)
+    if methods is None or head.query is not None:
+        return refusals.NOT_FOUND
+    route = methods.get(head.method)
+    if route is None:
+        return refusals.METHOD_NOT_ALLOWED
+    return _body_refusal(route, head) or route
+
+
+def _body_refusal(route: Route, head: RequestHead) -> Refusal | None:
+    has_body = head.framing.kind is BodyKind.CHUNKED or head.framing.length > 0
+    if has_body and head.framing.length > route.max_body:
+        return refusals.body_too_large(route.max_body)
+    if has_body and not route.max_body:
+        return replace(refusals.BODY_UNWANTED, closes=True)
+    if route.max_body and head.content_type != _JSON:
+        return refusals.NOT_JSON
+    return None

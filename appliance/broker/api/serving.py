@@ -1,0 +1,83 @@
+"""The broker's own interface, wired: what its main starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from appliance.broker.api import enrolment, operations
+from appliance.broker.api.conversation import Conversation
+from appliance.broker.api.departures import Departures
+from appliance.broker.api.enrolment import Enrolments
+from appliance.broker.api.listener import WorkloadConnection, WorkloadConnections
+from appliance.broker.api.operations import Operations
+from appliance.broker.api.pace import Pace
+from appliance.broker.api.server_tls import ServerTls
+from appliance.broker.api.session_operations import SessionOperations
+from appliance.outgoing.deadlines import Deadlines
+
+if TYPE_CHECKING:
+    from appliance.audit.log import AuditLog
+    from appliance.broker.calls.secrets import InThread
+    from appliance.broker.identities import Identities
+    from appliance.endpoints import Endpoint, EndpointFeed
+    from appliance.handover import Attestation
+    from appliance.policy.tenant import TenantPolicy
+
+
+class Interface:
+    """Certificates over the calls' socket (`enrolments`), the rest over workloads' TLS (`connections`)."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        uid: int,
+        identities: Identities,
+        feed: EndpointFeed,
+        *,
+        policy: Callable[[str], TenantPolicy],
+        audit: AuditLog,
+        in_thread: InThread,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`uid` is the gateway's."""
+        self.enrolments = Enrolments(
+            certificates=identities.certificates, endpoints=feed.table, audit=audit, in_thread=in_thread,
+            pace=Pace(enrolment.AT_ONCE, enrolment.EACH, reactor.seconds), now=now,
+        )  # fmt: skip
+        self._departures = Departures(
+            reactor, feed, identities.workloads, in_thread, now=now, known=self.enrolments.open
+        )
+        sessions = SessionOperations(
+            identities=identities, policy=policy, audit=audit, in_thread=in_thread, now=now
+        )
+        self._operations = Operations(
+            identities=identities, endpoints=feed.table, audit=audit, in_thread=in_thread,
+            pace=Pace(operations.AT_ONCE, operations.EACH, reactor.seconds), now=now,
+            table={"open_session": sessions.open, "close_session": sessions.close},
+        )  # fmt: skip
+        self._deadlines = Deadlines(reactor)
+        self.connections = WorkloadConnections(
+            uid, ServerTls(identities.root, now).connection, self._converse, self._deadlines
+        )
+
+    def start(self) -> None:
+        """Find out who is there; nobody gets a certificate before."""
+        self._deadlines.start()
+        self._departures.start()
+
+    def stop(self) -> None:
+        """No conversation goes on."""
+        self._departures.stop()
+        self._deadlines.stop()
+        self.connections.close()
+
+    def departed(self, endpoint: Endpoint) -> None:
+        """A container left: neither its certificates nor its pace are needed any more."""
+        self._departures.departed(endpoint)
+        self.enrolments.departed(endpoint)
+        self._operations.pace.forget(endpoint.id)
+
+    def _converse(self, connection: WorkloadConnection, attestation: Attestation) -> Conversation:
+        return Conversation(connection, attestation, self._operations, self._operations.handshake_failed)

@@ -1,0 +1,21 @@
+"""The broker's own certificate."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from appliance.broker.api.server_tls import RENEWED_AFTER, ServerTls
+from tests.unit.broker.identity.peers import NOW, make_root
+
+
+def test_it_is_made_once_and_anew_long_before_it_ends() -> None:
+    moment = [NOW]
+    tls = ServerTls(make_root(), lambda: moment[0])
+    tls.connection()
+    first = tls._context
+    moment[0] += RENEWED_AFTER - timedelta(seconds=1)
+    tls.connection()
+    assert tls._context is first
+    moment[0] += timedelta(seconds=1)
+    tls.connection()
+    assert tls._context is not first
