@@ -34,10 +34,18 @@ renegotiate with a refusal, and a peer who does not read them would fill the tra
 _ROOM = 128 * 1024
 _opened, _sealed = ffi.new("char[]", _ROOM), ffi.new("char[]", _ROOM)
 """Where octets are put together before they become `bytes`; empty whenever anybody else is called."""
+_BLANK = bytes(_ROOM)
 
 _WANT_READ = lib.SSL_ERROR_WANT_READ
 _ssl_read, _ssl_write, _ssl_get_error = lib.SSL_read, lib.SSL_write, lib.SSL_get_error
 _bio_read, _bio_write, _octets = lib.BIO_read, lib.BIO_write, ffi.buffer
+
+
+def _taken(count: int) -> bytes:
+    """The first octets of what was opened. They do not stay behind: a provider may have repeated a secret."""
+    plain: bytes = _octets(_opened, count)[:]
+    ffi.memmove(_opened, _BLANK, count)
+    return plain
 
 
 class Inside(Protocol):
@@ -241,18 +249,18 @@ class TLSStream(TwistedProtocol):
             while (count := _ssl_read(self._ssl, _opened + filled, _ROOM - filled)) > 0:
                 filled += count
                 if filled > _ROOM - _RECORD:
-                    plain, filled = _octets(_opened, filled)[:], 0
+                    plain, filled = _taken(filled), 0
                     self.inside.dataReceived(plain)
                     if self._over:
                         return
             if _ssl_get_error(self._ssl, count) != _WANT_READ:
                 failure = self._failure(count)
                 if filled:
-                    self.inside.dataReceived(_octets(_opened, filled)[:])
+                    self.inside.dataReceived(_taken(filled))
                 self._end(failure)
                 return
         if filled:
-            self.inside.dataReceived(_octets(_opened, filled)[:])
+            self.inside.dataReceived(_taken(filled))
         if not (self._over or self._waiting):
             self._unasked += self._send_waiting()
             if self._unasked > _MAX_UNASKED:

@@ -11,6 +11,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from appliance.tls import stream
 from appliance.tls.stream import TLSStream
 
 from .chains import Origin
@@ -85,6 +86,14 @@ def test_the_records_of_one_read_come_in_one_piece() -> None:
     peers = Peers()
     peers.stream.dataReceived(peers.sealed(b"one ", b"two ", b"three"))
     assert peers.inside.pieces == [b"one two three"]
+
+
+def test_000_01_what_was_given_out_does_not_stay_in_the_buffer_that_all_connections_share() -> None:
+    secret = b"repeated-by-the-provider"
+    peers = Peers()
+    peers.stream.dataReceived(peers.sealed(secret, *[b"x" * 16_000 + secret] * 9))
+    assert secret in b"".join(peers.inside.pieces)
+    assert not any(bytes(stream._octets(stream._opened)))
 
 
 def test_more_than_fits_comes_in_order_and_whole() -> None:
