@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,6 +23,7 @@ from appliance.broker.calls.answer import Answer, Scrubbing
 from appliance.broker.calls.authority import Collision, Kind, presented
 from appliance.broker.calls.checks import Allowed, Check
 from appliance.broker.calls.dials import CallRefused
+from appliance.broker.calls.keeping import MOST, Keeping
 from appliance.broker.credentials.inject import needs_body
 from appliance.broker.credentials.outgoing import CredentialError, Injection, Outgoing, applied
 from appliance.broker.scrub.faults import ScrubFault
@@ -102,6 +103,7 @@ class Means:
     kill: Kill
     audit: AuditLog
     deadlines: Deadlines
+    keeping: Keeping = field(default_factory=Keeping)
     ended: Callable[[str], bool] = lambda _: False
     """Whether the execution on this endpoint was ended for good."""
 
@@ -128,6 +130,7 @@ class Call:
         self._answer: Answer | None = None
         self._pieces: list[bytes] = []
         self._gathered = 0
+        self._promised = 0
         self._body_done = head.framing.kind is not BodyKind.CHUNKED and not head.framing.length
         self._whole: Deferred[None] | None = None
         self._feeding = False
@@ -160,6 +163,9 @@ class Call:
             self._pieces += pieces
             if self._whole is None:
                 self._connection.transport.pauseProducing()
+            elif not self._keep(self._gathered):
+                self._end(self._no_room())
+                return
         if done and self._whole is not None and not self._whole.called:
             self._whole.callback(None)
 
@@ -304,11 +310,28 @@ class Call:
         if group.body is None and not needs_body(group.slot, str(self._head.host)):
             return b"" if self._body_done else None
         if not self._body_done:
+            if not self._keep(max(self._gathered, self._head.content_length or 0)):
+                raise CallRefused(self._no_room())
             self._whole = Deferred()
             self._connection.transport.resumeProducing()
             await self._whole
         body, self._pieces = b"".join(self._pieces), []
         return body
+
+    def _keep(self, octets: int) -> bool:
+        """Whether the body may have so many octets in memory; promised until the call ends."""
+        more = octets - self._promised
+        if octets > MOST or (more > 0 and not self._means.keeping.take(self._attestation.tenant, more)):
+            return False
+        self._promised = max(octets, self._promised)
+        return True
+
+    def _no_room(self) -> Refusal:
+        assert self._allowed is not None
+        large = max(self._gathered, self._head.content_length or 0) > MOST
+        return (
+            refusals.body_too_large(MOST, self._allowed.verdict.rule) if large else refusals.BODIES_TOO_LARGE
+        )
 
     def _outgoing(self, host: HostName, body: bytes | None) -> Outgoing:
         head, port = self._head, self._attestation.port
@@ -404,6 +427,8 @@ class Call:
         if self._over:
             return True
         self._over = True
+        self._pieces = []
+        self._means.keeping.give_back(self._attestation.tenant, self._promised)
         self._means.deadlines.forget(self)
         self._forget_secret()
         running, self._running = self._running, None

@@ -50,6 +50,10 @@ EXECUTION_ENDED = denied(
     403, "execution-ended", "What runs on this link was ended after an authority collision.",
     "Start the container anew.",
 )  # fmt: skip
+BODIES_TOO_LARGE = failed(
+    503, "bodies-too-large", "Too many large bodies wait in the broker, which needs each of them whole.",
+    "Try again when other calls are done, or send less.",
+)  # fmt: skip
 CALL_TIMEOUT = failed(504, "call-timeout", "The call could not be sent in time, or its body did not come.")
 REFERENCE_UNKNOWN = denied(
     403, "reference-unknown", "The reference in the request names no secret of the bound account.",

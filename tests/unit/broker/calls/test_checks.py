@@ -141,3 +141,11 @@ def test_a_body_is_nested_only_so_deep() -> None:
 
 def test_without_a_schema_any_body_of_the_allowed_type_fits() -> None:
     assert checks.body_fits(CompiledGroup("w", Slot(style="bearer"), "write"), b"\xff") is None
+
+
+def test_a_body_of_very_many_parts_is_not_read() -> None:
+    """32 MiB of small objects took 2.4 s and 900 MiB; all other tenants' calls waited for it."""
+    group = CompiledGroup("write", Slot(style="bearer"), "write", (), BodySchema({}))
+    many = b"[" + b",".join([b"0"] * (checks.MAX_PARTS + 1)) + b"]"
+    assert checks.body_fits(group, many) is not None
+    assert checks.body_fits(group, b'["' + b"x" * (1 << 20) + b'"]') is None
