@@ -69,6 +69,26 @@ def test_000_04_one_call_one_record() -> None:
     assert n.audit.open_claims == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "lines", "outcome"),
+    [
+        ("/other", (), "denied"),
+        ("/data/1", ("Cookie: a=b",), "denied"),
+        ("/data/1", (f"Authorization: Bearer {DEAD}",), "denied"),
+        ("/data/1", (), "failed"),
+    ],
+    ids=["policy", "collision", "dead-handle", "no-connection"],
+)
+def test_000_04_a_call_that_ends_before_the_provider_has_one_record_too(path, lines, outcome) -> None:
+    n = Neighbours()
+    n.refuses = CallRefused(refusals.DIALLER_UNAVAILABLE)
+    n.get(path, *lines)
+    assert n.record.outcome == outcome
+    n.connection.connectionLost(None)
+    assert n.record.outcome == outcome
+    assert n.audit.open_claims == 0
+
+
 def test_000_31_the_same_inputs_have_the_same_hash_and_others_another() -> None:
     hashes = []
     for path in ("/data/1", "/data/1", "/data/2"):
