@@ -1,7 +1,7 @@
 """`make requirements`: runs every test that proves a row, and prints row → tests → passed.
 
 Exit status 0 when every row that is due is proved; the last line counts them. A row whose tests were skipped,
-or failed, or that has none, is not proved; nor is one that is proved only of modules that no process loads.
+or failed, or that has none, is not proved; nor is one of which a part is proved of a module that no process loads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.requirements.in_use import only_parts
+from tests.requirements.in_use import unused
 from tests.requirements.rows import DUE, LATER, TITLES, rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ def _state(passed: set[str], failed: set[str]) -> str:
         return "FAILED"
     if not passed:
         return "NO TEST"
-    return "UNUSED" if only_parts(passed) else PROVED
+    return "UNUSED" if unused(passed) else PROVED
 
 
 def main() -> int:
@@ -66,7 +66,8 @@ def main() -> int:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         print(f"{row:<11} {TITLES.get(row, ''):<34} {state:<8} {', '.join(names[:SHOWN])}{more}")
     begun = [row for row in LATER if ledger.passed[row]]
-    print("\nUNUSED: its tests pass, of modules that no process loads yet")
+    parts = sorted(unused(test for tests in ledger.passed.values() for test in tests))
+    print(f"\nUNUSED: tests pass, of a module that no process loads: {', '.join(parts) or 'none'}")
     print(f"not yet due: {len(LATER)} rows; proved already: {', '.join(begun) or 'none'}")
     print(f"requirements: {proved} of {len(DUE)} rows proved")
     return 0 if proved == len(DUE) else 1

@@ -74,7 +74,7 @@ def module_of(test: str) -> str | None:
     return None
 
 
-def only_parts(tests: Iterable[str]) -> bool:
-    """Whether all of these tests are about modules that no process loads."""
-    about = {module_of(test) for test in tests}
-    return bool(about) and None not in about and not about & in_use()
+def unused(tests: Iterable[str]) -> frozenset[str]:
+    """Modules that these tests are about and that no process loads."""
+    about = {module for test in tests if (module := module_of(test)) is not None}
+    return frozenset(about - in_use())

@@ -1,10 +1,10 @@
-"""A row counts as proved when a process loads what its tests are about."""
+"""A row counts as proved when processes load all that its tests are about."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.requirements.in_use import in_use, loaded, module_of, modules, only_parts
+from tests.requirements.in_use import in_use, loaded, module_of, modules, unused
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,8 @@ def test_what_processes_load_is_in_use() -> None:
     assert in_use() < set(modules())
 
 
-def test_parts_are_no_proof_beside_which_nothing_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_process_loads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.requirements.in_use.in_use", lambda: frozenset({"appliance.names"}))
     names, vault = "tests/unit/test_names.py::test_x", "tests/unit/broker/vault/test_vault.py::test_x"
-    assert only_parts([vault])
-    assert not only_parts([vault, names])
-    assert not only_parts([vault, "tests/system/test_names.py::test_x"])
-    assert not only_parts([])
+    assert unused([vault, names, "tests/system/test_names.py::test_x"]) == {"appliance.broker.vault.vault"}
+    assert unused([names]) == unused([]) == frozenset()

@@ -32,6 +32,13 @@ BROKER = HostName.parse("broker.egress.internal")
 URI = "spiffe://lab/tenant/acme/workload/c0ffee"
 
 
+CERTIFICATE_FIELDS = (
+    b"X-Client-Cert", b"Client-Cert", b"Client-Cert-Chain", b"X-Forwarded-Client-Cert", b"X-SSL-Client-Cert",
+    b"SSL-Client-Cert", b"X-ARR-ClientCert", b"X-Amzn-Mtls-Clientcert",
+)  # fmt: skip
+"""Where terminators of TLS put the certificate of their client."""
+
+
 def csr(key: EllipticCurvePrivateKey) -> bytes:
     return signing_request(key).public_bytes(Encoding.PEM)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import ssl
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from appliance.tls.authority import issue_workload_leaf
 
 from .peers import (
     BROKER,
+    CERTIFICATE_FIELDS,
     INSTANCE,
     NOW,
     URI,
@@ -192,6 +194,16 @@ def test_an_old_protocol_is_refused() -> None:
     context.set_max_proto_version(SSL.TLS1_1_VERSION)
     context.set_cipher_list(b"ALL:@SECLEVEL=0")
     assert fault_of(context) is CertificateFault.HANDSHAKE
+
+
+def test_rfc8705_8_nothing_reads_a_certificate_from_a_field() -> None:
+    names = {name.decode("ascii").lower() for name in CERTIFICATE_FIELDS}
+    for package in ("broker", "gateway", "http1", "outgoing"):
+        for file in (Path(__file__).resolve().parents[4] / "appliance" / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+                    said = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+                    assert said.lower().replace("_", "-").removeprefix("http-") not in names, file
 
 
 def resumed(server: SSL.Context, context: SSL.Context) -> tuple[bool, SSL.Connection]:
