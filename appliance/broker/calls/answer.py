@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -16,7 +17,6 @@ from appliance.http1.framing import CHUNKED, NO_BODY, BodyKind, Framing
 from appliance.http1.refused import ProtocolFault
 from appliance.http1.response import ResponseHead
 from appliance.http1.writer import serialise_response_head
-from appliance.outgoing.tap import Tap
 from appliance.outgoing.upstream import Upstream
 from appliance.refusal import Refusal
 
@@ -25,6 +25,8 @@ BRIEF = 16 * 1024
 
 There are clients that lose an answer of unannounced length whose head and end they read at once.
 """
+BATCH = 256 * 1024
+"""Octets that are decoded before the worker is asked whether it takes more: 60 KB may stand for 40 MiB."""
 REQUEST_ID = b"X-Egress-Request-Id"
 """In every answer, as in the records of gateway and broker; one that a provider wrote is not passed on."""
 
@@ -34,8 +36,8 @@ _log = Logger()
 class Stream(Protocol):
     """A body that is searched as it comes."""
 
-    def feed(self, data: bytes) -> bytes:
-        """What may go on of what has come. Raises `ScrubFault`."""
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """What may go on of what has come, in bounded pieces. Raises `ScrubFault`."""
 
     def end(self) -> bytes:
         """The rest. Raises `ScrubFault`."""
@@ -70,7 +72,8 @@ class Asker(Protocol):
 class Answer:
     """Implements `outgoing.upstream.Downstream`.
 
-    `begun` once an octet was written; `status` since the provider's head came.
+    `begun` once an octet was written; `status` since the provider's head came. To the worker's connection it
+    is a push producer: while that is full, no more is decoded, nor read.
     """
 
     def __init__(
@@ -89,6 +92,11 @@ class Answer:
         self._stream: Stream | None = None
         self._unwritten: ResponseHead | None = None
         self._kept: list[bytes] = []
+        self._unsearched: deque[bytes] = deque()
+        self._decoding: Iterator[bytes] | None = None
+        self._coded = False
+        self._last = False
+        self._paused = False
         self._reading = False
         self.begun = False
         self.status: int | None = None
@@ -96,22 +104,39 @@ class Answer:
     def response(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> None:
         """Pass on what came, searched."""
         try:
-            wire = self._wire(head, pieces, done=done)
+            if head is not None:
+                self._unwritten = self._searched_head(head)
+                self.status, self._reading = head.status, True
+                self._transport.registerProducer(self, True)
+            self._unsearched += pieces
+            self._last = done
+            self._go_on()
         except ScrubFault as fault:
             self._upstream.abort()
             self._fail(refusals.not_scrubbed(fault.code))
-            return
-        if head is not None:
-            self.status, self._reading = head.status, True
-            self._transport.registerProducer(Tap(self._upstream.transport), True)
-        if wire:
-            self.begun = True
-            self._transport.write(wire)
-        if done:
-            self.stop()
-            self._asker.answered()
-        else:
-            self._asker.answer_goes_on()
+
+    def pauseProducing(self) -> None:
+        """The worker's connection is full."""
+        self._paused = True
+        if not self._upstream.lost:
+            self._upstream.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """It has room again."""
+        self._paused = False
+        try:
+            self._go_on()
+        except ScrubFault as fault:
+            self._upstream.abort()
+            self._fail(refusals.not_scrubbed(fault.code))
+        except Exception:  # noqa: BLE001 - as in `Upstream.dataReceived`
+            self._upstream.abort()
+            self.response_failed()
+        if self._reading and not self._paused and not self._upstream.lost:
+            self._upstream.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The worker is gone: its connection tells the call."""
 
     def response_broken(self, fault: ProtocolFault) -> None:
         """What the provider said is no HTTP."""
@@ -133,7 +158,8 @@ class Answer:
         one know each other, so that without it all would stay until Python looks for such circles.
         """
         self._scrubbing = self._stream = self._unwritten = None
-        self._kept = []
+        self._kept, self._decoding = [], None
+        self._unsearched.clear()
         if self._reading:
             self._reading = False
             self._transport.unregisterProducer()
@@ -144,16 +170,49 @@ class Answer:
         self.stop()
         self._asker.answer_failed(refusal)
 
-    def _wire(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> bytes:
-        if head is not None:
-            self._unwritten = self._searched_head(head)
-        stream = self._stream
-        searched: list[bytes] = []
-        if stream is not None:
-            searched = [stream.feed(piece) for piece in pieces]
+    def _go_on(self) -> None:
+        while self._reading and not (self._paused and self._coded):
+            searched, done = self._search()
+            wire = self._wire(searched, done=done)
+            if wire:
+                self.begun = True
+                self._transport.write(wire)
             if done:
-                searched.append(stream.end())
-        first = self._unwritten
+                self.stop()
+                self._asker.answered()
+            elif not self._unsearched and self._decoding is None and not self._last:
+                self._asker.answer_goes_on()
+                return
+
+    def _search(self) -> tuple[list[bytes], bool]:
+        """What may be written now, and whether that is the end."""
+        stream, octets = self._stream, 0
+        searched: list[bytes] = []
+        if stream is None:
+            self._unsearched.clear()
+            return searched, self._last
+        while octets < BATCH:
+            piece = self._piece(stream)
+            if piece is None:
+                if self._last:
+                    searched.append(stream.end())
+                return searched, self._last
+            searched.append(piece)
+            octets += len(piece)
+        return searched, False
+
+    def _piece(self, stream: Stream) -> bytes | None:
+        while self._decoding is not None or self._unsearched:
+            if self._decoding is None:
+                self._decoding = stream.pieces(self._unsearched.popleft())
+            piece = next(self._decoding, None)
+            if piece is not None:
+                return piece
+            self._decoding = None
+        return None
+
+    def _wire(self, searched: list[bytes], *, done: bool) -> bytes:
+        stream, first = self._stream, self._unwritten
         if first is None:
             return _chunks(searched, done=done) if stream is not None else b""
         self._kept += searched
@@ -182,6 +241,7 @@ class Answer:
         scrubbing = self._scrubbing
         assert scrubbing is not None
         self._stream = scrubbing.body(came) if has_body else None
+        self._coded = any(name.lower() == b"content-encoding" for name, _ in came)
         fields = scrubbing.answer_fields(came) if has_body else scrubbing.fields(came)
         if self._request_id:
             fields.append((REQUEST_ID, self._request_id))

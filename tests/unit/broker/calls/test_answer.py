@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from appliance.broker.calls.answer import Answer
+from appliance.broker.calls.answer import BATCH, Answer
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.http1.refused import UpstreamInvalid
 from appliance.outgoing.pool import Key
@@ -52,7 +52,7 @@ def test_the_answer_is_read_as_fast_as_the_worker_takes_it() -> None:
     assert not upstream.transport.disconnecting
     upstream.dataReceived(b" half")
     assert wire.producer is None
-    assert asker.heard == ["on", "done"]
+    assert asker.heard == ["on", "on", "done"]
 
 
 def test_the_answer_to_head_has_its_fields_and_no_body() -> None:
@@ -166,3 +166,59 @@ def test_a_brief_answer_that_cannot_be_searched_leaves_the_workers_connection_as
     assert wire.value() == b""
     assert wire.producer is None
     assert len(asker.heard) == 2
+
+
+BOMB = gzip.compress(bytes(20 << 20), 9)
+BOMB_HEAD = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB)
+
+
+class Full(Wire):
+    """A connection that is full at once, as a transport of Twisted is over 64 KiB."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if len(data) > 64 * 1024:
+            self.producer.pauseProducing()
+
+
+def test_a_small_body_that_decodes_to_a_large_one_is_decoded_as_fast_as_the_worker_takes_it() -> None:
+    """60 KB made 40 MiB in the broker's memory, for each call whose worker did not read."""
+    upstream, asker, _, answer = answering()
+    answer._transport = wire = Full()
+    upstream.dataReceived(BOMB_HEAD + BOMB)
+    taken = 0
+    while wire.producer is not None:
+        said = len(wire.value())
+        assert said <= 2 * BATCH + 1024
+        taken += said
+        wire.clear()
+        assert upstream.transport.producerState == "paused"
+        wire.producer.resumeProducing()
+    taken += len(wire.value())
+    assert taken > 20 << 20
+    assert asker.heard[-1] == "done"
+    assert wire.value().endswith(b"0\r\n\r\n")
+    assert upstream.transport.producerState == "producing"
+
+
+def test_a_body_that_proves_damaged_behind_a_pause_is_cut() -> None:
+    upstream, asker, _, answer = answering()
+    answer._transport = wire = Full()
+    upstream.dataReceived(BOMB_HEAD + BOMB[:-4] + b"\0\0\0\0")
+    while wire.producer is not None:
+        wire.producer.resumeProducing()
+    assert asker.heard[-1] == "content-coding-damaged"
+    assert upstream.lost
+
+
+def test_what_waits_behind_a_pause_goes_on_when_the_provider_has_hung_up() -> None:
+    upstream, asker, _, answer = answering()
+    answer._transport = wire = Full()
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
+    upstream.dataReceived(head + BOMB)
+    upstream.connectionLost()
+    assert "done" not in asker.heard
+    while wire.producer is not None:
+        wire.producer.resumeProducing()
+    assert asker.heard[-1] == "done"
+    assert wire.value().endswith(b"0\r\n\r\n")
