@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.inotify import INotify
 from twisted.internet.threads import deferToThread
-from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
+from twisted.logger import ILogObserver, Logger, globalLogBeginner, textFileLogObserver
 
 from appliance import privilege
 from appliance import settings as configuration
@@ -26,6 +26,8 @@ from appliance.broker.calls.serving import Calls
 from appliance.broker.calls.slot_sessions import SlotSessions
 from appliance.broker.database import DatabaseError
 from appliance.broker.identities import Identities, open_identities
+from appliance.broker.scrub.observer import ScrubbingObserver
+from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.signing import Signing
 from appliance.broker.vault.control import VaultControl
 from appliance.broker.vault.errors import VaultError
@@ -63,6 +65,11 @@ def main() -> int:
     return 0
 
 
+def log_observer(stream: TextIO) -> ILogObserver:
+    """Lines of text without what looks like a credential: an error may quote what it stumbled over."""
+    return ScrubbingObserver(textFileLogObserver(stream), Scrubber().octets)
+
+
 def _run() -> None:
     settings = configuration.load()
     sockets = inherited_sockets("control", "calls", "dials", "workloads")
@@ -70,7 +77,7 @@ def _run() -> None:
     authority = open_authority(settings.ca_dir, settings.instance, _now())
     vault = open_vault(settings)
     identities = open_identities(settings.vault_url, authority, _now)
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([log_observer(sys.stderr)], redirectStandardIO=False)
 
     from twisted.internet import reactor  # noqa: PLC0415 - only a main may import it
 

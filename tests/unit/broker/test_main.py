@@ -10,15 +10,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.python.failure import Failure
 
 from appliance import ipc
 from appliance.audit import place
 from appliance.audit.verify import verify
+from appliance.broker.main import log_observer
 from appliance.tls.authority import new_key, signing_request
 
 HAND_OVER = (
@@ -175,3 +178,12 @@ def test_without_a_socket_it_says_what_starts_it(appliance: Appliance) -> None:
     assert done.returncode == 1
     assert "no control and no calls and no dials and no workloads socket was passed" in done.stderr
     assert not (appliance.root / "ca").exists()
+
+
+def test_004_02_what_looks_like_a_credential_does_not_stand_in_the_log() -> None:
+    stream, token = StringIO(), "ghp_" + "a1B2" * 9
+    observer = log_observer(stream)
+    failure = Failure(ValueError(token))
+    observer({"log_format": "saw {it}", "it": token, "log_failure": failure, "log_time": 0.0})
+    assert "ValueError" in stream.getvalue()
+    assert token not in stream.getvalue()
