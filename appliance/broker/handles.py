@@ -159,7 +159,8 @@ class Handles:
         """End every execution that holds a handle, as a process does before it goes. How many died."""
         return sum(self.revoke_all(execution) for execution in tuple(self._executions))
 
-    def _new_name(self, bound: Bound) -> str:
+    def check(self, bound: Bound) -> None:
+        """Whether one would be given now, before anything is decrypted. Raises `HandleRefused`."""
         if bound.execution in self._ended:
             raise HandleRefused("execution-ended", "the execution is over; begin another")
         limits = self._limits
@@ -169,6 +170,9 @@ class Handles:
             raise HandleRefused("handles-of-tenant", f"the tenant holds {limits.of_tenant} handles already")
         if len(self._held) >= limits.in_all:
             raise HandleRefused("handles-in-all", f"there are {limits.in_all} handles already")
+
+    def _new_name(self, bound: Bound) -> str:
+        self.check(bound)
         for _ in range(_DRAWS):
             handle = PREFIX + self._randomness(OCTETS)
             if HANDLE.fullmatch(handle) and handle not in self._held and handle not in self._dead:

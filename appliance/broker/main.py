@@ -22,6 +22,7 @@ from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
 from appliance.broker.api.serving import Interface
 from appliance.broker.ca import CaError, open_authority
+from appliance.broker.calls.connection import CallConnection, Handed
 from appliance.broker.calls.serving import Calls
 from appliance.broker.calls.slot_sessions import SlotSessions
 from appliance.broker.database import DatabaseError
@@ -36,6 +37,8 @@ from appliance.broker.vault.opening import change_key_file, open_vault
 from appliance.broker.vault.vault import Vault
 from appliance.control import ControlFactory, Operation
 from appliance.endpoints import EndpointFeed
+from appliance.handover import Attestation
+from appliance.http1.head import RequestHead
 from appliance.inherited import InheritanceError, inherited_sockets
 from appliance.policy.reloads import Reloads
 from appliance.policy.store import PolicyStore
@@ -119,17 +122,17 @@ class Calling:
         netd = UNIXClientEndpoint(reactor, str(settings.control_socket("netd")))  # type: ignore[no-untyped-call]  # Twisted
         self._feed = EndpointFeed(netd, reactor)
         policy = partial(_policy, store)
-        self._interface = Interface(
-            reactor, settings.uids.gateway, identities, self._feed,
-            policy=policy, audit=sink, in_thread=deferToThread, now=_now,
-        )  # fmt: skip
         self._calls = Calls(
             reactor, settings, vault,
             policy=policy,
             endpoints=self._feed.table,
             audit=sink, in_thread=deferToThread, now=_now,
             is_session=SlotSessions(identities, deferToThread, _now).is_session,
-            own=self._interface.enrolments.begin,
+            own=self._begin_own,
+        )  # fmt: skip
+        self._interface = Interface(
+            reactor, settings.uids.gateway, identities, self._feed, self._calls,
+            policy=policy, audit=sink, in_thread=deferToThread, now=_now,
         )  # fmt: skip
         self._feed.on_removed(self._calls.departed)
         self._feed.on_removed(self._interface.departed)
@@ -145,6 +148,9 @@ class Calling:
         self._feed.start()
         self._interface.start()
         self._calls.start()
+
+    def _begin_own(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Handed:
+        return self._interface.enrolments.begin(connection, attestation, head)
 
     def stop(self) -> None:
         """No call is begun any more, and none goes on."""

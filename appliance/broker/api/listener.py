@@ -52,6 +52,12 @@ class WorkloadConnections(ServerFactory["WorkloadConnection"]):
         del addr
         return WorkloadConnection(self)
 
+    def departed(self, endpoint: str) -> None:
+        """A container left: none of its connections goes on."""
+        for connection in tuple(self.open):
+            if connection.endpoint == endpoint:
+                connection.deadline_passed()
+
     def close(self) -> None:
         """End all of them."""
         for connection in tuple(self.open):
@@ -67,7 +73,7 @@ class WorkloadConnection(TwistedProtocol):
         self._shared = shared
         self._buffer = b""
         self._tls: TLSStream | None = None
-        self._endpoint: str | None = None
+        self.endpoint: str | None = None
         self.deadline = 0.0
 
     def connectionMade(self) -> None:
@@ -109,10 +115,10 @@ class WorkloadConnection(TwistedProtocol):
         shared = self._shared
         shared.open.discard(self)
         shared.deadlines.forget(self)
-        if self._endpoint is not None:
-            shared.of_endpoint[self._endpoint] -= 1
-            if not shared.of_endpoint[self._endpoint]:
-                del shared.of_endpoint[self._endpoint]
+        if self.endpoint is not None:
+            shared.of_endpoint[self.endpoint] -= 1
+            if not shared.of_endpoint[self.endpoint]:
+                del shared.of_endpoint[self.endpoint]
         if self._tls is not None:
             self._tls.connectionLost(reason)
 
@@ -130,7 +136,7 @@ class WorkloadConnection(TwistedProtocol):
             self.transport.abortConnection()
             return
         shared.of_endpoint[endpoint] += 1
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self.wait(FIRST_SECONDS)
         self._tls = TLSStream(shared.secured(), shared.converse(self, attestation), server=True)
         self._tls.makeConnection(self.transport)  # type: ignore[no-untyped-call]  # Twisted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from appliance.broker.api import refusals
 from appliance.broker.calls.dials import CallRefused
@@ -30,6 +30,29 @@ class SessionWish(Message):
     dpop: bool = False
     account: Name | None = None
     shape: Name = "plain"
+
+
+class HandleWish(Message):
+    """A handle for the account's secret."""
+
+    account: Name
+
+
+class ExecuteWish(Message):
+    """One request to a provider: by the account's name, or by its integration's (`connector`)."""
+
+    account: Name | None = None
+    connector: Name | None = None
+    url: Annotated[str, Field(max_length=8 * 1024)]
+    method: Annotated[str, Field(max_length=32)]
+    headers: dict[str, str]
+    body: str | None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> ExecuteWish:
+        if (self.account is None) == (self.connector is None):
+            raise ValueError("account or connector, and not both")
+        return self
 
 
 M = TypeVar("M", bound=Message)

@@ -21,7 +21,7 @@ from appliance.broker.api import refusals
 from appliance.broker.api.pace import Pace
 from appliance.broker.calls import checks
 from appliance.broker.calls.dials import CallRefused
-from appliance.broker.calls.refusals import AUDIT_UNAVAILABLE
+from appliance.broker.calls.refusals import AUDIT_UNAVAILABLE, EXECUTION_ENDED
 from appliance.broker.calls.secrets import InThread
 from appliance.broker.denied import Denied
 from appliance.broker.dpop.challenge import challenge_fields
@@ -75,7 +75,10 @@ Operation = Callable[[Admitted], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Operations:
-    """`table` has an operation for the name in each route; see `conversation.Answering`."""
+    """`is_over` tells which endpoints' executions were ended for a collision.
+
+    `table` has an operation for the name in each route; see `conversation.Answering`.
+    """
 
     identities: Identities
     endpoints: EndpointTable
@@ -83,6 +86,7 @@ class Operations:
     in_thread: InThread
     pace: Pace
     now: Callable[[], datetime]
+    is_over: Callable[[str], bool]
     table: Mapping[str, Operation]
 
     def begin(self, asked: Asked, route: Route, conversation: Conversation) -> Deferred[None]:
@@ -125,6 +129,8 @@ class Operations:
         stranger = checks.container(attestation, self.endpoints.get(attestation.endpoint))
         if stranger is not None:
             raise CallRefused(stranger)
+        if self.is_over(attestation.endpoint):
+            raise CallRefused(EXECUTION_ENDED)
         return Admitted(asked, found, conversation)
 
     def _record_refusal(self, attestation: Attestation, reason: str, detail: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from appliance.broker.calls.refusals import denied, failed
 from appliance.broker.denied import Denied
+from appliance.broker.handles import HandleRefused
 from appliance.broker.identity.verification import CertificateRefusal
 from appliance.broker.identity.workloads import EnrolmentRefused
 from appliance.http1.refused import Refused
@@ -24,6 +25,14 @@ NOT_JSON = denied(415, "content-type-not-allowed", "The body is no application/j
 LINK_MISMATCH = denied(
     401, "workload_link_mismatch", "The client certificate was issued to another link than it came over.",
     "Use the certificate of this container.",
+)  # fmt: skip
+TOKEN_IN_REQUEST = denied(
+    400, "token-in-request", "The session's token stands in the request that is to be sent.",
+    "Present it in Authorization, and nowhere else.",
+)  # fmt: skip
+CONNECTOR_AMBIGUOUS = denied(
+    400, "connector-ambiguous", "Several accounts of this tenant use that integration for that host.",
+    "Name the account.",
 )  # fmt: skip
 PROOF_UNWANTED = denied(
     400, "proof-unwanted", "A DPoP proof came, and the session is not to be bound to its key.",
@@ -61,6 +70,22 @@ def malformed(fault: Refused) -> Refusal:
 def body_invalid(detail: str) -> Refusal:
     """The body is not the message that is expected."""
     return denied(400, "body-invalid", f"{detail}.", "Send exactly the members that the README names.")
+
+
+def url_invalid(detail: str) -> Refusal:
+    """Not one absolute https URL of a host by name."""
+    return denied(400, "url-invalid", f"The url {detail}.", "Write https://HOST/PATH, as the provider does.")
+
+
+def request_invalid(reason: str, detail: str) -> Refusal:
+    """What is to be sent is no request that we would send."""
+    return denied(400, reason, f"{detail[0].upper()}{detail[1:]}.", "Send one plain request.")
+
+
+def of_handle(error: HandleRefused) -> Refusal:
+    """No handle."""
+    status = 403 if error.code == "execution-ended" else 429
+    return denied(status, error.code, f"No handle: {error.detail}.", "End what is not needed any more.")
 
 
 def field_not_allowed(name: str) -> Refusal:

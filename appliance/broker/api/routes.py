@@ -26,6 +26,9 @@ class Route:
 ROUTES = (
     Route("POST", "/v1/session", "open_session", 4 * 1024),
     Route("DELETE", "/v1/session", "close_session"),
+    Route("POST", "/v1/handles", "give_handle", 4 * 1024),
+    Route("DELETE", "/v1/handles", "end_handles"),
+    Route("POST", "/execute", "execute", 1024 * 1024),
 )
 """Each needs a certificate; all but the first a session as well."""
 

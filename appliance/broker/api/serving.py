@@ -10,6 +10,8 @@ from appliance.broker.api import enrolment, operations
 from appliance.broker.api.conversation import Conversation
 from appliance.broker.api.departures import Departures
 from appliance.broker.api.enrolment import Enrolments
+from appliance.broker.api.executing import Executions
+from appliance.broker.api.handle_operations import HandleOperations
 from appliance.broker.api.listener import WorkloadConnection, WorkloadConnections
 from appliance.broker.api.operations import Operations
 from appliance.broker.api.pace import Pace
@@ -20,6 +22,7 @@ from appliance.outgoing.deadlines import Deadlines
 if TYPE_CHECKING:
     from appliance.audit.log import AuditLog
     from appliance.broker.calls.secrets import InThread
+    from appliance.broker.calls.serving import Calls
     from appliance.broker.identities import Identities
     from appliance.endpoints import Endpoint, EndpointFeed
     from appliance.handover import Attestation
@@ -35,6 +38,7 @@ class Interface:
         uid: int,
         identities: Identities,
         feed: EndpointFeed,
+        calls: Calls,
         *,
         policy: Callable[[str], TenantPolicy],
         audit: AuditLog,
@@ -52,10 +56,21 @@ class Interface:
         sessions = SessionOperations(
             identities=identities, policy=policy, audit=audit, in_thread=in_thread, now=now
         )
+        handles = HandleOperations(
+            identities=identities, policy=policy, secrets=calls.secrets, handles=calls.handles, audit=audit,
+            in_thread=in_thread, now=now,
+        )  # fmt: skip
+        executions = Executions(
+            identities=identities, policy=policy, begin_call=calls.begin_call, in_thread=in_thread, now=now
+        )
         self._operations = Operations(
             identities=identities, endpoints=feed.table, audit=audit, in_thread=in_thread,
             pace=Pace(operations.AT_ONCE, operations.EACH, reactor.seconds), now=now,
-            table={"open_session": sessions.open, "close_session": sessions.close},
+            is_over=calls.is_over,
+            table={
+                "open_session": sessions.open, "close_session": sessions.close,
+                "give_handle": handles.give, "end_handles": handles.end, "execute": executions.execute,
+            },
         )  # fmt: skip
         self._deadlines = Deadlines(reactor)
         self.connections = WorkloadConnections(
@@ -78,6 +93,7 @@ class Interface:
         self._departures.departed(endpoint)
         self.enrolments.departed(endpoint)
         self._operations.pace.forget(endpoint.id)
+        self.connections.departed(endpoint.id)
 
     def _converse(self, connection: WorkloadConnection, attestation: Attestation) -> Conversation:
         return Conversation(connection, attestation, self._operations, self._operations.handshake_failed)

@@ -20,7 +20,7 @@ from appliance.audit.log import AuditLog, AuditUnavailable, Claim
 from appliance.audit.record import CallRecord, Outcome
 from appliance.broker.calls import checks, refusals
 from appliance.broker.calls.answer import Answer, Scrubbing
-from appliance.broker.calls.authority import Collision, Kind, presented
+from appliance.broker.calls.authority import Collision, Kind, in_form, presented
 from appliance.broker.calls.checks import Allowed, Check
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.keeping import MOST, Keeping
@@ -53,6 +53,10 @@ if TYPE_CHECKING:
 
 RESPONSE_SECONDS = 300.0
 """Until the next octet of the request or of the answer: models think long."""
+
+FORM = "application/x-www-form-urlencoded"
+MAX_FORM_PARTS = 20_000
+"""Its keys are looked at, by the one thread that serves everybody."""
 
 _log = Logger()
 
@@ -207,7 +211,7 @@ class Call:
         self._passed(Check.NETWORK, checks.addresses_allowed(self._policy, host, attestation.port, addresses))
         self._passed(Check.CONTAINER, self._container())
         allowed = self._still(host, addresses, body)
-        revealed = await self._reveal(allowed)
+        revealed = await self._reveal(allowed, body)
         outgoing = self._outgoing(host, body)
         injection = await means.inject(attestation, allowed, revealed, outgoing)
         if injection.client_certificate is not None:
@@ -274,7 +278,7 @@ class Call:
             raise CallRefused(refusal)
         self._checks.append(check)
 
-    async def _reveal(self, allowed: Allowed) -> Revealed:
+    async def _reveal(self, allowed: Allowed, body: bytes | None) -> Revealed:
         """The secret, by what the request brought in the slot. Raises `CallRefused`."""
         attestation, head, account = self._attestation, self._head, allowed.account
         secrets = self._means.secrets
@@ -284,6 +288,8 @@ class Call:
                 attestation.withheld.split(), head.pairs,
             )  # fmt: skip
             self._presented = found.kind.value
+            if body is not None and head.content_type == FORM:
+                in_form(allowed.group.slot, body)
             if found.kind is Kind.TOKEN and not await secrets.is_session(attestation, account, found.value):
                 raise Collision("the slot")  # noqa: TRY301 - both kinds end alike
         except Collision as collision:
@@ -307,8 +313,12 @@ class Call:
 
     async def _body_if_needed(self, group: CompiledGroup) -> bytes | None:
         """The body, where a schema or a signature is over all of it; None where it is streamed."""
-        if group.body is None and not needs_body(group.slot, str(self._head.host)):
-            return b"" if self._body_done else None
+        if (
+            group.body is None
+            and not needs_body(group.slot, str(self._head.host))
+            and self._head.content_type != FORM
+        ):
+            return b"" if self._body_done and not self._pieces else None
         if not self._body_done:
             if not self._keep(max(self._gathered, self._head.content_length or 0)):
                 raise CallRefused(self._no_room())
@@ -316,6 +326,8 @@ class Call:
             self._connection.transport.resumeProducing()
             await self._whole
         body, self._pieces = b"".join(self._pieces), []
+        if self._head.content_type == FORM and body.count(b"&") > MAX_FORM_PARTS:
+            raise CallRefused(refusals.FORM_TOO_LONG)
         return body
 
     def _keep(self, octets: int) -> bool:

@@ -73,10 +73,12 @@ class Calls:
         self._providers = Providers(reactor, self.dials, UpstreamTrust(settings.upstream_ca), self._deadlines)
         self._tokens = TokenEndpoints(self._providers, reactor)
         ending = Ending(reactor, str(settings.control_socket("netd")), self.handles, audit)
+        self.is_over = ending.is_over
+        self.secrets = CallSecrets(vault, self.handles, in_thread, is_session)
         self._means = Means(
             policy=policy,
             endpoints=endpoints,
-            secrets=CallSecrets(vault, self.handles, in_thread, is_session),
+            secrets=self.secrets,
             inject=self._inject,
             scrubbing=Scrubber,
             providers=self._providers,
@@ -109,6 +111,10 @@ class Calls:
     def _begin(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Handed:
         if attestation.account == WITHOUT_ACCOUNT:
             return self._own(connection, attestation, head)
+        return self.begin_call(connection, attestation, head)
+
+    def begin_call(self, connection: Any, attestation: Attestation, head: RequestHead) -> Handed:
+        """A call of a workload, however it came; `connection` does what a `CallConnection` does for it."""
         return Call(self._means, connection, attestation, head)
 
     async def _inject(

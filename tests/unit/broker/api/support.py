@@ -20,14 +20,16 @@ from twisted.internet.task import Clock
 
 from appliance.broker.api.listener import WorkloadConnection
 from appliance.broker.api.serving import Interface
+from appliance.broker.calls.call import Call
 from appliance.broker.dpop.nonce_key import shared_nonce_key
 from appliance.broker.dpop.nonces import Nonces
+from appliance.broker.handles import Handles
 from appliance.broker.identities import open_identities
 from appliance.broker.identity.workloads import Attestation as Attested
 from appliance.endpoints import Endpoint, EndpointTable
 from appliance.policy.tenant import TenantPolicy
 from appliance.tls.authority import new_key
-from tests.unit.broker.calls.support import ATTESTED, account, policy_of
+from tests.unit.broker.calls.support import ATTESTED, Neighbours, account, policy_of
 from tests.unit.broker.identity.peers import csr, make_root
 from tests.unit.gateway.support import ENDPOINT, Log, Wire
 
@@ -69,12 +71,19 @@ class Broker:
         self.policies = {"acme": policy_of(account())}
         self.feed = SimpleNamespace(ready=True, table=EndpointTable())
         self.feed.table.replace([ENDPOINT, OTHER])
+        self.neighbours = Neighbours()
+        self.handles = Handles(self.clock)
+        self.over: set[str] = set()
+        self.calls = SimpleNamespace(
+            secrets=self.neighbours, handles=self.handles, is_over=self.over.__contains__,
+            begin_call=lambda *request: Call(self.neighbours.means, *request),
+        )  # fmt: skip
         self.interface = self.wired()
         self.interface.start()
 
     def wired(self) -> Interface:
         return Interface(
-            self.clock, UID, self.identities, self.feed, policy=self.policy, audit=self.audit,
+            self.clock, UID, self.identities, self.feed, self.calls, policy=self.policy, audit=self.audit,
             in_thread=in_thread, now=now,
         )  # fmt: skip
 
@@ -153,6 +162,10 @@ class Client:
         if self.tls is None:
             self.connect()
         self.tls.sendall(octets)
+        return self.hear()
+
+    def hear(self) -> bytes:
+        """What has come by now."""
         self._carry()
         heard = b""
         with suppress(SSL.WantReadError, SSL.ZeroReturnError):

@@ -10,10 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from appliance.broker.calls import refusals
-from appliance.broker.calls.call import RESPONSE_SECONDS
+from appliance.broker.calls.call import RESPONSE_SECONDS, Call
 from appliance.broker.calls.dials import CallRefused
+from appliance.http1.head import parse_request_head
 from appliance.policy.slot import Hmac, Slot
 from tests.unit.broker.calls.support import (
+    ATTESTED,
     DEAD,
     HANDLE,
     SCHEMA,
@@ -425,3 +427,15 @@ def test_a_field_that_names_another_resource_is_refused(line: str) -> None:
     assert reason(n.said) == "other-resource"
     assert n.log == []
     assert n.killed == []
+
+
+def test_a_body_that_is_there_before_the_call_begins_goes_along() -> None:
+    neighbours = Neighbours()
+    body = b'{"title":"x"}'
+    lines = ("POST /data/1 HTTP/1.1", "Host: api.example.com", "Content-Type: application/json",
+             f"Content-Length: {len(body)}", "", "")  # fmt: skip
+    head = parse_request_head("\r\n".join(lines).encode())
+    call = Call(neighbours.means, neighbours.connection, ATTESTED, head)
+    call.body([body], done=True)
+    call.start()
+    assert neighbours.sent.endswith(b"\r\n\r\n" + body)

@@ -1,0 +1,88 @@
+"""`POST /execute`: one call to a provider, carried like any other; its answer is the answer.
+
+The session's token is presented in `Authorization`, with a DPoP proof where the session is bound to a key.
+The provider's answer comes back as it is but for what the scrubber takes out; a refusal of ours is a problem
+page with `X-Egress-Request-Id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from appliance.broker.api import refusals
+from appliance.broker.api.intended import account_of, holds, intended
+from appliance.broker.api.messages import ExecuteWish, parsed
+from appliance.broker.api.operations import Admitted, authorised
+from appliance.broker.calls.dials import CallRefused
+from appliance.broker.calls.secrets import InThread
+from appliance.broker.dpop.presented import read_presented
+from appliance.broker.identities import Identities
+from appliance.policy.tenant import TenantPolicy
+from appliance.refusal import Refusal
+
+if TYPE_CHECKING:
+    from appliance.broker.api.conversation import Conversation
+    from appliance.broker.calls.connection import Handed
+    from appliance.handover import Attestation
+    from appliance.http1.head import RequestHead
+
+BeginCall = Callable[[Any, "Attestation", "RequestHead"], "Handed"]
+
+
+class ExecuteConnection:
+    """What a call speaks to in the place of a worker's connection: the workload itself."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self.transport = conversation.transport
+
+    def finished(self, *, keep: bool) -> None:
+        """See `calls.connection.CallConnection`."""
+        self._conversation.finished(keep=keep)
+
+    def abort(self) -> None:
+        """See `calls.connection.CallConnection`."""
+        self._conversation.abort()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executions:
+    """`policy` gives a tenant's policy in force, `begin_call` the way of a call."""
+
+    identities: Identities
+    policy: Callable[[str], TenantPolicy]
+    begin_call: BeginCall
+    in_thread: InThread
+    now: Callable[[], datetime]
+
+    async def execute(self, admitted: Admitted) -> None:
+        """See `operations.Operation`."""
+        await authorised(admitted, self.identities, self.in_thread, self.now())
+        wish = parsed(ExecuteWish, admitted.asked.body)
+        if holds(wish, read_presented(admitted.asked.head.headers).token):
+            raise CallRefused(refusals.TOKEN_IN_REQUEST)
+        request = intended(wish)
+        if isinstance(request, Refusal):
+            raise CallRefused(request)
+        tenant = admitted.identity.id.tenant
+        account = account_of(wish, self.policy(tenant), request.host, request.port)
+        if isinstance(account, Refusal):
+            raise CallRefused(account)
+        conversation = admitted.conversation
+        attestation = replace(
+            admitted.attestation,
+            request_id=conversation.request_id,
+            account=account.name,
+            port=request.port,
+            withheld="",
+        )
+        call = self.begin_call(ExecuteConnection(conversation), attestation, request.head)
+        conversation.abandoned = call.abandoned
+        if request.body:
+            # All of it is there: it is given before the call begins, so that no refusal finds half of it.
+            call.body([request.body], done=True)
+            conversation.transport.resumeProducing()
+        call.start()
