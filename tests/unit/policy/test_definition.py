@@ -75,3 +75,12 @@ def test_parameters_stand_for_themselves() -> None:
     assert parameters_of("{bucket}.s3.{region}.example.com") == ("bucket", "region")
     assert filled("/{a}/{a}/b", {"a": "x"}) == "/x/x/b"
     assert host_pattern("*.example.com").below
+
+
+def test_a_group_with_a_slot_of_its_own_takes_no_placeholder_where_only_the_usual_slot_does() -> None:
+    text = CRM.replace("{style: bearer}", "{style: header, name: x-key, placeholder_fields: [x-clients-key]}")
+    text = text.replace("max_body: 1KiB", "max_body: 1KiB, slot: {style: bearer}")
+    made = definition(text).document
+    usual, other = (made.slot_of(group) for group in made.groups)
+    assert usual.placeholder_fields == ("x-clients-key",)
+    assert (other.placeholder_fields, set(other.authority_fields or ())) == (None, {"x-clients-key", "x-key"})
