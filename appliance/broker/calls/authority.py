@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from urllib.parse import unquote_plus
 
 from appliance.http1.fields import Headers
 from appliance.http1.target import Pairs
@@ -45,6 +46,12 @@ QUERY_KEYS = frozenset({
     "googleaccessid",
 })  # fmt: skip
 """The same in a query, in lower case; a definition adds its own (`Slot.authority_query`)."""
+
+FORM_KEYS = frozenset({
+    "access_token", "oauth_token", "auth_token", "api_key", "apikey", "private_token", "job_token",
+    "refresh_token", "client_secret", "awsaccesskeyid", "x-amz-signature", "x-amz-credential",
+})  # fmt: skip
+"""The same in a form, whose keys are data more often; a definition adds its own (`Slot.authority_query`)."""
 
 _HANDLE = re.compile(r"hb_cred_[A-Za-z0-9_-]{32}")
 _REFERENCE = re.compile(r"([a-z][a-z0-9+.-]{0,31})://([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
@@ -107,15 +114,13 @@ def presented(
             raise Collision(f"field {name}")
         style = slot.style if name == own_field else "header"
         found.append(_in_field(style, reference_scheme, name, raw_value))
-    own_key = slot.name.lower() if slot.style == "query" and slot.name else None
-    keys = (
-        QUERY_KEYS | {key.lower() for key in slot.authority_query or ()} | ({own_key} if own_key else set())
-    )
+    own_key = slot.name if slot.style == "query" else None
+    keys = _keys(QUERY_KEYS, slot.authority_query, [own_key] if own_key else ())
     for raw_key, value in pairs:
-        key = raw_key.strip().lower()
+        key = _key(raw_key)
         if key not in keys:
             continue
-        if key != own_key or raw_key != slot.name:
+        if raw_key != own_key:
             raise Collision(f"query key {key}")
         found.append(_placeholder(value, reference_scheme, f"query key {key}"))
     if len(found) > 1:
@@ -126,6 +131,18 @@ def presented(
 def is_issued(name: bytes) -> bool:
     """Whether an answer's field of this name may hand authority out."""
     return _folded(name.decode("latin-1")) in ISSUED
+
+
+def in_form(slot: Slot, body: bytes) -> None:
+    """A form (`application/x-www-form-urlencoded`) has authority in it? Raises `Collision`.
+
+    RFC 6750 section 2.2 and some providers take a token there, and not all prefer the one in the field.
+    """
+    keys = _keys(FORM_KEYS, slot.authority_query)
+    for part in body.split(b"&"):
+        key = _key(unquote_plus(part.partition(b"=")[0].decode("latin-1")))
+        if key in keys:
+            raise Collision(f"form key {key}")
 
 
 def field_of(slot: Slot) -> str | None:
@@ -160,6 +177,7 @@ def _in_field(style: Style, scheme: str | None, name: str, raw: bytes) -> Presen
     return _placeholder(shape[1], scheme, where)
 
 
+_TO_UNDERSCORE = re.compile(r"[-. ]")
 _ANY = re.compile(r"(\S+)")
 _NO_PASSWORD = frozenset({"", "x", "x-oauth-basic", "x-access-token"})
 _ANY_USER = re.compile(r"[A-Za-z0-9._@+-]{0,64}")
@@ -194,6 +212,15 @@ def _placeholder(value: str, scheme: str | None, where: str) -> Presented:
     if _TOKEN.fullmatch(value) and "://" not in value:
         return Presented(Kind.TOKEN, value)
     raise Collision(where)
+
+
+def _keys(*names: Iterable[str] | None) -> frozenset[str]:
+    return frozenset(_key(name) for each in names for name in each or ())
+
+
+def _key(name: str) -> str:
+    """As frameworks read keys: of `a[]` and `a[0]` the `a`; PHP makes `_` of a dot and of a space."""
+    return _TO_UNDERSCORE.sub("_", name.strip().lower().partition("[")[0])
 
 
 def _folded(name: str) -> str:

@@ -35,6 +35,7 @@ from appliance.http1.writer import framing_field, host_text
 from appliance.names import Authority, HostName
 from appliance.outgoing.deadlines import NEVER
 from appliance.outgoing.tap import Tap
+from appliance.policy.rules import media_type
 from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class Call:
         self._revealed: Revealed | None = None
         self._upstream: Upstream | None = None
         self._answer: Answer | None = None
+        self._is_form = media_type(head.content_type) == FORM
         self._pieces: list[bytes] = []
         self._gathered = 0
         self._promised = 0
@@ -288,7 +290,7 @@ class Call:
                 attestation.withheld.split(), head.pairs,
             )  # fmt: skip
             self._presented = found.kind.value
-            if body is not None and head.content_type == FORM:
+            if body is not None and self._is_form:
                 in_form(allowed.group.slot, body)
             if found.kind is Kind.TOKEN and not await secrets.is_session(attestation, account, found.value):
                 raise Collision("the slot")  # noqa: TRY301 - both kinds end alike
@@ -313,11 +315,7 @@ class Call:
 
     async def _body_if_needed(self, group: CompiledGroup) -> bytes | None:
         """The body, where a schema or a signature is over all of it; None where it is streamed."""
-        if (
-            group.body is None
-            and not needs_body(group.slot, str(self._head.host))
-            and self._head.content_type != FORM
-        ):
+        if group.body is None and not needs_body(group.slot, str(self._head.host)) and not self._is_form:
             return b"" if self._body_done and not self._pieces else None
         if not self._body_done:
             if not self._keep(max(self._gathered, self._head.content_length or 0)):
@@ -326,7 +324,7 @@ class Call:
             self._connection.transport.resumeProducing()
             await self._whole
         body, self._pieces = b"".join(self._pieces), []
-        if self._head.content_type == FORM and body.count(b"&") > MAX_FORM_PARTS:
+        if self._is_form and body.count(b"&") > MAX_FORM_PARTS:
             raise CallRefused(refusals.FORM_TOO_LONG)
         return body
 

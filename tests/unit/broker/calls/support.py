@@ -44,7 +44,9 @@ SCHEMA = {
 }
 
 
-def account(slot: Slot | None = None, schema: dict | None = None) -> Bound:
+def account(
+    slot: Slot | None = None, schema: dict | None = None, content_type: str = "application/json"
+) -> Bound:
     where = HostPattern.of("api.example.com")
     groups = {
         "read": CompiledGroup("read", slot or Slot(style="bearer"), "read"),
@@ -53,7 +55,7 @@ def account(slot: Slot | None = None, schema: dict | None = None) -> Bound:
         ),
     }
     rules = []
-    for name, methods, types in (("read", {"GET", "HEAD"}, ()), ("write", {"POST"}, ("application/json",))):
+    for name, methods, types in (("read", {"GET", "HEAD"}, ()), ("write", {"POST"}, (content_type,))):
         verdict = Verdict(
             Outcome.ALLOW, Reason.ALLOWED_BY_INTEGRATION, "accounts[0]", "", account="crm", group=name
         )

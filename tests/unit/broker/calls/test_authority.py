@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from appliance.broker.calls.authority import NOTHING, Collision, Kind, Presented, field_of, presented
+from appliance.broker.calls.authority import NOTHING, Collision, Kind, Presented, field_of, in_form, presented
 from appliance.policy.slot import Slot
 
 HANDLE = "hb_cred_" + "A" * 32
@@ -156,3 +156,26 @@ def test_a_placeholder_may_stand_where_some_clients_put_their_key_and_nothing_el
         seen(slot, (b"Authorization", f"Bearer {REFERENCE}".encode()), (b"X-Api-Key", REFERENCE.encode()))
     with pytest.raises(Collision, match="field authorization"):
         seen(KEY, (b"Authorization", f"Bearer {REFERENCE}".encode()))
+
+
+@pytest.mark.parametrize(
+    "key", ["access_token[]", "access_token[0]", "access.token", "access token", "ACCESS-TOKEN", " token "]
+)
+def test_004_16_a_key_that_a_framework_reads_as_one_of_these_collides(key: str) -> None:
+    with pytest.raises(Collision):
+        presented(Slot(style="bearer"), None, (), (), ((key, "x"),))
+
+
+@pytest.mark.parametrize("body", [b"a=1&access_token=x", b"%61ccess_token=x", b"access_token[]=x", b"private+token=x",
+                                  b"Token=x", b"a&token"])  # fmt: skip
+def test_004_16_authority_in_a_form_collides(body: bytes) -> None:
+    with pytest.raises(Collision) as caught:
+        in_form(Slot(style="bearer", authority_query=("token",)), body)
+    assert caught.value.where.startswith("form key ")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"key=a&password=b", b"metadata[access_token]=x", b"text=access_token%3Dx"]
+)
+def test_what_is_data_in_a_form_does_not(body: bytes) -> None:
+    in_form(Slot(style="bearer"), body)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from twisted.internet.defer import Deferred
 
-from appliance.broker.calls.call import RESPONSE_SECONDS, Call
+from appliance.broker.calls.call import FORM, RESPONSE_SECONDS, Call
 from appliance.policy.slot import Slot
 from tests.unit.broker.calls.support import SCHEMA, Neighbours, account, policy_of
 from tests.unit.gateway.support import CONTAINER, ENDPOINT
@@ -196,3 +196,14 @@ def test_a_secret_that_has_no_way_out_is_not_left_out_in_silence() -> None:
     n.get()
     assert n.record.reason == "credential-mismatch"
     assert n.sent == b""
+
+
+def test_004_16_a_form_with_a_token_of_the_callers_own_collides() -> None:
+    n = Neighbours(account(content_type=FORM))
+    head = f"POST /data/1 HTTP/1.1\nHost: api.example.com\nContent-Type: {FORM}; charset=utf-8\nContent-Length: 19"
+    n.call(head, b"a=1&")
+    assert n.log == []
+    n.connection.dataReceived(b"access_token=ab")
+    assert reason(n.said) == "authority-collision"
+    assert n.killed
+    assert n.held == []
