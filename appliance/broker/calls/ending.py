@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 
 from appliance.audit.log import AuditLog, AuditUnavailable
@@ -14,12 +15,15 @@ from appliance.audit.record import LifecycleRecord, Outcome
 from appliance.ipc import JsonLines, Message
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress
+    from twisted.internet.interfaces import IAddress, IDelayedCall
+    from twisted.python.failure import Failure
 
     from appliance.broker.handles import Handles
     from appliance.handover import Attestation
 
 SECONDS = 30
+TRIES, AGAIN = 60, 2.0
+"""How often netd is told, every so many seconds: it may be between two of its lives."""
 REMEMBERED = 65536
 """Endpoints that were killed; netd gives each its own id."""
 
@@ -37,13 +41,27 @@ class Ending:
         self._ended: dict[str, None] = {}
         self.told: Deferred[Any] = succeed(None)
         """Fires when netd was reached for the last wish, or was not."""
+        self._waiting: set[IDelayedCall] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Tell netd nothing more."""
+        self._closed = True
+        for waiting in self._waiting:
+            waiting.cancel()
+        self._waiting.clear()
 
     def is_over(self, endpoint: str) -> bool:
         """Whether it was killed: it makes no call any more, also where netd could not stop it."""
         return endpoint in self._ended
 
     def kill(self, attestation: Attestation, reason: str, why: str) -> None:
-        """Revoke at once, then have the container stopped. Never raises: the call is refused anyway."""
+        """Revoke at once, then have the container stopped. Never raises: the call is refused anyway.
+
+        Once for each: whatever else it had under way collides as well.
+        """
+        if self.is_over(attestation.endpoint):
+            return
         self._ended[attestation.endpoint] = None
         if len(self._ended) > REMEMBERED:
             del self._ended[next(iter(self._ended))]
@@ -69,25 +87,42 @@ class Ending:
 
     def _stop(self, attestation: Attestation, reason: str, why: str) -> None:
         wish = {"op": "stop-container", "endpoint": attestation.endpoint, "reason": reason, "why": why}
-        self.told = connecting = self._netd.connect(_Wishes(wish))  # type: ignore[no-untyped-call]  # Twisted
-        connecting.addErrback(
-            lambda failure: _log.critical(
-                "netd could not be told to stop the container: {why}", why=failure.getErrorMessage()
-            )
-        )
+        self._tell(wish, TRIES)
+
+    def _tell(self, wish: Message, tries: int) -> None:
+        wishes = _Wishes(wish, lambda why: self._untold(wish, tries - 1, why))
+        self.told = connecting = self._netd.connect(wishes)  # type: ignore[no-untyped-call]  # Twisted
+        connecting.addErrback(lambda failure: self._untold(wish, tries - 1, failure.getErrorMessage()))
+
+    def _untold(self, wish: Message, tries: int, why: str) -> None:
+        _log.critical("netd could not be told to stop the container: {why}", why=why)
+        if tries > 0 and not self._closed:
+            waiting = self._reactor.callLater(AGAIN, self._tell_again, wish, tries)
+            self._waiting.add(waiting)
+
+    def _tell_again(self, wish: Message, tries: int) -> None:
+        self._waiting = {waiting for waiting in self._waiting if waiting.active()}
+        self._tell(wish, tries)
 
 
 class _Wish(JsonLines):
     """One wish, one answer."""
 
-    def __init__(self, wish: Message) -> None:
+    def __init__(self, wish: Message, untold: Callable[[str], None]) -> None:
         self._wish = wish
+        self._untold = untold
+        self._answered = False
 
     def connectionMade(self) -> None:
         self.send(self._wish)
 
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self._answered:
+            self._untold(reason.getErrorMessage())
+
     def message_received(self, message: Message) -> None:
-        if message.get("ok") is not True and message.get("error") != "endpoint-unknown":
+        self._answered = message.get("ok") is True or message.get("error") == "endpoint-unknown"
+        if not self._answered:
             _log.critical("netd did not stop the container: {why}", why=str(message.get("detail")))
         self.close()
 
@@ -95,9 +130,10 @@ class _Wish(JsonLines):
 class _Wishes(Factory):
     noisy = False
 
-    def __init__(self, wish: Message) -> None:
+    def __init__(self, wish: Message, untold: Callable[[str], None]) -> None:
         self._wish = wish
+        self._untold = untold
 
     def buildProtocol(self, addr: IAddress | None) -> _Wish:
         del addr
-        return _Wish(self._wish)
+        return _Wish(self._wish, self._untold)

@@ -72,7 +72,7 @@ class Calls:
         self.dials = Dials(reactor, settings.uids.gateway)
         self._providers = Providers(reactor, self.dials, UpstreamTrust(settings.upstream_ca), self._deadlines)
         self._tokens = TokenEndpoints(self._providers, reactor)
-        ending = Ending(reactor, str(settings.control_socket("netd")), self.handles, audit)
+        self._ending = ending = Ending(reactor, str(settings.control_socket("netd")), self.handles, audit)
         self.is_over = ending.is_over
         self.secrets = CallSecrets(vault, self.handles, in_thread, is_session)
         self._means = Means(
@@ -97,6 +97,7 @@ class Calls:
     def stop(self) -> None:
         """Nothing outlives us: calls end on record, handles die, connections to providers end."""
         self.connections.close()
+        self._ending.close()
         self._deadlines.stop()
         if self._purging.running:
             self._purging.stop()

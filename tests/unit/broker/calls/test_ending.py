@@ -9,9 +9,10 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ServerFactory
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
+from appliance.broker.calls import ending
 from appliance.broker.calls.ending import Ending
 from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.kinds import StaticSecret
@@ -31,6 +32,40 @@ class Killing(TestCase):
             self.bound, StaticSecret(kind="static", value=SECRET), lambda: None
         )
         self.ending = Ending(reactor, self.path, self.handles, self.audit)
+        self.addCleanup(self.ending.close)
+        self.patch(ending, "AGAIN", 0.02)
+
+    def netd(self, answers: list) -> list:
+        """netd, which answers so and hears what is returned; without an answer it hangs up."""
+        heard: list = []
+
+        class Netd(JsonLines):
+            def message_received(self, message) -> None:
+                heard.append(message["op"])
+                answer = answers.pop(0)
+                if answer is None:
+                    self.close()
+                else:
+                    self.send(answer)
+
+        port = reactor.listenUNIX(self.path, ServerFactory.forProtocol(Netd))
+        self.addCleanup(port.stopListening)
+        return heard
+
+    async def test_004_17_netd_is_told_again_until_the_container_is_gone(self) -> None:
+        self.ending.kill(ATTESTED, "authority-collision", "a field")
+        await deferLater(reactor, 0.05)
+        heard = self.netd([None, {"ok": False, "detail": "not yet"}, {"ok": True}])
+        await deferLater(reactor, 0.3)
+        assert heard == ["stop-container"] * 3
+
+    async def test_who_collides_many_times_at_once_is_killed_once(self) -> None:
+        heard = self.netd([{"ok": False, "error": "endpoint-unknown"}] * 3)
+        for _ in range(3):
+            self.ending.kill(ATTESTED, "authority-collision", "a field")
+        await deferLater(reactor, 0.1)
+        assert heard == ["stop-container"]
+        assert len(self.audit.records) == 1
 
     async def test_004_17_who_was_killed_stays_so_whether_netd_hears_it_or_not(self) -> None:
         assert not self.ending.is_over(ATTESTED.endpoint)
