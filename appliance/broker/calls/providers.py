@@ -96,10 +96,14 @@ class Providers:
         self._deadlines.watch(upstream)
         upstream.deadline = self._deadlines.seconds() + self._bounds.handshake_seconds
         stream = TLSStream(self._tls.connection(host), upstream, Records())
-        with connected:  # the reactor works on its own duplicate
-            connected.setblocking(False)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._reactor.adoptStreamConnection(connected.fileno(), socket.AF_INET, _Given(stream))
+        try:
+            with connected:  # the reactor works on its own duplicate
+                connected.setblocking(False)
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._reactor.adoptStreamConnection(connected.fileno(), socket.AF_INET, _Given(stream))
+        except OSError as error:  # the provider has reset it meanwhile
+            self._closed(upstream)
+            raise CallRefused(refusals.UPSTREAM_CLOSED) from error
         assert upstream.secured is not None
         try:
             await upstream.secured

@@ -113,6 +113,19 @@ class WithAServer(TestCase):
         assert caught.value.refusal.reason == "upstream-certificate-wrong-host"
         assert self.heard == []
 
+    async def test_a_connection_that_was_reset_before_it_was_taken_over_leaves_nothing_behind(self) -> None:
+        class Gone:
+            def adoptStreamConnection(self, *_):
+                raise OSError(107, "not connected")
+
+        watched = self.providers._deadlines._watched
+        self.patch(self.providers, "_reactor", Gone())
+        before = set(watched)
+        with pytest.raises(CallRefused) as caught:
+            await self.connect()
+        assert caught.value.refusal.reason == "upstream-closed"
+        assert watched == before
+
     async def test_a_connection_rests_for_the_next_call_of_the_tenant(self) -> None:
         first = await self.connect()
         asked = Asked()
