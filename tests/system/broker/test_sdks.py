@@ -169,6 +169,7 @@ def test_000_44_objects_are_put_and_got_with_a_signature_of_the_real_key(
     assert answer["put-small"]["ok"]
     assert answer["get"]["ok"] is True
     assert answer["head"]["ok"] == answer["size"]
+    assert answer["download"]["ok"] is True
     assert answer["list"]["ok"] >= 1
     assert "NoSuchKey" in answer["missing"]["said"]
     assert "ok" not in answer["another"]  # a bucket that the account does not name

@@ -1,5 +1,6 @@
 """AWS's SDK for Python, unmodified: objects of a bucket, by its path and by its name."""
 
+import io
 import json
 import os
 
@@ -17,6 +18,12 @@ def tried(what):
         return {"error": type(error).__name__, "said": str(error)}
 
 
+def downloaded(s3, bucket, key):
+    into = io.BytesIO()
+    s3.download_fileobj(bucket, key, into)
+    return into.getvalue()
+
+
 def through(style):
     config = Config(s3={"addressing_style": style}, retries={"total_max_attempts": 1})
     s3 = boto3.client("s3", region_name=os.environ["REGION"], aws_access_key_id=os.environ["KEY"],
@@ -32,6 +39,7 @@ def through(style):
         "get": tried(lambda: s3.get_object(Bucket=bucket, Key=key)["Body"].read() == TEXT),
         "head": tried(lambda: s3.head_object(Bucket=bucket, Key=key)["ContentLength"]),
         "size": len(TEXT),
+        "download": tried(lambda: downloaded(s3, bucket, key) == TEXT),
         "list": tried(lambda: len(s3.list_objects_v2(Bucket=bucket, Prefix="a folder/")["Contents"])),
         "missing": tried(lambda: s3.get_object(Bucket=bucket, Key="missing")),
         "another": tried(lambda: s3.list_objects_v2(Bucket="somebody-elses")["Contents"]),
