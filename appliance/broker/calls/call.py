@@ -324,9 +324,12 @@ class Call:
             self._connection.transport.resumeProducing()
             await self._whole
         body, self._pieces = b"".join(self._pieces), []
-        if self._is_form and body.count(b"&") > MAX_FORM_PARTS:
-            raise CallRefused(refusals.FORM_TOO_LONG)
+        if self._is_form and (body.count(b"&") > MAX_FORM_PARTS or self._is_coded()):
+            raise CallRefused(refusals.FORM_UNREAD)
         return body
+
+    def _is_coded(self) -> bool:
+        return any(name.lower().replace(b"_", b"-") == b"content-encoding" for name, _ in self._head.headers)
 
     def _keep(self, octets: int) -> bool:
         """Whether the body may have so many octets in memory; promised until the call ends."""

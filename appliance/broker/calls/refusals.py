@@ -54,7 +54,10 @@ BODIES_TOO_LARGE = failed(
     503, "bodies-too-large", "Too many large bodies wait in the broker, which needs each of them whole.",
     "Try again when other calls are done, or send less.",
 )  # fmt: skip
-FORM_TOO_LONG = denied(400, "body-not-allowed", "The form has too many parts.", "Send several smaller ones.")
+FORM_UNREAD = denied(
+    400, "body-not-allowed", "The form has too many parts or is coded: it cannot be looked into.",
+    "Send it plain, or in several smaller ones.",
+)  # fmt: skip
 CALL_TIMEOUT = failed(504, "call-timeout", "The call could not be sent in time, or its body did not come.")
 REFERENCE_UNKNOWN = denied(
     403, "reference-unknown", "The reference in the request names no secret of the bound account.",

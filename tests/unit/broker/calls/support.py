@@ -45,7 +45,10 @@ SCHEMA = {
 
 
 def account(
-    slot: Slot | None = None, schema: dict | None = None, content_type: str = "application/json"
+    slot: Slot | None = None,
+    schema: dict | None = None,
+    content_type: str = "application/json",
+    most: int = 64,
 ) -> Bound:
     where = HostPattern.of("api.example.com")
     groups = {
@@ -61,7 +64,7 @@ def account(
         )
         rules.append((where, AllowRule(
             "accounts[0]", frozenset({("https", 443)}), frozenset(methods), (PathPattern.parse("/data/**"),),
-            frozenset({"page"}), frozenset(types), False, 64, verdict, repeatable=frozenset(),
+            frozenset({"page"}), frozenset(types), False, most, verdict, repeatable=frozenset(),
         )))  # fmt: skip
     compiled = CompiledAccount(
         "crm", "crm-api", "CRM", "crm-key", frozenset({"static"}), (where,), 443, groups, "accounts[0]",

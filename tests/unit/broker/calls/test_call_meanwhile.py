@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from twisted.internet.defer import Deferred
 
-from appliance.broker.calls.call import FORM, RESPONSE_SECONDS, Call
+from appliance.broker.calls.call import FORM, MAX_FORM_PARTS, RESPONSE_SECONDS, Call
 from appliance.policy.slot import Slot
 from tests.unit.broker.calls.support import SCHEMA, Neighbours, account, policy_of
 from tests.unit.gateway.support import CONTAINER, ENDPOINT
@@ -207,3 +207,15 @@ def test_004_16_a_form_with_a_token_of_the_callers_own_collides() -> None:
     assert reason(n.said) == "authority-collision"
     assert n.killed
     assert n.held == []
+
+
+@pytest.mark.parametrize(
+    ("line", "body"), [("Content-Encoding: gzip", b"\x1f\x8b"), ("X-A: b", b"&" * (MAX_FORM_PARTS + 1))]
+)
+def test_a_form_that_cannot_be_looked_into_is_refused(line: str, body: bytes) -> None:
+    n = Neighbours(account(content_type=FORM, most=1 << 20))
+    head = f"POST /data/1 HTTP/1.1\nHost: api.example.com\nContent-Type: {FORM}\n{line}\nContent-Length: {len(body)}"
+    n.call(head, body)
+    assert reason(n.said) == "body-not-allowed"
+    assert n.held == []
+    assert n.killed == []
