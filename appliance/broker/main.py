@@ -20,6 +20,7 @@ from appliance.acceptor import Acceptor
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
+from appliance.broker.api.control import HandleControl
 from appliance.broker.api.serving import Interface
 from appliance.broker.ca import CaError, open_authority
 from appliance.broker.calls.connection import CallConnection, Handed
@@ -87,12 +88,17 @@ def _run() -> None:
     signing = Signing(authority, sink, _now)
     uids = settings.uids
     signers = frozenset({uids.gateway, uids.squid} if settings.has_fallback else {uids.gateway})
+    calling = Calling(reactor, settings, sockets, vault, identities=identities, sink=sink)
+    operations = {
+        **signing.operations(signers),
+        **_of_the_vault(vault, sink, settings),
+        **calling.operations(),
+    }
     acceptor = Acceptor(
         reactor,  # type: ignore[arg-type]  # the module stands for the installed reactor
         sockets["control"],
-        ControlFactory({**signing.operations(signers), **_of_the_vault(vault, sink, settings)}),
+        ControlFactory(operations),
     )
-    calling = Calling(reactor, settings, sockets, vault, identities=identities, sink=sink)
     sink.write(LifecycleRecord(event="started"))
     calling.start()
     reactor.addSystemEventTrigger("before", "shutdown", calling.stop)
@@ -148,6 +154,10 @@ class Calling:
         self._feed.start()
         self._interface.start()
         self._calls.start()
+
+    def operations(self) -> Mapping[str, Operation]:
+        """What the operator may ask about them."""
+        return HandleControl(self._calls.handles).operations()
 
     def _begin_own(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Handed:
         return self._interface.enrolments.begin(connection, attestation, head)

@@ -14,6 +14,7 @@ from appliance import settings as settings_module
 from appliance.cli import (
     doctor,
     fallback,
+    handles,
     integrations,
     lifecycle,
     logs,
@@ -94,7 +95,7 @@ def completion(obj: Cli, shell: str) -> None:
 for command in (
     lifecycle.up, lifecycle.down, status.status, doctor.doctor, tenants.tenant,
     run.run, run.shell, policies.policy, logs.log, top.top, verify.verify, fallback.fallback,
-    secrets.secret, secrets.vault, integrations.integration,
+    secrets.secret, secrets.vault, handles.handle, integrations.integration,
 ):  # fmt: skip
     cli.add_command(command)
 
