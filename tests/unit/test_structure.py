@@ -192,7 +192,9 @@ def test_the_broker_is_not_imported_by_the_gateway_nor_the_other_way_round() -> 
 
 
 # Types alone: nothing in them can be wrong that mypy does not see.
-DATA = ("appliance.verify.world", "netns.driver.facts", "netns.driver.refusal")
+DATA = (
+    "appliance.broker.calls.means", "appliance.verify.world", "netns.driver.facts", "netns.driver.refusal",
+)  # fmt: skip
 
 # Wiring: a process's main is tested as a process (tests/system), a package's marker file holds nothing.
 MIRRORED_ELSEWHERE = re.compile(r"(^|\.)(main|__init__)$")

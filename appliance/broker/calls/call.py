@@ -8,24 +8,21 @@ redirect is followed: the answer goes back as it is.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from appliance.audit.log import AuditLog, AuditUnavailable, Claim
-from appliance.audit.record import CallRecord, Outcome
+from appliance.audit.log import AuditUnavailable, Claim
 from appliance.broker.calls import checks, refusals
-from appliance.broker.calls.answer import Answer, Scrubbing
+from appliance.broker.calls.answer import Answer
 from appliance.broker.calls.authority import Collision, Kind, in_form, presented
 from appliance.broker.calls.checks import Allowed, Check
 from appliance.broker.calls.dials import CallRefused
-from appliance.broker.calls.keeping import MOST, Keeping
+from appliance.broker.calls.keeping import MOST
+from appliance.broker.calls.recording import call_record
 from appliance.broker.credentials.inject import needs_body
-from appliance.broker.credentials.outgoing import CredentialError, Injection, Outgoing, applied
+from appliance.broker.credentials.outgoing import CredentialError, Outgoing, applied
 from appliance.broker.scrub.faults import ScrubFault
 from appliance.http1.body import LAST_CHUNK, encode_chunk
 from appliance.http1.fields import travels_in_request
@@ -41,16 +38,14 @@ from appliance.refusal import Refusal
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
+    from appliance.audit.record import CallRecord
+    from appliance.broker.calls.answer import Scrubbing
     from appliance.broker.calls.connection import CallConnection
-    from appliance.broker.calls.providers import Providers
-    from appliance.broker.vault.kinds import Material
-    from appliance.endpoints import EndpointTable
+    from appliance.broker.calls.means import Means, Revealed
     from appliance.handover import Attestation
     from appliance.http1.head import RequestHead
-    from appliance.outgoing.deadlines import Deadlines
     from appliance.outgoing.upstream import Upstream
-    from appliance.policy.bound import CompiledAccount, CompiledGroup
-    from appliance.policy.tenant import TenantPolicy
+    from appliance.policy.bound import CompiledGroup
 
 RESPONSE_SECONDS = 300.0
 """Until the next octet of the request or of the answer: models think long."""
@@ -60,57 +55,6 @@ MAX_FORM_PARTS = 20_000
 """Its keys are looked at, by the one thread that serves everybody."""
 
 _log = Logger()
-
-
-class Revealed(Protocol):
-    """A decrypted secret; `close` clears what can be cleared."""
-
-    material: Material
-    version: int
-    """Of the vault; 0 where a handle stands for the secret."""
-
-    def close(self) -> None:
-        """Once; later calls do nothing."""
-
-
-class Secrets(Protocol):
-    """Where the secret of a call comes from."""
-
-    async def of_account(self, attestation: Attestation, account: CompiledAccount) -> Revealed:
-        """The account's secret, decrypted. Raises `CallRefused`."""
-
-    def of_handle(self, attestation: Attestation, account: CompiledAccount, handle: str) -> Revealed | None:
-        """What a live handle of this execution stands for."""
-
-    def is_session(
-        self, attestation: Attestation, account: CompiledAccount, token: str, /
-    ) -> Awaitable[bool]:
-        """Whether the token is of a live session of this very workload. Raises `CallRefused`."""
-
-
-Inject = Callable[["Attestation", Allowed, "Revealed", Outgoing], Awaitable[Injection]]
-"""Where the secret goes. Raises `CredentialError`."""
-
-Kill = Callable[["Attestation", str, str], None]
-"""Ends an execution for good: its handles, its sessions, its container. With a stable code and a sentence."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What calls share."""
-
-    policy: Callable[[str], TenantPolicy]
-    endpoints: EndpointTable
-    secrets: Secrets
-    inject: Inject
-    scrubbing: Callable[[tuple[bytes, ...]], Scrubbing]
-    providers: Providers
-    kill: Kill
-    audit: AuditLog
-    deadlines: Deadlines
-    keeping: Keeping = field(default_factory=Keeping)
-    ended: Callable[[str], bool] = lambda _: False
-    """Whether the execution on this endpoint was ended for good."""
 
 
 class Call:
@@ -479,39 +423,18 @@ class Call:
         self._end(refusals.INTERNAL)
 
     def _record(self, refusal: Refusal | None) -> CallRecord:
-        attestation, head, allowed = self._attestation, self._head, self._allowed
-        if refusal is None:
-            assert allowed is not None
-            verdict = allowed.verdict
-            outcome, reason, rule, detail = Outcome.ALLOWED, str(verdict.reason), verdict.rule, None
-        else:
-            outcome, reason, rule, detail = refusal.outcome, refusal.reason, refusal.rule, refusal.detail
-        return CallRecord(
-            request_id=attestation.request_id,
-            tenant=attestation.tenant,
-            endpoint=attestation.endpoint,
-            container=attestation.container or None,
-            run=attestation.run or None,
-            source=attestation.source,
-            account=attestation.account,
-            group=None if allowed is None else allowed.group.name,
+        return call_record(
+            self._attestation,
+            self._head,
+            self._allowed,
+            refusal,
             secret=self._secret,
             presented=self._presented,
-            method=head.method,
-            host=str(head.host),
-            port=attestation.port,
-            path=head.path,
-            query_keys=tuple(key for key, _ in head.pairs),
             checks=tuple(str(check) for check in self._checks),
-            outcome=outcome,
-            reason=reason,
-            rule=rule,
-            detail=detail,
             status=self._status(refusal),
             upstream_address=None if self._upstream is None else str(self._upstream.address),
             duration_ms=(self._means.deadlines.seconds() - self._began) * 1000,
             generation=self._policy.generation,
-            inputs=hashlib.sha256(repr(checks.facts_of(attestation, head)).encode()).hexdigest(),
         )
 
     def _status(self, refusal: Refusal | None) -> int | None:

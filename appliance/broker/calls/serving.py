@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.task import LoopingCall
 
-from appliance.broker.calls.call import Call, Means, Revealed
+from appliance.broker.calls.call import Call
 from appliance.broker.calls.connection import CallConnections
 from appliance.broker.calls.dials import Dials
 from appliance.broker.calls.ending import Ending
+from appliance.broker.calls.means import Means
 from appliance.broker.calls.providers import Providers
 from appliance.broker.calls.secrets import CallSecrets, InThread, IsSession
 from appliance.broker.calls.token_endpoint import TokenEndpoints
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from appliance.audit.log import AuditLog
     from appliance.broker.calls.checks import Allowed
     from appliance.broker.calls.connection import Begin, CallConnection, Handed
+    from appliance.broker.calls.means import Revealed
     from appliance.broker.credentials.outgoing import Injection, Outgoing
     from appliance.broker.vault.kinds import OAuthRefresh
     from appliance.broker.vault.vault import Vault

@@ -8,8 +8,9 @@ from ipaddress import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from appliance.broker.calls.call import Call, Means
+from appliance.broker.calls.call import Call
 from appliance.broker.calls.connection import CallConnection
+from appliance.broker.calls.means import Means
 from appliance.broker.credentials.inject import inject
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.vault.kinds import StaticSecret
