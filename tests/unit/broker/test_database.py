@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 from pathlib import Path
@@ -99,7 +100,7 @@ def test_tables_of_another_version_are_left_alone(database: Engine, database_url
 def test_tables_of_somebody_else_are_left_alone(database: Engine, database_url: str) -> None:
     with database.begin() as connection:
         schema_version.drop(connection)
-    assert "a table 'database_probe' that is not ours" in refused(database_url)
+    assert re.search("a table '[a-z_]+' that is not ours", refused(database_url))
 
 
 def test_parameters_are_in_no_message(database: Engine) -> None:
