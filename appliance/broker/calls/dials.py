@@ -24,6 +24,7 @@ from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004 - what a
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IFileDescriptorReceiver, IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from appliance.audit.record import Outcome
@@ -52,6 +53,9 @@ CHANNELS = PeerLimits(of_process=4, in_all=64)
 """A worker needs one; while it connects anew the one before may still be there."""
 
 
+_log = Logger()
+
+
 class CallRefused(Exception):
     """A call ends with this refusal."""
 
@@ -61,7 +65,7 @@ class CallRefused(Exception):
 
 
 class Dials(ServerFactory["_Channel"]):
-    """All workers that dial for us, the last one of each number. `uid` is the gateway's."""
+    """All workers that dial for us, one process of each number. `uid` is the gateway's."""
 
     noisy = False
 
@@ -77,7 +81,12 @@ class Dials(ServerFactory["_Channel"]):
         return _Channel(self, self._uid, self._peers)
 
     def arrived(self, worker: int, channel: _Channel) -> None:
-        """A worker has said its number. The one before with this number is gone, or about to be."""
+        """A worker has said its number. While another process has that, nobody takes it away."""
+        known = self._workers.get(worker)
+        if known is not None and known.process != channel.process:
+            _log.error("worker {worker} is another process: its connection is closed", worker=worker)
+            channel.close()
+            return
         self._workers[worker] = channel
 
     def gone(self, channel: _Channel) -> None:
@@ -150,11 +159,14 @@ class _Channel(JsonLines):
         self._asked: dict[int, Deferred[Message]] = {}
         self._sockets: deque[socket.socket] = deque()
         self._introduced = False
+        self.process = 0
+        """The worker's, as the kernel says."""
 
     def connectionMade(self) -> None:
         """Only the gateway's uid and root may dial for us."""
         transport: Any = self.transport
         peer = peer_credentials(transport.getHandle())
+        self.process = peer.pid
         if peer.uid not in (0, self._uid) or not self._peers.enter(self, peer.pid):
             transport.abortConnection()
 

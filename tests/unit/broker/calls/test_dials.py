@@ -32,12 +32,13 @@ class Unix(Wire):
     """A worker's connection, by the uid that the kernel tells."""
 
     uid = 64101
+    pid = os.getpid()
 
     def getHandle(self):
         return self
 
     def getsockopt(self, level, name, size):
-        return struct.pack("3i", os.getpid(), self.uid, self.uid)
+        return struct.pack("3i", self.pid, self.uid, self.uid)
 
 
 def connected(uid: int = 64101):
@@ -179,6 +180,24 @@ def test_a_process_has_few_channels() -> None:
     again = Unix()
     dials.buildProtocol(None).makeConnection(again)
     assert not again.aborted
+
+
+def test_no_other_process_takes_a_workers_number_while_that_is_there() -> None:
+    _, dials, first, _ = connected()
+    first.dataReceived(b'{"worker":0}\n')
+    other, wire = dials.buildProtocol(None), Unix()
+    wire.pid = os.getpid() + 1
+    other.makeConnection(wire)
+    other.dataReceived(b'{"worker":0}\n')
+    assert wire.disconnecting
+    other.connectionLost()
+    assert dials._workers == {0: first}
+    first.connectionLost()
+    again, wire = dials.buildProtocol(None), Unix()
+    wire.pid = os.getpid() + 1
+    again.makeConnection(wire)
+    again.dataReceived(b'{"worker":0}\n')
+    assert dials._workers == {0: again}
 
 
 def test_a_worker_that_answers_nothing_leaves_nothing_behind() -> None:
