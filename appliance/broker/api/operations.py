@@ -134,6 +134,7 @@ class Operations:
         return Admitted(asked, found, conversation)
 
     def _record_refusal(self, attestation: Attestation, reason: str, detail: str) -> None:
+        attestation = checks.as_netd_says(attestation, self.endpoints.get(attestation.endpoint))
         self.audit.write(
             LifecycleRecord(
                 event="workload-refused",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from appliance.broker.api import enrolment, operations
+from appliance.broker.api import enrolment, operations, session_operations
 from appliance.broker.api.conversation import Conversation
 from appliance.broker.api.departures import Departures
 from appliance.broker.api.enrolment import Enrolments
@@ -53,9 +53,10 @@ class Interface:
         self._departures = Departures(
             reactor, feed, identities.workloads, in_thread, now=now, known=self.enrolments.open
         )
-        sessions = SessionOperations(
-            identities=identities, policy=policy, audit=audit, in_thread=in_thread, now=now
-        )
+        sessions = self._sessions = SessionOperations(
+            identities=identities, policy=policy, audit=audit, in_thread=in_thread, now=now,
+            pace=Pace(session_operations.AT_ONCE, session_operations.EACH, reactor.seconds),
+        )  # fmt: skip
         handles = HandleOperations(
             identities=identities, policy=policy, secrets=calls.secrets, handles=calls.handles, audit=audit,
             in_thread=in_thread, now=now,
@@ -92,7 +93,8 @@ class Interface:
         """A container left: neither its certificates nor its pace are needed any more."""
         self._departures.departed(endpoint)
         self.enrolments.departed(endpoint)
-        self._operations.pace.forget(endpoint.id)
+        for pace in (self._operations.pace, self._sessions.pace):
+            pace.forget(endpoint.id)
         self.connections.departed(endpoint.id)
 
     def _converse(self, connection: WorkloadConnection, attestation: Attestation) -> Conversation:

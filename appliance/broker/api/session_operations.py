@@ -15,6 +15,7 @@ from appliance.audit.record import LifecycleRecord
 from appliance.broker.api import refusals
 from appliance.broker.api.messages import SessionWish, parsed
 from appliance.broker.api.operations import Admitted, authorised, empty_reply, json_reply
+from appliance.broker.api.pace import Pace
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.refusals import ACCOUNT_UNBOUND
 from appliance.broker.calls.secrets import InThread
@@ -23,6 +24,11 @@ from appliance.broker.dpop.presented import one_proof, read_presented, read_proo
 from appliance.broker.identities import Identities
 from appliance.broker.sessions import Opened
 from appliance.policy.tenant import TenantPolicy
+
+AT_ONCE = 30
+"""Sessions that one workload opens: a tenant has a bound, and no container of it may use that up."""
+EACH = 20.0
+"""Seconds, for one more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,7 @@ class SessionOperations:
     policy: Callable[[str], TenantPolicy]
     audit: AuditLog
     in_thread: InThread
+    pace: Pace
     now: Callable[[], datetime]
 
     async def open(self, admitted: Admitted) -> None:
@@ -48,6 +55,9 @@ class SessionOperations:
         tenant = admitted.identity.id.tenant
         if wish.account is not None and self.policy(tenant).account(wish.account) is None:
             raise CallRefused(ACCOUNT_UNBOUND)
+        wait = self.pace.take(admitted.attestation.endpoint)
+        if wait:
+            raise CallRefused(refusals.too_often(wait))
         claim = self.audit.claim()
         try:
             opened: Opened = await self.in_thread(self._open, admitted, wish, proofs)

@@ -151,3 +151,11 @@ def test_one_connection_carries_one_after_the_other(rig: Rig) -> None:
     assert rig.connection.transport.value().count(b"HTTP/1.1 200 ") == 2
     rig.connection.dataReceived(ASKING.line() + head.encode() + b"zz\r\n")
     assert b"HTTP/1.1 400 " in rig.connection.transport.value()
+
+
+def test_000_33_the_name_is_netds_word_and_not_the_workers(rig: Rig) -> None:
+    admitted = rig.admitted(rig.ask(attested=replace(ASKING, container="c9", run="another")))
+    assert isinstance(admitted, WorkloadIdentity)
+    assert admitted.id.workload == ENDPOINT.container
+    elsewhere = replace(ASKING, source="172.18.0.9:1")
+    assert b'"reason":"endpoint-unknown"' in rig.ask(attested=elsewhere)

@@ -6,9 +6,11 @@ import time
 
 import pytest
 
+from appliance.broker.api.session_operations import AT_ONCE, EACH
 from appliance.broker.sessions import MAX_LIFE
 from tests.unit.broker.api.support import BEARER, Broker
 from tests.unit.broker.proofs import ABSENT, EC_KEY, jkt, proof
+from tests.unit.gateway.support import ENDPOINT
 
 SESSION = "https://broker.egress.internal/v1/session"
 
@@ -92,3 +94,16 @@ def test_without_room_for_a_record_there_is_no_session(broker: Broker) -> None:
     assert broker.workload().ask("POST /v1/session", body={"ttl": 9}).reason == "audit-unavailable"
     broker.audit.ready = True
     assert not broker.audit.open_claims
+
+
+def test_one_container_does_not_use_up_its_tenants_sessions(broker: Broker) -> None:
+    client = broker.workload()
+    for _ in range(AT_ONCE):
+        client.session()
+    refused = client.ask("POST /v1/session", body={"ttl": 600})
+    assert (refused.status, refused.reason) == (429, "too-often")
+    assert broker.workload("e2", "c2").session()
+    broker.clock.pump([1.0] * int(EACH))
+    assert client.session()
+    broker.interface.departed(ENDPOINT)
+    assert not broker.interface._sessions.pace.take(ENDPOINT.id)
