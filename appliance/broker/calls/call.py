@@ -3,7 +3,8 @@
     checks → claim of a record → decrypt → inject → pinned connection → request → scrubbed answer → record
 
 What fails before `decrypt` leaves every secret as it is; what fails later ends with all of them dropped. No
-redirect is followed: the answer goes back as it is.
+redirect is followed: the answer goes back as it is. A call's order and all of its ends are here in one file,
+which is long for it: what must be dropped depends on how far it came.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Call:
         allowed = self._allowed = self._first_checks()
         self._claim = means.audit.claim()
         body = await self._body_if_needed(allowed.group)
-        self._passed(Check.POLICY, checks.body_fits(allowed.group, body))
+        self._passed(Check.POLICY, checks.body_fits(allowed.group, head.method, body))
         host = head.host
         assert isinstance(host, HostName)
         addresses = await means.providers.find(attestation, host, attestation.port)
@@ -198,7 +199,7 @@ class Call:
         if not checks.same_place(earlier, now):
             raise CallRefused(refusals.POLICY_CHANGED)
         for refusal in (
-            checks.body_fits(now.group, body),
+            checks.body_fits(now.group, self._head.method, body),
             checks.addresses_allowed(policy, host, attestation.port, addresses),
         ):
             if refusal is not None:

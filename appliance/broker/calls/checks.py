@@ -25,6 +25,7 @@ from appliance.http1.head import RequestHead
 from appliance.http1.target import TargetForm
 from appliance.names import HostName
 from appliance.policy.bound import CompiledAccount, CompiledGroup
+from appliance.policy.methods import READING
 from appliance.policy.tenant import TenantPolicy
 from appliance.policy.verdict import RequestFacts, Verdict
 from appliance.refusal import Refusal
@@ -155,9 +156,9 @@ def same_place(one: Allowed, other: Allowed) -> bool:
     )
 
 
-def body_fits(group: CompiledGroup, body: bytes | None) -> Refusal | None:
-    """Whether a body that the group has a schema for is as it says. One that is not JSON is not."""
-    if group.body is None or not body:
+def body_fits(group: CompiledGroup, method: str, body: bytes | None) -> Refusal | None:
+    """Whether a body that the group has a schema for is as it says. What is no JSON, or nothing, is not."""
+    if group.body is None or body is None or (not body and method in READING):
         return None
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_PARTS:
         return _unfit(f"The body has more than {MAX_PARTS} parts.")

@@ -71,7 +71,7 @@ def test_000_32_no_decision_takes_an_annotation() -> None:
     inputs = {name for decision in decisions for name in inspect.signature(decision).parameters}
     assert inputs == {
         "self", "attestation", "head", "policy", "account", "host", "port", "addresses", "address", "scheme",
-        "endpoint", "group", "body", "facts", "slot", "reference_scheme", "headers", "withheld", "pairs",
+        "endpoint", "group", "method", "body", "facts", "slot", "reference_scheme", "headers", "withheld", "pairs",
     }  # fmt: skip
     assert RequestFacts._fields == (
         "method", "scheme", "host", "port", "path", "query", "content_type", "content_length", "chunked",
