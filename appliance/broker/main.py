@@ -20,7 +20,7 @@ from appliance.acceptor import Acceptor
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
-from appliance.broker.api.control import HandleControl
+from appliance.broker.api.control import HandleControl, WorkloadControl
 from appliance.broker.api.serving import Interface
 from appliance.broker.ca import CaError, open_authority
 from appliance.broker.calls.connection import CallConnection, Handed
@@ -136,6 +136,9 @@ class Calling:
             is_session=SlotSessions(identities, deferToThread, _now).is_session,
             own=self._begin_own,
         )  # fmt: skip
+        self._workloads = WorkloadControl(
+            identities, self._feed.table, self._calls.handles, sink, in_thread=deferToThread, now=_now
+        )
         self._interface = Interface(
             reactor, settings.uids.gateway, identities, self._feed, self._calls,
             policy=policy, audit=sink, in_thread=deferToThread, now=_now,
@@ -157,7 +160,7 @@ class Calling:
 
     def operations(self) -> Mapping[str, Operation]:
         """What the operator may ask about them."""
-        return HandleControl(self._calls.handles).operations()
+        return {**HandleControl(self._calls.handles).operations(), **self._workloads.operations()}
 
     def _begin_own(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Handed:
         return self._interface.enrolments.begin(connection, attestation, head)

@@ -25,6 +25,7 @@ from appliance.cli import (
     tenants,
     top,
     verify,
+    workloads,
 )
 from appliance.cli.failures import told
 from appliance.cli.output import Cli, pass_cli
@@ -95,7 +96,7 @@ def completion(obj: Cli, shell: str) -> None:
 for command in (
     lifecycle.up, lifecycle.down, status.status, doctor.doctor, tenants.tenant,
     run.run, run.shell, policies.policy, logs.log, top.top, verify.verify, fallback.fallback,
-    secrets.secret, secrets.vault, handles.handle, integrations.integration,
+    secrets.secret, secrets.vault, handles.handle, workloads.workload, integrations.integration,
 ):  # fmt: skip
     cli.add_command(command)
 

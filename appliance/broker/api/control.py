@@ -1,11 +1,30 @@
-"""What the operator sees of handles: how many live where, never which."""
+"""What the operator asks of the broker about workloads: for root alone.
+
+| operation          | fields               | answer                                                         |
+|--------------------|----------------------|----------------------------------------------------------------|
+| `handle-list`      |                      | `handles`: how many live where, and how old, never which       |
+| `workload-disable` | `tenant`, `workload` | its certificates count no more, its sessions and handles end   |
+| `workload-enable`  | the same             | `was_disabled`; certificates that have not ended count again   |
+
+A workload is named as in its certificate: by its container's id.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from appliance.audit.log import AuditLog, AuditUnavailable
+from appliance.audit.record import LifecycleRecord
+from appliance.broker.calls.secrets import InThread
+from appliance.broker.denied import Denied
 from appliance.broker.handles import Bound, Handles
-from appliance.control import Operation, Peer
+from appliance.broker.identities import Identities
+from appliance.broker.identity.spiffe import InvalidSpiffeId, WorkloadId
+from appliance.control import ControlError, Operation, Peer
+from appliance.endpoints import EndpointTable
 from appliance.ipc import Message
 
 
@@ -39,3 +58,73 @@ class HandleControl:
                 )
             ]
         }
+
+
+class WorkloadControl:
+    """Operations of the control socket, for root; each on record before it takes effect."""
+
+    def __init__(
+        self,
+        identities: Identities,
+        endpoints: EndpointTable,
+        handles: Handles,
+        audit: AuditLog,
+        *,
+        in_thread: InThread,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._identities = identities
+        self._endpoints = endpoints
+        self._handles = handles
+        self._audit = audit
+        self._in_thread = in_thread
+        self._now = now
+
+    def operations(self) -> Mapping[str, Operation]:
+        """See the module."""
+        return {
+            "workload-disable": Operation(self.disable),
+            "workload-enable": Operation(self.enable),
+        }
+
+    async def disable(self, message: Message, peer: Peer) -> Message:
+        """See the module. Raises `ControlError`."""
+        del peer
+        who = self._named(message)
+        await self._recorded("workload-disabled", who, self._disable, who)
+        for endpoint in self._endpoints:
+            if endpoint.tenant == who.tenant and who.workload in {endpoint.container, endpoint.id}:
+                self._handles.revoke_all(endpoint.id)
+        return {"workload": who.workload}
+
+    async def enable(self, message: Message, peer: Peer) -> Message:
+        """See the module. Raises `ControlError`."""
+        del peer
+        who, workloads = self._named(message), self._identities.workloads
+        found = await self._recorded("workload-enabled", who, workloads.enable, who.tenant, who.workload)
+        return {"workload": who.workload, "was_disabled": found}
+
+    def _disable(self, who: WorkloadId) -> None:
+        now = self._now()
+        self._identities.workloads.disable(who.tenant, who.workload, now)
+        self._identities.sessions.revoke_workload(who, now)
+
+    def _named(self, message: Message) -> WorkloadId:
+        tenant, workload = message.get("tenant"), message.get("workload")
+        if isinstance(tenant, str) and isinstance(workload, str):
+            try:
+                return WorkloadId(self._identities.root.instance, tenant, workload)
+            except InvalidSpiffeId as error:
+                raise ControlError("invalid-request", str(error)) from error
+        raise ControlError("invalid-request", "`tenant` and `workload` must be names")
+
+    async def _recorded(
+        self, event: str, who: WorkloadId, act: Callable[..., object], *arguments: object
+    ) -> object:
+        try:
+            self._audit.write(LifecycleRecord(event=event, subject=who.workload, tenant=who.tenant))
+            return await self._in_thread(act, *arguments)
+        except AuditUnavailable as error:
+            raise ControlError("audit-unavailable", str(error)) from error
+        except (SQLAlchemyError, Denied) as error:
+            raise ControlError("store-unavailable", "the broker's database does not answer") from error

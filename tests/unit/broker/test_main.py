@@ -187,3 +187,13 @@ def test_004_02_what_looks_like_a_credential_does_not_stand_in_the_log() -> None
     observer({"log_format": "saw {it}", "it": token, "log_failure": failure, "log_time": 0.0})
     assert "ValueError" in stream.getvalue()
     assert token not in stream.getvalue()
+
+
+def test_the_operator_asks_about_workloads(appliance: Appliance) -> None:
+    process = appliance.start()
+    assert appliance.ask(op="handle-list") == {"ok": True, "handles": []}
+    whom = {"tenant": "acme", "workload": "c0ffee"}
+    assert appliance.ask(op="workload-disable", **whom)["ok"] is True
+    assert appliance.ask(op="workload-enable", **whom)["was_disabled"] is True
+    assert appliance.ask(op="workload-disable", tenant="acme")["error"] == "invalid-request"
+    assert "Traceback" not in end(process)

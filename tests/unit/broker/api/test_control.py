@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from appliance.broker.api.control import HandleControl
+from appliance.broker.api.control import HandleControl, WorkloadControl
 from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.kinds import StaticSecret
+from appliance.control import ControlError
+from tests.unit.broker.api.support import BEARER, Broker, in_thread, now
 from tests.unit.broker.calls.support import SECRET
 
 
@@ -29,3 +33,51 @@ def test_000_29_handles_are_counted_and_never_told() -> None:
         {"tenant": "acme", "endpoint": "e2", "account": "crm", "live": 1, "oldest_seconds": 4.0},
     ]
     assert not any(text in json.dumps(answer) for text in (*given, SECRET))
+
+
+@pytest.fixture
+def told(broker: Broker):
+    control = WorkloadControl(
+        broker.identities, broker.feed.table, broker.handles, broker.audit, in_thread=in_thread, now=now
+    )
+
+    def tell(operation: str, **message: object):
+        found: list = []
+        answer = control.operations()[operation].answer(message, None)
+        Deferred.fromCoroutine(answer).addBoth(found.append)
+        return found[0]
+
+    return tell
+
+
+def test_000_33_a_workload_that_the_operator_disables_loses_access_at_once(broker: Broker, told) -> None:
+    client, other = broker.workload(), broker.workload("e2", "c2")
+    token = client.session()
+    given = client.ask("POST /v1/handles", BEARER + token, body={"account": "crm"})
+    assert given.status == 201
+    assert told("workload-disable", tenant="acme", workload="c1") == {"workload": "c1"}
+    assert client.ask("DELETE /v1/session", BEARER + token).reason == "workload_disabled"
+    assert len(broker.handles) == 0
+    assert other.session()
+    assert told("workload-enable", tenant="acme", workload="c1")["was_disabled"] is True
+    assert client.ask("DELETE /v1/session", BEARER + token).reason == "session_revoked"
+    assert client.session()
+    assert {"workload-disabled", "workload-enabled"} <= set(broker.events)
+
+
+def test_000_33_nothing_is_changed_that_is_not_on_record(broker: Broker, told) -> None:
+    client = broker.workload()
+    broker.audit.ready = False
+    failure = told("workload-disable", tenant="acme", workload="c1")
+    assert failure.check(ControlError)
+    assert failure.value.code == "audit-unavailable"
+    broker.audit.ready = True
+    assert client.session()
+
+
+@pytest.mark.parametrize(
+    "message", [{}, {"tenant": "acme"}, {"tenant": "acme", "workload": 1}, {"tenant": "A C", "workload": "c1"},
+                {"tenant": "acme", "workload": "../x"}]
+)  # fmt: skip
+def test_a_workload_has_a_name(told, message: dict) -> None:
+    assert told("workload-disable", **message).value.code == "invalid-request"
