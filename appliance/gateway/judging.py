@@ -8,7 +8,7 @@ from appliance.audit.log import AuditUnavailable
 from appliance.gateway import refusals
 from appliance.gateway.base_url import provider_request
 from appliance.gateway.channel import WELL_KNOWN
-from appliance.gateway.origin import Origin, origin_of
+from appliance.gateway.origin import Origin, is_own, origin_of
 from appliance.handover import WITHOUT_ACCOUNT
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import Refused
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 def judge(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | None:
     """The refusal of a request, or None; then `exchange` holds all that its way upstream needs."""
     head = exchange.head
+    if asks_for_certificate(head) and is_own(channel, head):
+        return _judge_enrolment(worker, channel, exchange)
     origin = origin_of(channel, head)
     if isinstance(origin, Refusal):
         return origin
@@ -74,8 +76,8 @@ def asks_for_certificate(head: RequestHead) -> bool:
     return head.method == "POST" and head.path == CERTIFICATE and head.query is None
 
 
-def judge_enrolment(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | None:
-    """The refusal of a request for a certificate, or None. No policy is asked: it is the broker's to say."""
+def _judge_enrolment(worker: Worker, channel: Channel, exchange: Exchange) -> Refusal | None:
+    """No policy is asked whether a workload gets a certificate: that is the broker's to say."""
     exchange.origin = _BROKER
     exchange.verdict = _ENROLMENT
     return _hold(worker, channel, exchange, _BROKER)

@@ -84,7 +84,10 @@ class GatewayProcess:
                 policies=lambda: self._policies.current,
                 resolver=self._resolver,
                 broker=Broker(
-                    reactor, str(settings.calls_socket), number, DEFAULT_LIMITS,
+                    reactor,
+                    str(settings.calls_socket),
+                    number,
+                    DEFAULT_LIMITS,
                     workloads=str(settings.workloads_socket),
                 ),
                 audit=self._audit,

@@ -139,9 +139,7 @@ class Opening:
         decision = judge_hello(hello, self._authority, caller.destination_port, policy)
         if isinstance(decision, Refusal):
             self._refuse(decision, hello.server_name)
-        elif (
-            decision.standing is not None or self._authority is not None or decision.name in OWN_NAMES
-        ):
+        elif decision.standing is not None or self._authority is not None or decision.name in OWN_NAMES:
             self._go_on(decision)
         elif caller.destination in self._worker.routes.kept(policy, decision.name, decision.port):
             self._go_on(decision)  # what `_check_destination` would find, without a coroutine: 15 us

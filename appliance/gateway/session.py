@@ -22,7 +22,7 @@ from appliance.gateway.channel import Channel
 from appliance.gateway.exchange import Exchange
 from appliance.gateway.forwarding import Forwarding
 from appliance.gateway.intake import Intake
-from appliance.gateway.judging import asks_for_certificate, judge, judge_connect, judge_enrolment
+from appliance.gateway.judging import asks_for_certificate, judge, judge_connect
 from appliance.gateway.origin import is_own
 from appliance.gateway.settling import settle
 from appliance.gateway.states import CLOSED, CLOSING, EXCHANGE, HEAD, OPENING, State, after
@@ -231,19 +231,17 @@ class Session(TwistedProtocol):
             self.refuse(exchange, refusals.exceeded(exceeded))
         elif self._channel.standing is not None:
             self.refuse(exchange, self._channel.standing)
-        elif is_own(self._channel, head):
+        elif is_own(self._channel, head) and not asks_for_certificate(head):
             self._answer_own(exchange)
         elif head.form is TargetForm.AUTHORITY and self._channel.server_name is None:
             self._tunnel(exchange)
         else:
-            self._forward(exchange, judge(worker, self._channel, exchange))
-
-    def _forward(self, exchange: Exchange, refusal: Refusal | None) -> None:
-        if refusal is not None:
-            self.refuse(exchange, refusal)
-        else:
-            self._forwarding = Forwarding(self, self._connection, self._channel, exchange, self.transport)
-            self._forwarding.start()
+            refusal = judge(worker, self._channel, exchange)
+            if refusal is not None:
+                self.refuse(exchange, refusal)
+            else:
+                self._forwarding = Forwarding(self, self._connection, self._channel, exchange, self.transport)
+                self._forwarding.start()
 
     # What the request under way asks for (see `forwarding`).
 
@@ -363,9 +361,6 @@ class Session(TwistedProtocol):
     # Requests that the gateway answers itself.
 
     def _answer_own(self, exchange: Exchange) -> None:
-        if asks_for_certificate(exchange.head):
-            self._forward(exchange, judge_enrolment(self._worker, self._channel, exchange))
-            return
         page = trust.page(exchange.head, self._worker, self._channel.caller)
         if page is None or exchange.has_body:
             self.refuse(exchange, refusals.OWN_ADDRESS)
