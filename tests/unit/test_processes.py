@@ -30,7 +30,11 @@ def test_f4_no_control_socket_is_open_to_the_hosts_users() -> None:
     """Each connection costs the process something: root and the appliance's own processes alone may make one."""
     for process in TABLE.values():
         for socket in (x for x in process.listeners if x.kind is SocketKind.UNIX):
-            ours = SETTINGS.uids.gateway if socket.name in {"calls", "dials", "workloads"} else SETTINGS.uids.group
+            ours = (
+                SETTINGS.uids.gateway
+                if socket.name in {"calls", "dials", "workloads"}
+                else SETTINGS.uids.group
+            )
             assert (socket.mode, socket.group) in {(0o600, None), (0o660, ours)}
     assert SETTINGS.uids.group not in {p.uid for p in TABLE.values()}
 
