@@ -68,7 +68,7 @@ LATER = tuple(sorted(ALL - set(DUE)))
 
 def rows_of(test: str) -> frozenset[str]:
     """The rows that a test proves, by the name of its function. Raises `ValueError` for one that is no row."""
-    function = test.rsplit("::", 1)[-1].partition("[")[0].lower()
+    function = test.partition("[")[0].rsplit("::", 1)[-1].lower()
     found = {f"{source}-{number}" for source, number in _ID.findall(function)}
     found |= {f"{rfc}-{item}" for rfc, item in _RFC.findall(function)}
     if unknown := found - ALL:
