@@ -154,3 +154,11 @@ def test_a_body_of_very_many_parts_is_not_read() -> None:
 def test_who_only_reads_brings_no_body() -> None:
     assert checks.body_fits(GROUP, "GET", b"") is None
     assert checks.body_fits(GROUP, "GET", b"{}") is not None
+
+
+def test_a_record_names_the_container_that_netd_knows_on_the_tenants_own_link() -> None:
+    lied = replace(ATTESTED, container="another", run="another")
+    told = checks.as_netd_says(lied, ENDPOINT)
+    assert (told.container, told.run) == (ENDPOINT.container, ENDPOINT.run)
+    for endpoint in (None, replace(ENDPOINT, tenant="globex", container="of-globex")):
+        assert checks.as_netd_says(lied, endpoint) == lied
