@@ -10,15 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from appliance.broker.calls import refusals
-from appliance.broker.calls.call import RESPONSE_SECONDS, Call
+from appliance.broker.calls.call import RESPONSE_SECONDS
 from appliance.broker.calls.dials import CallRefused
-from appliance.http1.head import parse_request_head
-from appliance.policy.slot import Hmac, Slot
+from appliance.policy.slot import Slot
 from tests.unit.broker.calls.support import (
-    ATTESTED,
     DEAD,
     HANDLE,
-    SCHEMA,
     SECRET,
     SESSION,
     Neighbours,
@@ -252,71 +249,6 @@ def test_what_cannot_be_looked_into_is_not_passed_on() -> None:
     assert n.record.outcome == "failed"
 
 
-def test_a_body_is_streamed_and_its_connection_rests_afterwards() -> None:
-    n = Neighbours()
-    n.post(b'{"title":"a"}')
-    assert n.sent.endswith(b'\r\n\r\n{"title":"a"}')
-    n.answer()
-    assert n.rested == n.upstreams
-    assert not n.worker.disconnecting
-
-
-@pytest.mark.parametrize(
-    ("slot", "waits"),
-    [
-        (Slot(style="bearer"), False),
-        (Slot(style="sigv4", service="s3", region="eu-west-1"), False),
-        (Slot(style="sigv4", service="sqs", region="eu-west-1"), True),
-        (Slot(style="hmac", name="x-signature", hmac=Hmac(message=("target",))), False),
-        (Slot(style="hmac", name="x-signature", hmac=Hmac(message=("target", "body"))), True),
-    ],
-)
-def test_a_body_is_kept_only_where_the_signature_is_over_it(slot: Slot, waits: bool) -> None:  # noqa: FBT001
-    """An object for S3 can have 5 GiB: the broker would have them all in its memory."""
-    n = Neighbours(account(slot))
-    head = "POST /data/1 HTTP/1.1\nHost: api.example.com\nContent-Type: application/json\nContent-Length: 4"
-    n.call(head, b"ab")
-    assert ("inject" in n.log) is not waits
-    n.connection.dataReceived(b"cd")
-    assert "inject" in n.log
-
-
-def test_a_body_in_chunks_goes_on_in_chunks() -> None:
-    n = Neighbours()
-    head = "POST /data/1 HTTP/1.1\nHost: api.example.com\nContent-Type: application/json\nTransfer-Encoding: chunked"
-    n.call(head, b"2\r\nab\r\n")
-    n.connection.dataReceived(b"1\r\nc\r\n0\r\n\r\n")
-    assert n.sent.endswith(b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")
-
-
-def test_000_54_a_body_that_grows_over_the_cap_is_cut() -> None:
-    n = Neighbours()
-    head = "POST /data/1 HTTP/1.1\nHost: api.example.com\nContent-Type: application/json\nTransfer-Encoding: chunked"
-    n.call(head, b"40\r\n" + b"x" * 64 + b"\r\n")
-    n.connection.dataReceived(b"1\r\nx\r\n")
-    assert reason(n.said) == "body-too-large"
-    assert n.upstreams[0].lost
-
-
-@pytest.mark.parametrize("body", [b'{"title":1}', b"{}", b'{"title":"a","more":1}', b'"title"', b"no json",
-                                  b'{"title":"a","title":"b"}', b"\xff", b"[" * 70 + b"]" * 70])  # fmt: skip
-def test_002_12_003_10_a_body_that_does_not_fit_the_schema_is_refused_before_the_secret(body) -> None:
-    n = Neighbours(account(schema=SCHEMA))
-    if len(body) > 64:
-        return
-    n.post(body)
-    assert reason(n.said) == "body-not-allowed"
-    assert n.log == []
-
-
-def test_a_body_that_fits_the_schema_is_sent() -> None:
-    n = Neighbours(account(schema=SCHEMA))
-    n.post(b'{"title":"a"}')
-    n.answer()
-    assert n.sent.endswith(b'{"title":"a"}')
-    assert n.record.outcome == "allowed"
-
-
 def test_a_query_slot_takes_the_place_of_the_reference() -> None:
     n = Neighbours(account(Slot(style="query", name="page")))
     n.get("/data/1?page=agentsecrets://crm-key")
@@ -427,15 +359,3 @@ def test_a_field_that_names_another_resource_is_refused(line: str) -> None:
     assert reason(n.said) == "other-resource"
     assert n.log == []
     assert n.killed == []
-
-
-def test_a_body_that_is_there_before_the_call_begins_goes_along() -> None:
-    neighbours = Neighbours()
-    body = b'{"title":"x"}'
-    lines = ("POST /data/1 HTTP/1.1", "Host: api.example.com", "Content-Type: application/json",
-             f"Content-Length: {len(body)}", "", "")  # fmt: skip
-    head = parse_request_head("\r\n".join(lines).encode())
-    call = Call(neighbours.means, neighbours.connection, ATTESTED, head)
-    call.body([body], done=True)
-    call.start()
-    assert neighbours.sent.endswith(b"\r\n\r\n" + body)

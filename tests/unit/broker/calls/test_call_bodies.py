@@ -1,0 +1,97 @@
+"""The body of a call: streamed, or whole where a schema or a signature is over it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from appliance.broker.calls.call import Call
+from appliance.http1.head import parse_request_head
+from appliance.policy.slot import Hmac, Slot
+from tests.unit.broker.calls.support import (
+    ATTESTED,
+    SCHEMA,
+    Neighbours,
+    account,
+)
+
+
+def reason(said: bytes) -> str:
+    found = re.search(rb'"reason":"([a-z0-9-]+)"', said)
+    return found[1].decode() if found else said[9:12].decode()
+
+
+def test_a_body_is_streamed_and_its_connection_rests_afterwards() -> None:
+    n = Neighbours()
+    n.post(b'{"title":"a"}')
+    assert n.sent.endswith(b'\r\n\r\n{"title":"a"}')
+    n.answer()
+    assert n.rested == n.upstreams
+    assert not n.worker.disconnecting
+
+
+@pytest.mark.parametrize(
+    ("slot", "waits"),
+    [
+        (Slot(style="bearer"), False),
+        (Slot(style="sigv4", service="s3", region="eu-west-1"), False),
+        (Slot(style="sigv4", service="sqs", region="eu-west-1"), True),
+        (Slot(style="hmac", name="x-signature", hmac=Hmac(message=("target",))), False),
+        (Slot(style="hmac", name="x-signature", hmac=Hmac(message=("target", "body"))), True),
+    ],
+)
+def test_a_body_is_kept_only_where_the_signature_is_over_it(slot: Slot, waits: bool) -> None:  # noqa: FBT001
+    """An object for S3 can have 5 GiB: the broker would have them all in its memory."""
+    n = Neighbours(account(slot))
+    head = "POST /data/1 HTTP/1.1\nHost: api.example.com\nContent-Type: application/json\nContent-Length: 4"
+    n.call(head, b"ab")
+    assert ("inject" in n.log) is not waits
+    n.connection.dataReceived(b"cd")
+    assert "inject" in n.log
+
+
+def test_a_body_in_chunks_goes_on_in_chunks() -> None:
+    n = Neighbours()
+    head = "POST /data/1 HTTP/1.1\nHost: api.example.com\nContent-Type: application/json\nTransfer-Encoding: chunked"
+    n.call(head, b"2\r\nab\r\n")
+    n.connection.dataReceived(b"1\r\nc\r\n0\r\n\r\n")
+    assert n.sent.endswith(b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")
+
+
+def test_000_54_a_body_that_grows_over_the_cap_is_cut() -> None:
+    n = Neighbours()
+    head = "POST /data/1 HTTP/1.1\nHost: api.example.com\nContent-Type: application/json\nTransfer-Encoding: chunked"
+    n.call(head, b"40\r\n" + b"x" * 64 + b"\r\n")
+    n.connection.dataReceived(b"1\r\nx\r\n")
+    assert reason(n.said) == "body-too-large"
+    assert n.upstreams[0].lost
+
+
+@pytest.mark.parametrize("body", [b'{"title":1}', b"{}", b'{"title":"a","more":1}', b'"title"', b"no json",
+                                  b'{"title":"a","title":"b"}', b"\xff"])  # fmt: skip
+def test_002_12_003_10_a_body_that_does_not_fit_the_schema_is_refused_before_the_secret(body) -> None:
+    n = Neighbours(account(schema=SCHEMA))
+    n.post(body)
+    assert reason(n.said) == "body-not-allowed"
+    assert n.log == []
+
+
+def test_a_body_that_fits_the_schema_is_sent() -> None:
+    n = Neighbours(account(schema=SCHEMA))
+    n.post(b'{"title":"a"}')
+    n.answer()
+    assert n.sent.endswith(b'{"title":"a"}')
+    assert n.record.outcome == "allowed"
+
+
+def test_a_body_that_is_there_before_the_call_begins_goes_along() -> None:
+    neighbours = Neighbours()
+    body = b'{"title":"x"}'
+    lines = ("POST /data/1 HTTP/1.1", "Host: api.example.com", "Content-Type: application/json",
+             f"Content-Length: {len(body)}", "", "")  # fmt: skip
+    head = parse_request_head("\r\n".join(lines).encode())
+    call = Call(neighbours.means, neighbours.connection, ATTESTED, head)
+    call.body([body], done=True)
+    call.start()
+    assert neighbours.sent.endswith(b"\r\n\r\n" + body)
