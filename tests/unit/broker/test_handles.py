@@ -1,4 +1,7 @@
-"""appliance.broker.handles: three phases, 300 seconds, and dead for good."""
+"""appliance.broker.handles: three phases, 300 seconds, and dead for good.
+
+One file for one life: the phases share what a handle was registered with.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""appliance.broker.credentials.sigv4: AWS's published figures, botocore's own signer, and AWS's side of it."""
+"""appliance.broker.credentials.sigv4: AWS's published figures, botocore's own signer, and AWS's side of it.
+
+Long by the published figures, and by the verifier that computes a signature from the other side.
+"""
 
 from __future__ import annotations
 

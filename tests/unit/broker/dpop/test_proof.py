@@ -1,4 +1,7 @@
-"""appliance.broker.dpop.proof: RFC 9449 section 4.3, check by check."""
+"""appliance.broker.dpop.proof: RFC 9449 section 4.3, check by check.
+
+One file for one list of checks: each is tried on the same good proof, changed in one thing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""appliance.broker.vault.vault: kept sealed, opened for one use, on both databases."""
+"""appliance.broker.vault.vault: kept sealed, opened for one use, on both databases.
+
+Long, for each way to damage a row is tried on each column and on both databases.
+"""
 
 from __future__ import annotations
 
