@@ -10,7 +10,7 @@ from tests.fuzz.target import load, names
 PARSERS = {
     "audit_records", "chunked_body", "client_hello", "dns_question", "dns_reply", "docker_calls", "dpop_proof", "host_names", "json_lines",
     "integration_documents",
-    "path_query", "policy_documents", "request_head", "response_head", "scrubbed_stream", "websocket_frames",
+    "path_query", "policy_documents", "request_head", "response_head", "scrubbed_stream", "tls_records", "websocket_frames",
 }  # fmt: skip
 
 
