@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -26,6 +27,7 @@ from pydantic import (
 from appliance import yamldoc
 from appliance.addresses import classify, never_exceptable
 from appliance.faults import faults
+from appliance.platform_url import PlatformUrl, service_of
 from appliance.reserved_names import RESERVED
 
 SETTINGS_VARIABLE = "EGRESS_SETTINGS"
@@ -45,11 +47,23 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _network(entry: Any) -> IPv4Network | IPv6Network:
+    # A bare number would be one of IPv4's 2**32 addresses.
+    if not isinstance(entry, str):
+        raise ValueError(f"{entry!r} is no text; write an address or a network in quotation marks")  # noqa: TRY004
+    network = ip_network(entry)
+    if isinstance(network, IPv6Network) and network.overlaps(_MAPPED):
+        raise ValueError(f"{entry!r} holds IPv4 addresses in IPv6 form; write them as IPv4")
+    return network
+
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 InstanceName = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}$"), AfterValidator(_not_reserved)
 ]
 NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
 Uid = Annotated[int, Field(ge=1, le=2**31)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -196,12 +210,30 @@ class VaultSettings(_Model):
         return self
 
 
+class ExternalCaSettings(_Model):
+    """An operator's own CA, in the place of the broker's, for workloads' certificates.
+
+    `trust` holds its self-signed roots (PEM); `timeout` is in seconds, for the whole of one answer.
+    """
+
+    url: PlatformUrl
+    trust: AbsolutePath
+    timeout: Annotated[float, Field(ge=0.1, le=10.0)] = 10.0
+
+
+class EnrolmentSettings(_Model):
+    """Who signs workloads' certificates; without an `external_ca` it is the broker."""
+
+    external_ca: ExternalCaSettings | None = None
+
+
 class Settings(_Model):
     """One appliance instance.
 
     `instance` names the gateway namespace, the nft tables, the Docker driver and the link prefix, so that
     two instances (a lab beside a production appliance) never touch each other. Without `fallback` nothing
-    passes while the gateway is away.
+    passes while the gateway is away. `workload_addresses`: whence a container may use the certificate of a
+    workload; an empty list lets nobody, and without one only the certificate is asked for.
     """
 
     instance: InstanceName = "egress"
@@ -216,6 +248,8 @@ class Settings(_Model):
     resolver: ResolverSettings = ResolverSettings()
     docker: DockerSettings = DockerSettings()
     vault: VaultSettings = VaultSettings()
+    enrolment: EnrolmentSettings = EnrolmentSettings()
+    workload_addresses: tuple[Network, ...] | None = None
     upstream_ca: AbsolutePath = Path("/etc/ssl/certs/ca-certificates.crt")
     nat64_prefixes: tuple[IPv6Network, ...] = ()
 
@@ -314,6 +348,13 @@ class Settings(_Model):
     def vault_key_file(self) -> Path:
         """What opens the vault with `unlock: key_file`."""
         return self.vault.key_file or self.vault_dir / "kek"
+
+    @property
+    def platform_hosts(self) -> frozenset[tuple[str, int]]:
+        """Host and port of what the broker itself asks, for no tenant; a worker connects it to these alone."""
+        ca = self.enrolment.external_ca
+        urls = [] if ca is None else [ca.url]
+        return frozenset(map(service_of, urls))
 
     def control_socket(self, process: str) -> Path:
         """Unix socket on which `process` (for example `gateway-0`) answers."""

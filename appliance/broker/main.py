@@ -28,6 +28,7 @@ from appliance.broker.calls.serving import Calls
 from appliance.broker.calls.slot_sessions import SlotSessions
 from appliance.broker.database import DatabaseError
 from appliance.broker.identities import Identities, open_identities
+from appliance.broker.identity.address_check import AddressAllowlist
 from appliance.broker.scrub.observer import ScrubbingObserver
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.signing import Signing
@@ -128,12 +129,14 @@ class Calling:
         netd = UNIXClientEndpoint(reactor, str(settings.control_socket("netd")))  # type: ignore[no-untyped-call]  # Twisted
         self._feed = EndpointFeed(netd, reactor)
         policy = partial(_policy, store)
+        listed = settings.workload_addresses
+        addresses = None if listed is None else AddressAllowlist(listed)
         self._calls = Calls(
             reactor, settings, vault,
             policy=policy,
             endpoints=self._feed.table,
             audit=sink, in_thread=deferToThread, now=_now,
-            is_session=SlotSessions(identities, deferToThread, _now).is_session,
+            is_session=SlotSessions(identities, deferToThread, _now, addresses).is_session,
             own=self._begin_own,
         )  # fmt: skip
         self._workloads = WorkloadControl(
@@ -141,7 +144,7 @@ class Calling:
         )
         self._interface = Interface(
             reactor, settings.uids.gateway, identities, self._feed, self._calls,
-            policy=policy, audit=sink, in_thread=deferToThread, now=_now,
+            policy=policy, audit=sink, in_thread=deferToThread, now=_now, addresses=addresses,
         )  # fmt: skip
         self._feed.on_removed(self._calls.departed)
         self._feed.on_removed(self._interface.departed)

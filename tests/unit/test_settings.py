@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -96,12 +96,23 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("vault: {passphrase_file: /run/p}\n", "belong together; write both"),
         ("vault: {unlock: passphrase, key_file: /run/k}\n", "leave it away"),
         ("vault: {key_file: kek}\n", "vault.key_file: 'kek' is no absolute path"),
+        ("workload_addresses: [5]\n", "workload_addresses[0]: 5 is no text"),
+        ("workload_addresses: ['10.0.0.1/8']\n", "workload_addresses[0]: 10.0.0.1/8 has host bits set"),
+        ("workload_addresses: ['::/0']\n", "workload_addresses[0]: '::/0' holds IPv4 addresses in IPv6 form"),
+        ("workload_addresses: 10.0.0.0/8\n", "workload_addresses"),
     ],
 )
 def test_every_fault_has_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load(written(tmp_path, text))
     assert message in str(refused.value)
+
+
+def test_000_07_whence_workloads_come_is_said_in_ipv4_and_ipv6(tmp_path: Path) -> None:
+    assert Settings().workload_addresses is None
+    assert load(written(tmp_path, "workload_addresses: []\n")).workload_addresses == ()
+    settings = load(written(tmp_path, "workload_addresses: [172.18.0.0/16, '2001:db8::/32']\n"))
+    assert settings.workload_addresses == (IPv4Network("172.18.0.0/16"), IPv6Network("2001:db8::/32"))
 
 
 def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

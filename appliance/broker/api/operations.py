@@ -2,6 +2,7 @@
 
 A request counts for the workload that its certificate names, over the link that the certificate was issued
 to, as long as netd knows that link: three words that must agree, of the client's key, the gateway and netd.
+Where the operator has a list of addresses, the link's must be on it as well.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,7 +23,7 @@ from appliance.broker.api import refusals
 from appliance.broker.api.pace import Pace
 from appliance.broker.calls import checks
 from appliance.broker.calls.dials import CallRefused
-from appliance.broker.calls.refusals import AUDIT_UNAVAILABLE, EXECUTION_ENDED
+from appliance.broker.calls.refusals import ADDRESS_DENIED, AUDIT_UNAVAILABLE, EXECUTION_ENDED
 from appliance.broker.calls.secrets import InThread
 from appliance.broker.denied import Denied
 from appliance.broker.dpop.challenge import challenge_fields
@@ -29,6 +31,7 @@ from appliance.broker.dpop.presented import Scheme, read_presented
 from appliance.broker.dpop.target import TargetUri
 from appliance.broker.dpop.verifier import ProofRequest
 from appliance.broker.identities import Identities
+from appliance.broker.identity.address_check import AddressAllowlist, check_address
 from appliance.broker.identity.verification import CertificateRefusal, WorkloadIdentity
 from appliance.broker.sessions import Authorised, Presenter
 from appliance.names import BROKER_NAME
@@ -77,7 +80,8 @@ Operation = Callable[[Admitted], Awaitable[None]]
 class Operations:
     """`is_over` tells which endpoints' executions were ended for a collision.
 
-    `table` has an operation for the name in each route; see `conversation.Answering`.
+    `addresses` is the operator's list of those from which workloads may come; None: he has none. `table` has
+    an operation for the name in each route; see `conversation.Answering`.
     """
 
     identities: Identities
@@ -88,6 +92,7 @@ class Operations:
     now: Callable[[], datetime]
     is_over: Callable[[str], bool]
     table: Mapping[str, Operation]
+    addresses: AddressAllowlist | None = None
 
     def begin(self, asked: Asked, route: Route, conversation: Conversation) -> Deferred[None]:
         """Answer it."""
@@ -108,7 +113,7 @@ class Operations:
                 self._record_refusal(asked.attestation, denied.reason, denied.detail)
             conversation.refuse(refusals.of_denied(denied), _texts(fields))
         except CallRefused as refused:
-            if refused.refusal.status == 401:
+            if refused.refusal.status == 401 or refused.refusal is ADDRESS_DENIED:
                 self._record_refusal(asked.attestation, refused.refusal.reason, refused.refusal.detail)
             conversation.refuse(refused.refusal)
         except SQLAlchemyError:
@@ -129,6 +134,9 @@ class Operations:
         stranger = checks.container(attestation, self.endpoints.get(attestation.endpoint))
         if stranger is not None:
             raise CallRefused(stranger)
+        address = IPv4Address(attestation.source.rpartition(":")[0])  # netd's own, by the check above
+        if check_address(found, address, self.addresses) is not None:
+            raise CallRefused(ADDRESS_DENIED)
         if self.is_over(attestation.endpoint):
             raise CallRefused(EXECUTION_ENDED)
         return Admitted(asked, found, conversation)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from appliance.broker.calls.secrets import InThread
     from appliance.broker.calls.serving import Calls
     from appliance.broker.identities import Identities
+    from appliance.broker.identity.address_check import AddressAllowlist
     from appliance.endpoints import Endpoint, EndpointFeed
     from appliance.handover import Attestation
     from appliance.policy.tenant import TenantPolicy
@@ -44,8 +45,9 @@ class Interface:
         audit: AuditLog,
         in_thread: InThread,
         now: Callable[[], datetime],
+        addresses: AddressAllowlist | None = None,
     ) -> None:
-        """`uid` is the gateway's."""
+        """`uid` is the gateway's; for `addresses` see `operations`."""
         self.enrolments = Enrolments(
             certificates=identities.certificates, endpoints=feed.table, audit=audit, in_thread=in_thread,
             pace=Pace(enrolment.AT_ONCE, enrolment.EACH, reactor.seconds), now=now,
@@ -67,7 +69,7 @@ class Interface:
         self._operations = Operations(
             identities=identities, endpoints=feed.table, audit=audit, in_thread=in_thread,
             pace=Pace(operations.AT_ONCE, operations.EACH, reactor.seconds), now=now,
-            is_over=calls.is_over,
+            is_over=calls.is_over, addresses=addresses,
             table={
                 "open_session": sessions.open, "close_session": sessions.close,
                 "give_handle": handles.give, "end_handles": handles.end, "execute": executions.execute,

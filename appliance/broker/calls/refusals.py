@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.audit.record import Outcome
+from appliance.broker.identity.address_check import AddressRefusal
 from appliance.refusal import Refusal
 
 RULE = "broker"
@@ -50,6 +51,10 @@ EXECUTION_ENDED = denied(
     403, "execution-ended", "What runs on this link was ended after an authority collision.",
     "Start the container anew.",
 )  # fmt: skip
+_ELSEWHERE = AddressRefusal()
+ADDRESS_DENIED = denied(
+    _ELSEWHERE.status, _ELSEWHERE.code, "The workload may not be used from this address.", _ASK_OPERATOR
+)
 BODIES_TOO_LARGE = failed(
     503, "bodies-too-large", "Too many large bodies wait in the broker, which needs each of them whole.",
     "Try again when other calls are done, or send less.",

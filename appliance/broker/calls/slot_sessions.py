@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from appliance.broker.calls import refusals
@@ -14,6 +15,7 @@ from appliance.broker.sessions import AttestedLink
 if TYPE_CHECKING:
     from appliance.broker.calls.secrets import InThread
     from appliance.broker.identities import Identities
+    from appliance.broker.identity.address_check import AddressAllowlist
     from appliance.handover import Attestation
     from appliance.policy.bound import CompiledAccount
 
@@ -21,10 +23,18 @@ if TYPE_CHECKING:
 class SlotSessions:
     """Asks the database for each token: a session that was revoked a moment ago serves no more."""
 
-    def __init__(self, identities: Identities, in_thread: InThread, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        identities: Identities,
+        in_thread: InThread,
+        now: Callable[[], datetime],
+        addresses: AddressAllowlist | None = None,
+    ) -> None:
+        """`addresses`: the operator's list of those from which a workload may come."""
         self._identities = identities
         self._in_thread = in_thread
         self._now = now
+        self._addresses = addresses
 
     async def is_session(self, attestation: Attestation, account: CompiledAccount, token: str) -> bool:
         """See `secrets.IsSession`. Raises `CallRefused` where nobody can tell."""
@@ -39,4 +49,7 @@ class SlotSessions:
             if denied.status >= 500:
                 raise CallRefused(refusals.SESSIONS_UNAVAILABLE) from None
             return False
+        address = IPv4Address(attestation.source.rpartition(":")[0])
+        if self._addresses is not None and not self._addresses.holds(address):
+            raise CallRefused(refusals.ADDRESS_DENIED)
         return True

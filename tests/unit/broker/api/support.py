@@ -25,6 +25,7 @@ from appliance.broker.dpop.nonce_key import shared_nonce_key
 from appliance.broker.dpop.nonces import Nonces
 from appliance.broker.handles import Handles
 from appliance.broker.identities import open_identities
+from appliance.broker.identity.address_check import AddressAllowlist
 from appliance.broker.identity.workloads import Attestation as Attested
 from appliance.endpoints import Endpoint, EndpointTable
 from appliance.policy.tenant import TenantPolicy
@@ -81,10 +82,11 @@ class Broker:
         self.interface = self.wired()
         self.interface.start()
 
-    def wired(self) -> Interface:
+    def wired(self, *listed: str) -> Interface:
+        """With `listed`, only for workloads from there."""
         return Interface(
             self.clock, UID, self.identities, self.feed, self.calls, policy=self.policy, audit=self.audit,
-            in_thread=in_thread, now=now,
+            in_thread=in_thread, now=now, addresses=AddressAllowlist.parse(listed) if listed else None,
         )  # fmt: skip
 
     def policy(self, tenant: str) -> TenantPolicy:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+from OpenSSL import SSL
+
 from appliance.broker.api.operations import AT_ONCE, empty_reply, json_reply
 from appliance.broker.api.pace import Pace
+from appliance.broker.identity.address_check import AddressAllowlist
+from appliance.broker.identity.verification import CertificateFault
 from appliance.broker.identity.workloads import workload_certificates
-from tests.unit.broker.api.support import Broker
+from tests.unit.broker.api.support import BEARER, Broker, Client, now
 
 
 def test_a_workload_that_asks_too_often_waits(broker: Broker) -> None:
@@ -25,6 +30,55 @@ def test_000_06_who_is_nobody_is_on_record_with_the_link_and_no_token(broker: Br
     assert (record.event, record.tenant, record.subject) == ("workload-refused", "acme", "c1")
     assert record.reason == "token_unknown"
     assert "s3cret" not in repr(record)
+
+
+ASKED = {
+    "POST /v1/session": {"ttl": 600}, "DELETE /v1/session": None, "POST /v1/handles": {"account": "crm"},
+    "DELETE /v1/handles": None,
+    "POST /execute": {
+        "account": "crm", "url": "https://api.example.com/data/1", "method": "GET", "headers": {}, "body": None,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ASKED)
+def test_000_07_a_good_certificate_from_an_address_outside_the_list_is_denied(
+    broker: Broker, line: str
+) -> None:
+    client = broker.workload()
+    bearer = BEARER + client.session()
+    broker.interface = broker.wired("2001:db8::/32", "172.18.0.3")
+    answer = broker.workload().ask(line, bearer, body=ASKED[line])
+    assert (answer.status, answer.reason) == (403, "workload_ip_denied")
+    record = broker.audit.records[-1]
+    assert (record.event, record.reason) == ("workload-refused", "workload_ip_denied")
+    assert (record.tenant, record.subject, record.outcome) == ("acme", "c1", "denied")
+    assert broker.workload("e2", "c2").ask("POST /v1/session", body={"ttl": 600}).status == 201
+
+
+def test_000_07_an_empty_list_lets_nobody_and_without_one_the_certificate_is_enough(broker: Broker) -> None:
+    assert broker.workload().ask("POST /v1/session", body={"ttl": 600}).status == 201
+    broker.interface._operations.addresses = AddressAllowlist(())
+    assert broker.workload().ask("POST /v1/session", body={"ttl": 600}).reason == "workload_ip_denied"
+
+
+def test_000_07_the_address_is_asked_behind_the_certificate(broker: Broker) -> None:
+    client = broker.workload()
+    broker.interface = broker.wired("172.18.0.3")
+    broker.identities.workloads.revoke_workload("acme", "c1", now())
+    assert client.ask("POST /v1/session", body={"ttl": 600}).status == 401
+
+
+def test_000_06_from_an_address_on_the_list_nobody_passes_without_a_certificate(broker: Broker) -> None:
+    broker.interface = broker.wired("172.18.0.2")
+    nobody = Client(broker)
+    with pytest.raises(SSL.Error):
+        nobody.connect()
+        nobody.say(b"x")
+    nobody.connection.connectionLost()
+    (record,) = broker.audit.records
+    assert (record.event, record.reason) == ("workload-refused", CertificateFault.MISSING)
+    assert record.outcome == "denied"
 
 
 def test_where_nothing_can_be_asked_nothing_is_answered(broker: Broker) -> None:

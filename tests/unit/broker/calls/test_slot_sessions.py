@@ -14,6 +14,7 @@ from appliance.broker.calls.slot_sessions import SlotSessions
 from appliance.broker.dpop.target import TargetUri
 from appliance.broker.dpop.verifier import ProofRequest
 from appliance.broker.identities import Identities, open_identities
+from appliance.broker.identity.address_check import AddressAllowlist
 from appliance.broker.identity.spiffe import WorkloadId
 from appliance.broker.identity.thumbprint import thumbprint
 from appliance.broker.identity.workloads import Attestation, workload_certificates
@@ -49,8 +50,8 @@ def token(identities: Identities, account: str | None = "crm") -> str:
     return identities.sessions.open(me, 600, REQUEST, (), now(), account=account).token
 
 
-def asked(identities: Identities, text: str, attested=ATTESTED):
-    slot = SlotSessions(identities, in_thread, now)
+def asked(identities: Identities, text: str, attested=ATTESTED, addresses=None):
+    slot = SlotSessions(identities, in_thread, now, addresses)
     found: list = []
     Deferred.fromCoroutine(slot.is_session(attested, CRM, text)).addBoth(found.append)
     return found[0]
@@ -80,3 +81,11 @@ def test_where_nobody_can_tell_the_call_is_refused_and_nothing_is_killed(identit
     failure = asked(identities, live)
     assert isinstance(failure.value, CallRefused)
     assert failure.value.refusal is refusals.SESSIONS_UNAVAILABLE
+
+
+def test_000_07_a_session_serves_in_no_slot_from_an_address_outside_the_list(identities: Identities) -> None:
+    live = token(identities)
+    assert asked(identities, live, addresses=AddressAllowlist.parse(["172.18.0.2"])) is True
+    failure = asked(identities, live, addresses=AddressAllowlist.parse(["2001:db8::/32"]))
+    assert isinstance(failure.value, CallRefused)
+    assert failure.value.refusal.reason == "workload_ip_denied"
