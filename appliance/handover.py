@@ -16,6 +16,16 @@ WITHOUT_ACCOUNT = ""
 MAX_LINE = 4096
 """Octets of the line with its end."""
 
+ANSWER_SECONDS = 300.0
+"""How long the broker waits for the next octet of a call, from either side: models think long."""
+
+HANDED_OVER_SECONDS = ANSWER_SECONDS + 90.0
+"""How long a worker waits for the broker: longer, so that the broker says what took too long.
+
+The broker may read the last octets later than the worker wrote them, for the provider is found and connected
+before: at most 30 s for its addresses, 30 s for the socket and 10 s for TLS.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Attestation:

@@ -15,6 +15,7 @@ from appliance.gateway.reach import at_hand, reach
 from appliance.gateway.relay import Cut, Relay
 from appliance.gateway.states import EXCHANGE, OPENING, IllegalTransition
 from appliance.gateway.websocket import WebSocket, accept
+from appliance.handover import HANDED_OVER_SECONDS
 from appliance.http1.refused import ProtocolFault
 from appliance.http1.response import ResponseHead
 from appliance.http1.writer import serialise_request
@@ -110,7 +111,11 @@ class Forwarding:
             relay.start_body()
             self.body(session.intake.take_all())
         else:
-            session.wait(self._worker.limits.response_head_seconds)
+            session.wait(self._answer_seconds(self._worker.limits.response_head_seconds))
+
+    def _answer_seconds(self, usual: float) -> float:
+        """For the next octet of the answer. Of a request that was handed over the broker says first."""
+        return usual if self._exchange.account is None else HANDED_OVER_SECONDS
 
     @property
     def sending(self) -> bool:
@@ -131,7 +136,7 @@ class Forwarding:
             session.wait(self._worker.limits.request_idle_seconds)
         else:
             session.intake.add(surplus)
-            session.wait(self._worker.limits.response_head_seconds)
+            session.wait(self._answer_seconds(self._worker.limits.response_head_seconds))
 
     def response(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> None:
         """Pass on what came of the answer."""
@@ -158,7 +163,7 @@ class Forwarding:
             return
         self._transport.write(wire)
         if not relay.sending:
-            session.wait(self._worker.limits.response_idle_seconds)
+            session.wait(self._answer_seconds(self._worker.limits.response_idle_seconds))
 
     def _switch(self, relay: Relay, head: ResponseHead, received: list[bytes]) -> None:
         """The server agreed to another protocol: what follows is no HTTP any more."""

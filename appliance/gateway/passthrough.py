@@ -168,10 +168,13 @@ class Passthrough:
             and (self._address is None or policy.judge_address(self._name, self._port, self._address).allowed)
         )
 
+    def _idle_seconds(self) -> float:
+        return self._worker.limits.tunnel_idle_seconds
+
     def _touched(self) -> None:
         worker, connection = self._worker, self._connection
         connection.deadline = min(
-            worker.seconds() + worker.limits.tunnel_idle_seconds,
+            worker.seconds() + self._idle_seconds(),
             connection.started + self._policy().limits.tunnel_seconds,
         )
         if self._tunnel is not None:

@@ -25,6 +25,7 @@ from appliance.broker.calls.recording import call_record
 from appliance.broker.credentials.inject import needs_body
 from appliance.broker.credentials.outgoing import CredentialError, Outgoing, applied
 from appliance.broker.scrub.faults import ScrubFault
+from appliance.handover import ANSWER_SECONDS
 from appliance.http1.body import LAST_CHUNK, encode_chunk
 from appliance.http1.fields import travels_in_request
 from appliance.http1.framing import BodyKind
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     from appliance.http1.head import RequestHead
     from appliance.outgoing.upstream import Upstream
     from appliance.policy.bound import CompiledGroup
-
-RESPONSE_SECONDS = 300.0
-"""Until the next octet of the request or of the answer: models think long."""
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FORM_PARTS = 20_000
@@ -311,7 +309,6 @@ class Call:
         lines = b"".join(b"%b: %b\r\n" % field for field in outgoing.headers)
         line = f"{outgoing.method} {outgoing.target} HTTP/1.1\r\n".encode("ascii")
         wire = b"%b%b%b\r\n" % (line, lines, framing_field(head.framing))
-        self._wait()
         upstream.send(answer, head.method, wire)
         self._forget_secret()
         if body is not None:
@@ -362,7 +359,7 @@ class Call:
         self._end(refusals.CALL_TIMEOUT if self._upstream is None else refusals.UPSTREAM_TIMEOUT)
 
     def _wait(self) -> None:
-        self.deadline = self._means.deadlines.seconds() + RESPONSE_SECONDS
+        self.deadline = self._means.deadlines.seconds() + ANSWER_SECONDS
 
     def _end(self, refusal: Refusal) -> None:
         """A refusal: as an answer where none has begun, else as a cut."""

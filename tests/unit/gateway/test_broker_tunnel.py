@@ -17,7 +17,7 @@ from appliance.gateway.judging import judge_connect
 from appliance.gateway.limits import DEFAULT_LIMITS
 from appliance.gateway.opening import Admitted, judge_hello
 from appliance.gateway.routes import NoRoute
-from appliance.handover import parse_attestation
+from appliance.handover import HANDED_OVER_SECONDS, parse_attestation
 from appliance.names import BROKER_NAME, Authority
 from appliance.policy.tenant import TenantPolicy
 
@@ -83,3 +83,8 @@ class Connecting(TestCase):
             with pytest.raises(NoRoute) as caught:
                 await made.reach_broker()
             assert caught.value.refusal is refusals.BROKER_UNAVAILABLE
+
+
+def test_a_call_in_it_may_take_as_long_as_one_that_is_handed_over() -> None:
+    tunnel = BrokerTunnel.__new__(BrokerTunnel)
+    assert tunnel._idle_seconds() == HANDED_OVER_SECONDS > DEFAULT_LIMITS.tunnel_idle_seconds

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from appliance.broker.calls import refusals
-from appliance.broker.calls.call import RESPONSE_SECONDS
 from appliance.broker.calls.dials import CallRefused
+from appliance.handover import ANSWER_SECONDS
 from appliance.policy.slot import Slot
 from tests.unit.broker.calls.support import (
     DEAD,
@@ -267,7 +267,7 @@ def test_000_68_without_a_record_there_is_no_call() -> None:
 def test_002_20_a_provider_that_says_nothing_is_given_up() -> None:
     n = Neighbours()
     n.get()
-    n.clock.pump([1] * int(RESPONSE_SECONDS + 2))
+    n.clock.pump([1] * int(ANSWER_SECONDS + 2))
     assert reason(n.said) == "upstream-response-timeout"
     assert n.upstreams[0].lost
     assert n.held[0].closed

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from twisted.internet.defer import Deferred
 
-from appliance.broker.calls.call import FORM, MAX_FORM_PARTS, RESPONSE_SECONDS, Call
+from appliance.broker.calls.call import FORM, MAX_FORM_PARTS, Call
+from appliance.handover import ANSWER_SECONDS
 from appliance.policy.slot import Slot
 from tests.unit.broker.calls.support import SCHEMA, Neighbours, account, policy_of
 from tests.unit.gateway.support import CONTAINER, ENDPOINT
@@ -138,16 +139,26 @@ def test_a_record_names_the_container_that_netd_knows_and_not_what_a_worker_says
 def test_a_body_that_never_comes_ends_the_call() -> None:
     n = Neighbours(account(schema=SCHEMA))
     n.call(CHUNKED, b"1\r\n{\r\n")
-    n.clock.advance(RESPONSE_SECONDS + 2)
+    n.clock.advance(ANSWER_SECONDS + 2)
     assert reason(n.said) == "call-timeout"
     assert n.audit.open_claims == 0
+
+
+def test_the_time_that_dialling_takes_is_the_providers() -> None:
+    n = Neighbours()
+    waits = dialling(n)
+    n.get()
+    n.clock.advance(ANSWER_SECONDS - 20)
+    waits.callback(None)
+    n.clock.pump([1] * 22)
+    assert reason(n.said) == "upstream-response-timeout"
 
 
 def test_an_upload_may_take_long_while_octets_come() -> None:
     n = Neighbours()
     n.call(CHUNKED)
     for _ in range(3):
-        n.clock.advance(RESPONSE_SECONDS - 2)
+        n.clock.advance(ANSWER_SECONDS - 2)
         n.connection.dataReceived(b"1\r\nx\r\n")
     assert n.said == b""
 
@@ -156,7 +167,7 @@ def test_after_a_refusal_in_the_midst_of_a_brief_answer_the_connection_is_whole(
     n = Neighbours()
     n.get()
     n.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
-    n.clock.advance(RESPONSE_SECONDS + 2)
+    n.clock.advance(ANSWER_SECONDS + 2)
     assert reason(n.said) == "upstream-response-timeout"
     n.get()
     n.answer()
