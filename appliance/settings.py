@@ -351,7 +351,7 @@ class Settings(_Model):
 
     @property
     def platform_hosts(self) -> frozenset[tuple[str, int]]:
-        """Host and port of what the broker itself asks, for no tenant; a worker connects it to these alone."""
+        """Host and port of what the broker itself asks, for no tenant; workers connect it to these alone."""
         ca = self.enrolment.external_ca
         urls = [] if ca is None else [ca.url]
         return frozenset(map(service_of, urls))

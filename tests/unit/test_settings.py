@@ -115,6 +115,28 @@ def test_000_07_whence_workloads_come_is_said_in_ipv4_and_ipv6(tmp_path: Path) -
     assert settings.workload_addresses == (IPv4Network("172.18.0.0/16"), IPv6Network("2001:db8::/32"))
 
 
+CA = "enrolment: {external_ca: {url: 'https://ca.example:8443/sign', trust: /etc/egress/ca.pem%s}}"
+
+
+def test_the_brokers_own_destinations_are_those_that_the_settings_name(tmp_path: Path) -> None:
+    assert Settings().platform_hosts == frozenset()
+    settings = load(written(tmp_path, CA % ""))
+    assert settings.platform_hosts == {("ca.example", 8443)}
+    assert settings.enrolment.external_ca is not None
+    assert settings.enrolment.external_ca.timeout == 10.0
+
+
+@pytest.mark.parametrize("timeout", ["0", "10.5", "-1", ".inf", ".nan"])
+def test_000_73_an_external_ca_has_ten_seconds_at_most(tmp_path: Path, timeout: str) -> None:
+    with pytest.raises(SettingsError, match="timeout"):
+        load(written(tmp_path, CA % f", timeout: {timeout}"))
+
+
+def test_an_external_ca_is_not_asked_in_the_clear(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"enrolment\.external_ca\.url.*write https"):
+        load(written(tmp_path, CA.replace("https", "http") % ""))
+
+
 def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SETTINGS_VARIABLE, str(written(tmp_path, "workers: 4\n")))
     assert load().workers == 4
