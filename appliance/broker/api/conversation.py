@@ -1,4 +1,4 @@
-"""HTTP/1.1 with one workload inside TLS: one request at a time, each judged and answered by itself.
+"""HTTP/1.1 with one workload inside TLS (`server_connection`).
 
 Whom a certificate names is asked anew for each request: a connection outlives a revocation.
 """
@@ -10,37 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography import x509
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 
-from appliance.broker.api import refusals
-from appliance.broker.api.routes import Route, route_of
-from appliance.broker.calls.refusals import INTERNAL
+from appliance.broker.api.server_connection import REQUEST_SECONDS, ServerConnection
 from appliance.broker.identity.tls_context import explain, presented_chain
-from appliance.http1.body import BodyReader, body_reader
-from appliance.http1.head import RequestHead, parse_request_head
-from appliance.http1.limits import HeadLimits
-from appliance.http1.refused import NeedMore, Refused
-from appliance.outgoing.deadlines import NEVER
-from appliance.refusal import Refusal
+from appliance.http1.head import RequestHead
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from appliance.broker.api.listener import WorkloadConnection
+    from appliance.broker.api.routes import Route
     from appliance.handover import Attestation
-
-LIMITS = HeadLimits(request_line=2 * 1024, head=16 * 1024, header_count=50)
-REQUEST_SECONDS = 30.0
-"""For a head and its body."""
-IDLE_SECONDS = 120.0
-MAX_WAITING = 16 * 1024
-"""Octets that may come while a request is answered."""
-MAX_REQUESTS = 1000
-"""Of a connection: a bound for the answers that a workload asks for and does not read."""
-
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +41,8 @@ class Answering(Protocol):
         """Cancelled when the workload has gone."""
 
 
-class Conversation:
+class Conversation(ServerConnection):
     """See the module; see `tls.stream.FirstInside`. `failed` hears why a handshake was refused."""
-
-    transport: Any
 
     def __init__(
         self,
@@ -72,22 +51,12 @@ class Conversation:
         answering: Answering,
         failed: Callable[[Attestation, str, str], None],
     ) -> None:
-        self._connection = connection
+        super().__init__(connection, attestation.request_id)
         self._attestation = attestation
         self._answering = answering
         self._failed = failed
         self._chain: tuple[x509.Certificate, ...] = ()
         self._secured = False
-        self._buffer = b""
-        self._requests = 0
-        self._head: RequestHead | None = None
-        self._route: Route | None = None
-        self._reader: BodyReader | None = None
-        self._pieces: list[bytes] = []
-        self._running: Deferred[None] | None = None
-        self._busy = self._closing = self._reading = False
-        self.abandoned: Callable[[], None] | None = None
-        """Called where the workload goes before its answer is complete."""
 
     def makeConnection(self, transport: Any) -> None:
         """TLS begins."""
@@ -99,139 +68,13 @@ class Conversation:
         self._chain = presented_chain(self.transport.connection)
         self._connection.wait(REQUEST_SECONDS)
 
-    def dataReceived(self, data: bytes) -> None:
-        """Octets of requests."""
-        if self._closing:
-            return
-        self._buffer += data
-        if not self._busy:
-            self._read()
-        elif len(self._buffer) > MAX_WAITING:
-            self.abort()
-
     def connectionLost(self, reason: Failure) -> None:
         """The workload is gone."""
-        self._closing = True
         if not self._secured:
             refusal = explain(reason.value or ConnectionError())
             self._failed(self._attestation, refusal.fault, refusal.detail)
-        running, self._running = self._running, None
-        abandoned, self.abandoned = self.abandoned, None
-        if abandoned is not None:
-            abandoned()
-        elif running is not None:
-            running.cancel()
+        super().connectionLost(reason)
 
-    @property
-    def request_id(self) -> str:
-        """Of the request under way: the tunnel's, and its number in it."""
-        return f"{self._attestation.request_id}.{self._requests}"
-
-    # How a request ends.
-
-    def reply(self, wire: bytes) -> None:
-        """A whole answer."""
-        if not self._closing:
-            self.transport.write(wire)
-        self.finished(keep=True)
-
-    def refuse(self, refusal: Refusal, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        """A typed page."""
-        keep = self._reader is None and not refusal.closes
-        if not self._closing:
-            self.transport.write(refusals.page(refusal, self.request_id, headers, close=not keep))
-        self.finished(keep=keep)
-
-    def finished(self, *, keep: bool) -> None:
-        """The answer is written; see also `calls.connection.CallConnection`."""
-        self.abandoned = self._running = None
-        if self._closing:
-            return
-        self._busy = False
-        self.transport.resumeProducing()
-        if not keep or self._requests >= MAX_REQUESTS:
-            self._closing = True
-            self._connection.wait(REQUEST_SECONDS)
-            self.transport.loseConnection()
-            return
-        self._connection.wait(IDLE_SECONDS)
-        if self._buffer:
-            self._read()
-
-    def abort(self) -> None:
-        """End at once: an answer that has begun is seen to be cut off."""
-        self._closing = True
-        self.transport.abortConnection()
-
-    # A request's way in.
-
-    def _read(self) -> None:
-        if self._reading:
-            return  # called from below: the loop goes on by itself
-        self._reading = True
-        try:
-            while self._buffer and not self._busy and not self._closing:
-                if self._reader is not None:
-                    self._read_body(self._reader)
-                elif not self._read_head():
-                    return
-        finally:
-            self._reading = False
-
-    def _read_head(self) -> bool:
-        """Whether there was a whole head."""
-        try:
-            head = parse_request_head(self._buffer, LIMITS)
-        except Refused as fault:
-            self.refuse(refusals.malformed(fault))
-            return False
-        if isinstance(head, NeedMore):
-            return False
-        self._requests += 1
-        self._buffer = self._buffer[head.head_bytes :]
-        reader = body_reader(head.framing)
-        self._head, self._pieces = head, []
-        self._reader = None if reader.done else reader
-        found = route_of(head)
-        if isinstance(found, Refusal):
-            self.refuse(found)
-            return True
-        self._route = found
-        if head.expect_continue:
-            self.transport.write(_CONTINUE)
-        if self._reader is None:
-            self._begin()
-        return True
-
-    def _read_body(self, reader: BodyReader) -> None:
-        assert self._route is not None
-        data, self._buffer = self._buffer, b""
-        try:
-            self._pieces += reader.feed(data)
-        except Refused as fault:
-            self.refuse(refusals.malformed(fault))
-            return
-        most = self._route.max_body
-        if sum(map(len, self._pieces)) > most:
-            self.refuse(refusals.body_too_large(most))
-        elif reader.done:
-            self._reader, self._buffer = None, reader.surplus
-            self._begin()
-
-    def _begin(self) -> None:
-        head, route = self._head, self._route
-        assert head is not None
-        assert route is not None
-        self._busy = True
-        self._connection.deadline = NEVER
-        body, self._pieces = b"".join(self._pieces), []
+    def _answer(self, head: RequestHead, body: bytes, route: Route) -> Deferred[None]:
         asked = Asked(self._attestation, self._chain, head, body)
-        running = self._running = self._answering.begin(asked, route, self)
-        running.addErrback(self._bug)
-
-    def _bug(self, failure: Any) -> None:
-        if failure.check(CancelledError):
-            return
-        _log.error("a request was not answered by a mistake of ours: {kind}", kind=failure.type.__name__)
-        if self._busy:
-            self.refuse(INTERNAL.closing())
+        return self._answering.begin(asked, route, self)

@@ -24,7 +24,7 @@ from appliance.policy.tenant import TenantPolicy
 from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
-    from appliance.broker.api.conversation import Conversation
+    from appliance.broker.api.server_connection import ServerConnection
     from appliance.broker.calls.connection import Handed
     from appliance.handover import Attestation
     from appliance.http1.head import RequestHead
@@ -33,9 +33,9 @@ BeginCall = Callable[[Any, "Attestation", "RequestHead"], "Handed"]
 
 
 class ExecuteConnection:
-    """What a call speaks to in the place of a worker's connection: the workload itself."""
+    """What a call speaks to in the place of a worker's connection: whoever asked for it."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: ServerConnection) -> None:
         self._conversation = conversation
         self.transport = conversation.transport
 
@@ -64,25 +64,37 @@ class Executions:
         wish = parsed(ExecuteWish, admitted.asked.body)
         if holds(wish, read_presented(admitted.asked.head.headers).token):
             raise CallRefused(refusals.TOKEN_IN_REQUEST)
-        request = intended(wish)
-        if isinstance(request, Refusal):
-            raise CallRefused(request)
-        tenant = admitted.identity.id.tenant
-        account = account_of(wish, self.policy(tenant), request.host, request.port)
-        if isinstance(account, Refusal):
-            raise CallRefused(account)
-        conversation = admitted.conversation
-        attestation = replace(
-            admitted.attestation,
-            request_id=conversation.request_id,
-            account=account.name,
-            port=request.port,
-            withheld="",
-        )
-        call = self.begin_call(ExecuteConnection(conversation), attestation, request.head)
-        conversation.abandoned = call.abandoned
-        if request.body:
-            # All of it is there: it is given before the call begins, so that no refusal finds half of it.
-            call.body([request.body], done=True)
-            conversation.transport.resumeProducing()
-        call.start()
+        carry(
+            wish, admitted.attestation, self.policy(admitted.identity.id.tenant), admitted.conversation,
+            self.begin_call,
+        )  # fmt: skip
+
+
+def carry(
+    wish: ExecuteWish,
+    attestation: Attestation,
+    policy: TenantPolicy,
+    conversation: ServerConnection,
+    begin_call: BeginCall,
+) -> None:
+    """Begin the call that the message describes, for whom `attestation` says. Raises `CallRefused`."""
+    request = intended(wish)
+    if isinstance(request, Refusal):
+        raise CallRefused(request)
+    account = account_of(wish, policy, request.host, request.port)
+    if isinstance(account, Refusal):
+        raise CallRefused(account)
+    attestation = replace(
+        attestation,
+        request_id=conversation.request_id,
+        account=account.name,
+        port=request.port,
+        withheld="",
+    )
+    call = begin_call(ExecuteConnection(conversation), attestation, request.head)
+    conversation.abandoned = call.abandoned
+    if request.body:
+        # All of it is there: it is given before the call begins, so that no refusal finds half of it.
+        call.body([request.body], done=True)
+        conversation.transport.resumeProducing()
+    call.start()

@@ -1,65 +1,19 @@
-"""HTTP inside workloads' TLS: one request at a time, within bounds."""
+"""HTTP inside workloads' TLS: who goes, and what then ends."""
 
 from __future__ import annotations
 
 import json
 
-import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from appliance.broker.api.conversation import MAX_REQUESTS, MAX_WAITING
-from tests.unit.broker.api.support import Answer, Broker
+from appliance.broker.api.server_connection import MAX_WAITING
+from tests.unit.broker.api.support import Broker
 
 WISH = json.dumps({"ttl": 60}).encode()
 OPEN = b"POST /v1/session HTTP/1.1\r\nHost: broker.egress.internal\r\nContent-Type: application/json\r\n"
 WHOLE = OPEN + b"Content-Length: %d\r\n\r\n" % len(WISH) + WISH
-
-
-def test_requests_in_single_octets_and_in_one_piece_are_the_same(broker: Broker) -> None:
-    client = broker.workload()
-    heard = b"".join(client.say(bytes([octet])) for octet in WHOLE)
-    assert Answer(heard).status == 201
-    assert client.say(WHOLE * 5).count(b"HTTP/1.1 201 ") == 5
-
-
-def test_a_connection_answers_so_often_and_no_more(broker: Broker) -> None:
-    client = broker.workload()
-    heard = client.say(b"GET /x HTTP/1.1\r\nHost: broker.egress.internal\r\n\r\n" * (2 * MAX_REQUESTS))
-    assert heard.count(b"HTTP/1.1 404 ") == MAX_REQUESTS
-
-
-def test_a_chunked_body_and_100_continue(broker: Broker) -> None:
-    client = broker.workload()
-    heard = client.say(OPEN + b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
-    assert heard == b"HTTP/1.1 100 Continue\r\n\r\n"
-    heard = client.say(b"%x\r\n%b\r\n0\r\n\r\n" % (len(WISH), WISH))
-    assert Answer(heard).status == 201
-    refused = client.say(OPEN + b"Transfer-Encoding: chunked\r\n\r\n1388\r\n" + b" " * 5000)
-    assert Answer(refused).reason == "body-too-large"
-
-
-@pytest.mark.parametrize(
-    ("octets", "reason"),
-    [
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "host-repeated"),
-        (b"nonsense\r\n\r\n", "request-line-invalid"),
-        (OPEN + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "chunk-invalid"),
-    ],
-)
-def test_what_is_no_request_ends_the_connection(broker: Broker, octets: bytes, reason: str) -> None:
-    client = broker.workload()
-    answer = Answer(client.say(octets))
-    assert answer.status == 400, reason
-    assert b"Connection: close" in answer.head
-    assert client.say(WHOLE) == b""
-
-
-def test_a_refusal_before_the_body_closes(broker: Broker) -> None:
-    answer = Answer(broker.workload().say(OPEN + b"Content-Length: 99999\r\n\r\nx"))
-    assert answer.status == 413
-    assert b"Connection: close" in answer.head
 
 
 def test_who_goes_while_it_is_answered_leaves_nothing_behind(broker: Broker) -> None:
@@ -82,10 +36,3 @@ def test_who_goes_while_it_is_answered_leaves_nothing_behind(broker: Broker) -> 
     assert gone == [True]
     waiting[0].reply(b"late")
     assert client.wire.value() == b""
-
-
-def test_a_mistake_of_ours_is_500_and_tells_nothing(broker: Broker) -> None:
-    client = broker.workload()
-    broker.interface._operations.table = {}
-    answer = client.ask("POST /v1/session", body={"ttl": 5})
-    assert (answer.status, answer.reason) == (500, "internal-error")
