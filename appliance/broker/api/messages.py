@@ -1,4 +1,4 @@
-"""What workloads may ask in JSON: exactly these members, of exactly these types, none of them twice."""
+"""What may be asked in JSON: exactly these members, of exactly these types, none of them twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ class HandleWish(Message):
 
 
 class ExecuteWish(Message):
-    """One request to a provider: by the account's name, or by its integration's (`connector`)."""
+    """One request to a provider: by the account's name, or by its integration's (`connector`).
+
+    Who asks and what that one may is not the message's to say: `actor` and `scopes` may stand in it, and
+    nobody reads them.
+    """
 
     account: Name | None = None
     connector: Name | None = None
@@ -47,6 +51,8 @@ class ExecuteWish(Message):
     method: Annotated[str, Field(max_length=32)]
     headers: dict[str, str]
     body: str | None
+    actor: object = None
+    scopes: object = None
 
     @model_validator(mode="after")
     def _names_one(self) -> ExecuteWish:

@@ -1,9 +1,12 @@
-"""How often one workload may ask for the same thing: some at once, and then one in a while."""
+"""How often one workload, or caller, may ask for the same thing: some at once, and then one in a while."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+
+KEPT = 16384
+"""Keys above which those are dropped that have waited long enough to count as new."""
 
 
 class Pace:
@@ -14,6 +17,7 @@ class Pace:
         self._seconds = seconds
         self._clock = clock
         self._full_at: dict[str, float] = {}
+        self._most = KEPT
 
     def take(self, key: str) -> int:
         """0 where it may; else how many seconds to wait, which cost nothing more."""
@@ -22,6 +26,9 @@ class Pace:
         late = full_at - now - self._burst * self._seconds
         if late > 0:
             return math.ceil(late)
+        if len(self._full_at) >= self._most:
+            self._full_at = {one: at for one, at in self._full_at.items() if at > now}
+            self._most = max(KEPT, 2 * len(self._full_at))
         self._full_at[key] = full_at
         return 0
 

@@ -1,8 +1,9 @@
-"""What the broker answers to workloads, as data. Nothing else is answered."""
+"""What the broker answers to workloads and to callers, as data. Nothing else is answered."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from appliance.broker.api import refusals
 from appliance.http1.fields import HOP_BY_HOP, REWRITTEN, travels_in_request
@@ -30,27 +31,30 @@ ROUTES = (
     Route("DELETE", "/v1/handles", "end_handles"),
     Route("POST", "/execute", "execute", 1024 * 1024),
 )
-"""Each needs a certificate; all but the first a session as well."""
+"""For workloads: each needs a certificate; all but the first a session as well."""
 
-_BY_PATH = {path: {route.method: route for route in ROUTES if route.path == path}
-            for path in {route.path for route in ROUTES}}  # fmt: skip
+FOR_CALLERS = tuple(route for route in ROUTES if route.operation == "execute")
+"""What a caller that is no container may ask, without TLS, on a Unix socket."""
+
 _JSON = "application/json"
 
 
-def route_of(head: RequestHead) -> Route | Refusal:
+def route_of(
+    head: RequestHead, routes: tuple[Route, ...] = ROUTES, scheme: Literal["http", "https"] = "https"
+) -> Route | Refusal:
     """The route of a request that is one in every respect but its body."""
     if head.form is not TargetForm.ORIGIN or head.upgrade is not None or not head.http_11:
         return refusals.NOT_PLAIN
-    if head.host != BROKER_NAME or head.port not in {None, DEFAULT_PORTS["https"]}:
+    if head.host != BROKER_NAME or head.port not in {None, DEFAULT_PORTS[scheme]}:
         return refusals.MISDIRECTED
     for name, _ in head.headers:
         lower = name.lower()
         if not (lower in HOP_BY_HOP or lower in REWRITTEN or travels_in_request(lower, frozenset())):
             return refusals.field_not_allowed(lower.decode("ascii", "replace"))
-    methods = _BY_PATH.get(head.path)
-    if methods is None or head.query is not None:
+    there = [route for route in routes if route.path == head.path]
+    if not there or head.query is not None:
         return refusals.NOT_FOUND
-    route = methods.get(head.method)
+    route = next((route for route in there if route.method == head.method), None)
     if route is None:
         return refusals.METHOD_NOT_ALLOWED
     return _body_refusal(route, head) or route

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.internet.task import Clock
 
 from appliance.broker.api.pace import Pace
@@ -31,3 +32,14 @@ def test_who_is_gone_is_forgotten() -> None:
     pace.forget("a")
     pace.forget("b")
     assert pace.take("a") == 0
+
+
+def test_who_asked_long_ago_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.broker.api.pace.KEPT", 4)
+    clock = Clock()
+    pace = Pace(1, 60, clock.seconds)
+    for number in range(100):
+        assert pace.take(str(number)) == 0
+        clock.advance(20)
+    assert len(pace._full_at) <= 8
+    assert pace.take("99") > 0

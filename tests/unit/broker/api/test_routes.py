@@ -9,7 +9,7 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 
-from appliance.broker.api.routes import ROUTES, Route, route_of
+from appliance.broker.api.routes import FOR_CALLERS, ROUTES, Route, route_of
 from appliance.http1.head import parse_request_head
 from appliance.tls.authority import new_key
 from tests.unit.broker.api.support import Answer, Broker, Client
@@ -135,3 +135,14 @@ def test_a_key_of_somebody_elses_is_no_use(broker: Broker) -> None:
     client.key = new_key()
     with pytest.raises(SSL.Error):
         client.ask("DELETE /v1/session")
+
+
+def test_000_39_a_caller_that_is_no_container_asks_for_a_call_and_for_nothing_else() -> None:
+    for route in ROUTES:
+        lines = f"{route.method} {route.path} HTTP/1.1\r\nHost: broker.egress.internal:80\r\n"
+        head = parse_request_head(
+            f"{lines}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n".encode()
+        )
+        found = route_of(head, FOR_CALLERS, "http")
+        assert (found == route) == (route.path == "/execute")
+        assert not isinstance(route_of(head, FOR_CALLERS), Route)
