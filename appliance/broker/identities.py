@@ -15,6 +15,7 @@ from appliance.broker.dpop.nonce_key import shared_nonce_key
 from appliance.broker.dpop.nonces import Nonces
 from appliance.broker.dpop.verifier import Verifier
 from appliance.broker.identity.certificates import WorkloadCertificates
+from appliance.broker.identity.spiffe import WorkloadId
 from appliance.broker.identity.verification import Trust, WorkloadGate
 from appliance.broker.identity.workloads import Workloads
 from appliance.broker.replay import Replays
@@ -36,6 +37,16 @@ class Identities:
     sessions: Sessions
     algorithms: frozenset[str]
     engine: Engine
+
+    def expel(self, tenant: str, endpoint: str, container: str, now: datetime) -> None:
+        """End what was got over an endpoint, for good: its certificates, and its container's sessions.
+
+        Raises `Denied` and `SQLAlchemyError` where the database does not answer.
+        """
+        self.workloads.depart(endpoint, now)
+        for name in {endpoint, container} - {""}:
+            self.workloads.revoke_workload(tenant, name, now)
+            self.sessions.revoke_workload(WorkloadId(self.root.instance, tenant, name), now)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -137,7 +137,7 @@ class Calling:
             endpoints=self._feed.table,
             audit=sink, in_thread=deferToThread, now=_now,
             is_session=SlotSessions(identities, deferToThread, _now, addresses).is_session,
-            own=self._begin_own,
+            own=self._begin_own, expel=partial(_expel, identities),
         )  # fmt: skip
         self._workloads = WorkloadControl(
             identities, self._feed.table, self._calls.handles, sink, in_thread=deferToThread, now=_now
@@ -181,6 +181,10 @@ class Calling:
 def _policy(store: PolicyStore, tenant: str) -> TenantPolicy:
     """The one in force now: a reload exchanges all of them."""
     return store.current.for_tenant(tenant)
+
+
+async def _expel(identities: Identities, tenant: str, endpoint: str, container: str) -> None:
+    await deferToThread(identities.expel, tenant, endpoint, container, _now())
 
 
 def _of_the_vault(vault: Vault, sink: Sink, settings: configuration.Settings) -> Mapping[str, Operation]:

@@ -1,8 +1,12 @@
-"""The end of an execution that collided: its handles die at once, its container goes, everybody hears."""
+"""The end of an execution that collided: what it holds dies at once, its container goes, everybody hears.
+
+Handles, and whatever is asked on any link of the container, are refused from that moment on, by what this
+process remembers; certificates and sessions as soon as the database has it, for every process and for good.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -19,25 +23,40 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from appliance.broker.handles import Handles
+    from appliance.endpoints import Endpoint, EndpointTable
     from appliance.handover import Attestation
 
 SECONDS = 30
 TRIES, AGAIN = 60, 2.0
-"""How often netd is told, every so many seconds: it may be between two of its lives."""
+"""How often netd, and the database, are told, every so many seconds: each may be between two of its lives."""
 REMEMBERED = 65536
 """Endpoints that were killed; netd gives each its own id."""
+
+Expel = Callable[[str, str, str], Awaitable[object]]
+"""Ends certificates and sessions for good: of an endpoint, by tenant, endpoint and container."""
 
 _log = Logger()
 
 
 class Ending:
-    """`control` is the path of netd's control socket."""
+    """`control` is the path of netd's control socket, `endpoints` netd's table."""
 
-    def __init__(self, reactor: Any, control: str, handles: Handles, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        control: str,
+        handles: Handles,
+        audit: AuditLog,
+        *,
+        endpoints: EndpointTable,
+        expel: Expel,
+    ) -> None:
         self._reactor = reactor
         self._netd = UNIXClientEndpoint(reactor, control, timeout=SECONDS)  # type: ignore[no-untyped-call]  # Twisted
         self._handles = handles
         self._audit = audit
+        self._endpoints = endpoints
+        self._expel = expel
         self._ended: dict[str, None] = {}
         self.told: Deferred[Any] = succeed(None)
         """Fires when netd was reached for the last wish, or was not."""
@@ -48,7 +67,8 @@ class Ending:
         """Tell netd nothing more."""
         self._closed = True
         for waiting in self._waiting:
-            waiting.cancel()
+            if waiting.active():
+                waiting.cancel()
         self._waiting.clear()
 
     def is_over(self, endpoint: str) -> bool:
@@ -62,10 +82,12 @@ class Ending:
         """
         if self.is_over(attestation.endpoint):
             return
-        self._ended[attestation.endpoint] = None
-        if len(self._ended) > REMEMBERED:
-            del self._ended[next(iter(self._ended))]
-        dead = self._handles.revoke_all(attestation.endpoint)
+        links = self._links(attestation)
+        for link in links:
+            self._ended[link] = None
+            if len(self._ended) > REMEMBERED:
+                del self._ended[next(iter(self._ended))]
+        dead = sum(self._handles.revoke_all(link) for link in links)
         _log.critical(
             "execution on {endpoint} of {tenant} is ended: {reason}; {dead} handles revoked",
             endpoint=attestation.endpoint, tenant=attestation.tenant, reason=reason, dead=dead,
@@ -83,7 +105,29 @@ class Ending:
             )
         except AuditUnavailable:
             _log.critical("the end of an execution could not be recorded")
+        for link in links:
+            self._revoke(attestation, link, TRIES)
         self._stop(attestation, reason, why)
+
+    def _links(self, attestation: Attestation) -> list[str]:
+        """The container's endpoints: what it holds on one of them, it can use on another."""
+
+        def is_its(endpoint: Endpoint) -> bool:
+            return endpoint.tenant == attestation.tenant and endpoint.container == attestation.container != ""
+
+        others = [endpoint.id for endpoint in self._endpoints if is_its(endpoint)]
+        return list(dict.fromkeys((attestation.endpoint, *others)))
+
+    def _revoke(self, attestation: Attestation, link: str, tries: int) -> None:
+        Deferred.fromCoroutine(self._revoke_in_table(attestation, link, tries))
+
+    async def _revoke_in_table(self, attestation: Attestation, link: str, tries: int) -> None:
+        try:
+            await self._expel(attestation.tenant, link, attestation.container)
+        except Exception as error:  # noqa: BLE001 - it is tried again; until then the link is refused
+            kind = type(error).__name__
+            _log.critical("what an execution holds could not be revoked in the database: {kind}", kind=kind)
+            self._again(tries - 1, self._revoke, attestation, link)
 
     def _stop(self, attestation: Attestation, reason: str, why: str) -> None:
         wish = {"op": "stop-container", "endpoint": attestation.endpoint, "reason": reason, "why": why}
@@ -96,13 +140,12 @@ class Ending:
 
     def _untold(self, wish: Message, tries: int, why: str) -> None:
         _log.critical("netd could not be told to stop the container: {why}", why=why)
-        if tries > 0 and not self._closed:
-            waiting = self._reactor.callLater(AGAIN, self._tell_again, wish, tries)
-            self._waiting.add(waiting)
+        self._again(tries, self._tell, wish)
 
-    def _tell_again(self, wish: Message, tries: int) -> None:
+    def _again(self, tries: int, act: Callable[..., None], *arguments: object) -> None:
         self._waiting = {waiting for waiting in self._waiting if waiting.active()}
-        self._tell(wish, tries)
+        if tries > 0 and not self._closed:
+            self._waiting.add(self._reactor.callLater(AGAIN, act, *arguments, tries))
 
 
 class _Wish(JsonLines):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from appliance.audit.log import AuditLog
     from appliance.broker.calls.checks import Allowed
     from appliance.broker.calls.connection import Begin, CallConnection, Handed
+    from appliance.broker.calls.ending import Expel
     from appliance.broker.calls.means import Revealed
     from appliance.broker.credentials.outgoing import Injection, Outgoing
     from appliance.broker.vault.kinds import OAuthRefresh
@@ -58,9 +59,10 @@ class Calls:
         in_thread: InThread,
         is_session: IsSession,
         own: Begin,
+        expel: Expel,
         now: Callable[[], datetime],
     ) -> None:
-        """`own` begins what comes without an account. Raises `TrustStoreError`."""
+        """`own` begins what comes without an account; for `expel` see `ending`. Raises `TrustStoreError`."""
         self._own = own
         self._vault = vault
         self._in_thread = in_thread
@@ -74,7 +76,10 @@ class Calls:
         self.dials = Dials(reactor, settings.uids.gateway)
         self._providers = Providers(reactor, self.dials, UpstreamTrust(settings.upstream_ca), self._deadlines)
         self._tokens = TokenEndpoints(self._providers, reactor)
-        self._ending = ending = Ending(reactor, str(settings.control_socket("netd")), self.handles, audit)
+        self._ending = ending = Ending(
+            reactor, str(settings.control_socket("netd")), self.handles, audit,
+            endpoints=endpoints, expel=expel,
+        )  # fmt: skip
         self.is_over = ending.is_over
         self.secrets = CallSecrets(vault, self.handles, in_thread, is_session)
         self._means = Means(

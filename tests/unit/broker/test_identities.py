@@ -8,11 +8,17 @@ import pytest
 from sqlalchemy import inspect
 
 from appliance.broker.database import DatabaseError
+from appliance.broker.dpop.target import TargetUri
+from appliance.broker.dpop.verifier import ProofRequest
 from appliance.broker.identities import open_identities
+from appliance.broker.identity.thumbprint import thumbprint
 from appliance.broker.identity.verification import CertificateFault, CertificateRefusal
-from appliance.broker.identity.workloads import Attestation
+from appliance.broker.identity.workloads import Attestation, EnrolmentRefused
+from appliance.broker.sessions import Presenter
 from appliance.tls.authority import new_key
 from tests.unit.broker.identity.peers import csr, make_root
+
+REQUEST = ProofRequest("POST", TargetUri.parse("https://broker.egress.internal/v1/session"))
 
 
 def now() -> datetime:
@@ -42,3 +48,24 @@ def test_all_that_it_needs_is_in_the_database_from_the_start(database_url: str) 
 def test_a_database_that_cannot_be_used_is_one_error() -> None:
     with pytest.raises(DatabaseError):
         open_identities("sqlite:///not/absolute.db", make_root(), now)
+
+
+@pytest.mark.parametrize("container", ["c1", ""])
+def test_004_17_who_is_expelled_has_no_certificate_and_no_session_and_gets_none(
+    database_url: str, container: str
+) -> None:
+    identities = open_identities(database_url, make_root(), now)
+    mine, other = Attestation("e1", "acme", container), Attestation("e2", "acme", "c2")
+    chains = {}
+    for attested in (mine, other):
+        issued = identities.certificates.issue(csr(new_key()), attested)
+        chains[attested.endpoint] = [issued.certificate, issued.issuer]
+        who = Presenter(attested.identity(identities.root.instance), thumbprint(issued.certificate))
+        identities.sessions.open(who, 600, REQUEST, (), now())
+    identities.expel("acme", "e1", container, now())
+    assert isinstance(identities.gate.admit(chains["e1"], now()), CertificateRefusal)
+    assert not isinstance(identities.gate.admit(chains["e2"], now()), CertificateRefusal)
+    assert identities.sessions.live("acme", now()) == 1
+    with pytest.raises(EnrolmentRefused, match="workload_departed"):
+        identities.certificates.issue(csr(new_key()), mine)
+    identities.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -16,9 +18,10 @@ from appliance.broker.calls import ending
 from appliance.broker.calls.ending import Ending
 from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.kinds import StaticSecret
+from appliance.endpoints import EndpointTable
 from appliance.ipc import JsonLines
 from tests.unit.broker.calls.support import ATTESTED, SECRET
-from tests.unit.gateway.support import Log
+from tests.unit.gateway.support import ENDPOINT, Log
 
 
 class Killing(TestCase):
@@ -31,9 +34,21 @@ class Killing(TestCase):
         self.handle = self.handles.register(
             self.bound, StaticSecret(kind="static", value=SECRET), lambda: None
         )
-        self.ending = Ending(reactor, self.path, self.handles, self.audit)
+        self.endpoints = EndpointTable()
+        self.endpoints.replace([ENDPOINT])
+        self.expelled: list[tuple] = []
+        self.fails = 0
+        self.ending = Ending(
+            reactor, self.path, self.handles, self.audit, endpoints=self.endpoints, expel=self.expel
+        )
         self.addCleanup(self.ending.close)
         self.patch(ending, "AGAIN", 0.02)
+
+    async def expel(self, *who: str) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise RuntimeError("the database is away")
+        self.expelled.append(who)
 
     def netd(self, answers: list) -> list:
         """netd, which answers so and hears what is returned; without an answer it hangs up."""
@@ -108,3 +123,35 @@ class Killing(TestCase):
         self.ending.kill(ATTESTED, "authority-collision", "x")
         assert self.handles.resolve(self.handle, self.bound) is None
         await self.ending.told
+
+    async def test_004_17_its_certificates_and_sessions_are_revoked_at_once(self) -> None:
+        self.ending.kill(ATTESTED, "authority-collision", "x")
+        assert self.expelled == [("acme", ATTESTED.endpoint, "c1")]
+
+    async def test_004_17_every_link_of_the_container_is_at_its_end_and_no_other_containers(self) -> None:
+        second = replace(ENDPOINT, id="e2", network="n2", address=IPv4Address("172.19.0.2"))
+        neighbour = replace(ENDPOINT, id="e3", container="c3", address=IPv4Address("172.18.0.4"))
+        unnamed = replace(ENDPOINT, id="e4", container="", address=IPv4Address("172.18.0.5"))
+        of_other = replace(ENDPOINT, id="e5", tenant="globex", address=IPv4Address("172.20.0.2"))
+        self.endpoints.replace([ENDPOINT, second, neighbour, unnamed, of_other])
+        there = Bound("acme", "e2", "crm")
+        handle = self.handles.register(there, StaticSecret(kind="static", value=SECRET), lambda: None)
+        self.ending.kill(ATTESTED, "authority-collision", "x")
+        assert [self.ending.is_over(f"e{n}") for n in range(2, 6)] == [True, False, False, False]
+        assert self.handles.resolve(handle, there) is None
+        assert self.expelled == [("acme", ATTESTED.endpoint, "c1"), ("acme", "e2", "c1")]
+
+    async def test_who_has_no_name_yet_takes_nobody_along(self) -> None:
+        unnamed = [
+            replace(ENDPOINT, id=f"e{n}", container="", address=IPv4Address(f"172.18.0.{n}")) for n in (7, 8)
+        ]
+        self.endpoints.replace(unnamed)
+        self.ending.kill(replace(ATTESTED, endpoint="e7", container=""), "authority-collision", "x")
+        assert (self.ending.is_over("e7"), self.ending.is_over("e8")) == (True, False)
+
+    async def test_004_17_a_database_that_is_away_is_asked_again(self) -> None:
+        self.fails = 2
+        self.ending.kill(ATTESTED, "authority-collision", "x")
+        assert self.expelled == []
+        await deferLater(reactor, 0.2)
+        assert self.expelled == [("acme", ATTESTED.endpoint, "c1")]

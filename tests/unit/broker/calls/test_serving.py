@@ -28,6 +28,10 @@ def clock() -> MemoryReactorClock:
     return MemoryReactorClock()
 
 
+async def nobody_expelled(*_):
+    pass
+
+
 @pytest.fixture
 def calls(clock: MemoryReactorClock) -> Calls:
     async def in_thread(function, *arguments):
@@ -39,7 +43,7 @@ def calls(clock: MemoryReactorClock) -> Calls:
     return Calls(
         clock, Settings(upstream_ca=Path(certifi.where())), None,
         policy=lambda tenant: None, endpoints=EndpointTable(), audit=Log(), in_thread=in_thread,
-        is_session=no_session, own=lambda *found: ("own", *found), now=lambda: datetime.fromtimestamp(clock.seconds(), UTC),
+        is_session=no_session, own=lambda *found: ("own", *found), expel=nobody_expelled, now=lambda: datetime.fromtimestamp(clock.seconds(), UTC),
     )  # fmt: skip
 
 
