@@ -42,6 +42,7 @@ from appliance.endpoints import EndpointFeed
 from appliance.handover import Attestation
 from appliance.http1.head import RequestHead
 from appliance.inherited import InheritanceError, inherited_sockets
+from appliance.policy.control import reload_operation
 from appliance.policy.reloads import Reloads
 from appliance.policy.store import PolicyStore
 from appliance.policy.tenant import TenantPolicy
@@ -120,8 +121,9 @@ class Calling:
     ) -> None:  # fmt: skip
         """Raises `TrustStoreError`, `SettingsError`."""
         store = PolicyStore(settings)
+        self._reloads = Reloads(store, reactor)
         self._watch = PolicyWatch(
-            Reloads(store, reactor),
+            self._reloads,
             settings,
             reactor,
             lambda: INotify(reactor),  # type: ignore[no-untyped-call]  # Twisted
@@ -163,7 +165,11 @@ class Calling:
 
     def operations(self) -> Mapping[str, Operation]:
         """What the operator may ask about them."""
-        return {**HandleControl(self._calls.handles).operations(), **self._workloads.operations()}
+        return {
+            **HandleControl(self._calls.handles).operations(),
+            **self._workloads.operations(),
+            "reload": reload_operation(self._reloads),
+        }
 
     def _begin_own(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Handed:
         return self._interface.enrolments.begin(connection, attestation, head)

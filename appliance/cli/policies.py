@@ -150,11 +150,7 @@ def schema(document: str) -> None:
 def reload(cli: Cli) -> None:
     """Make every process read the policies now (they also do so on their own when a file changes)."""
     require_root("egress policy reload")
-    answers = {
-        p.name: ask_process(cli.settings, p.name, {"op": "reload"})
-        for p in processes(cli.settings)
-        if p.name != "broker"
-    }
+    answers = {p.name: ask_process(cli.settings, p.name, {"op": "reload"}) for p in processes(cli.settings)}
     failed = {name: answer for name, answer in answers.items() if not answer.get("ok")}
     if failed and all(answer.get("error") == NOT_RUNNING for answer in answers.values()):
         raise Failure(DOWN)

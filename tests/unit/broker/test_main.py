@@ -197,3 +197,20 @@ def test_the_operator_asks_about_workloads(appliance: Appliance) -> None:
     assert appliance.ask(op="workload-enable", **whom)["was_disabled"] is True
     assert appliance.ask(op="workload-disable", tenant="acme")["error"] == "invalid-request"
     assert "Traceback" not in end(process)
+
+
+def test_the_operator_has_the_policies_read_and_hears_which_are_in_force(appliance: Appliance) -> None:
+    appliance.settings.write_text(appliance.settings.read_text() + f"config_dir: {appliance.root}\n")
+    (appliance.root / "tenants").mkdir()
+    document = appliance.root / "tenants" / "acme.yaml"
+    process = appliance.start()
+    before = appliance.ask(op="reload")
+    document.write_text("profile: allowlist\n")
+    after = appliance.ask(op="reload")
+    assert before["ok"] is after["ok"] is True
+    assert before["policy"] != after["policy"]
+    document.write_text("profile: nonsense\n")
+    refused = appliance.ask(op="reload")
+    assert refused["error"] == "policy-invalid"
+    assert "acme.yaml:1:" in str(refused["detail"])
+    assert "Traceback" not in end(process)

@@ -121,6 +121,7 @@ def test_reload_of_nothing(egress: Egress) -> None:
 def test_reload_names_who_could_not(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:
     def answers(_settings: Settings, name: str, _message: ipc.Message) -> ipc.Message:
         return {
+            "broker": {"ok": False, "error": "policy-invalid", "detail": "accounts.yaml:1:1: no"},
             "netd": {"ok": True},
             "resolver": {"ok": False, "error": "policy-invalid", "detail": "acme.yaml:1:1: no"},
             "gateway-0": {"ok": False, "error": "not-running", "detail": "gateway-0 does not run"},
@@ -130,10 +131,12 @@ def test_reload_names_who_could_not(egress: Egress, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(policies, "ask_process", answers)
     result = egress("policy", "reload")
     refused(result, "resolver: acme.yaml:1:1: no; it keeps the last good policy", "gateway-0: not running")
+    assert "broker: accounts.yaml:1:1: no; it keeps the last good policy" in result.stderr
     assert "gateway-0: acme" not in result.stderr
     monkeypatch.setattr(policies, "ask_process", lambda *_: {"ok": True})
-    assert egress("policy", "reload").output == "4 processes read the policies\n"
+    assert egress("policy", "reload").output == "5 processes read the policies\n"
     assert set(json.loads(egress("--json", "policy", "reload").stdout)) == {
+        "broker",
         "netd",
         "resolver",
         "gateway-0",
