@@ -127,9 +127,9 @@ class CallRecord:
 
     `checks` are those that were passed, in their order; `account` and `group` of the integration; `secret`
     the name in the vault of what was decrypted, `null` when nothing was. `presented` is what stood in the
-    slot: `nothing`, `handle`, `reference`, `token`, or `collision`. `generation` is the
-    policy's, `inputs` the SHA-256 (hex) of what it was asked about, so that
-    the decision can be made again.
+    slot: `nothing`, `handle`, `reference`, `token`, or `collision`. `principal` is who called where that was
+    no container, for example `api-key:ci`. `generation` is the policy's, `inputs` the SHA-256 (hex) of what
+    it was asked about, so that the decision can be made again.
     """
 
     kind: ClassVar[Kind] = Kind.CALL
@@ -139,6 +139,7 @@ class CallRecord:
     endpoint: str | None
     container: str | None
     run: str | None
+    principal: str | None = None
     source: str
     account: str | None
     group: str | None

@@ -82,7 +82,7 @@ PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance
         *(f"appliance.broker.dpop.{n}" for n in ("compact", "keys", "target", "proof", "nonces", "presented", "challenge")),
         *(f"appliance.broker.identity.{n}" for n in ("actors", "address_check", "jwt_keys", "spiffe", "strict_json", "thumbprint", "trusted_headers")),
         "appliance.broker.denied", "appliance.broker.token_shapes",
-        *(f"appliance.broker.calls.{n}" for n in ("checks", "authority", "refusals")),
+        *(f"appliance.broker.calls.{n}" for n in ("checks", "authority", "for_caller", "refusals")),
         "netns.plan", "netns.ruleset", "netns.fallback_rules", "netns.hostrules", "netns.shares", "netns.diff", "netns.notices", "netns.own_links",
         "netns.driver.admission", "netns.driver.admission_records", "netns.driver.api_call", "netns.driver.container_spec",
         "netns.driver.mounts", "netns.driver.network_request", "netns.driver.process_status", "netns.driver.requirements",

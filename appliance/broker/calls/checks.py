@@ -4,7 +4,8 @@
     binding     the account that the gateway chose is bound to the tenant, here and now
     policy      the one evaluator allows the request by that account's group; its body fits the schema
     network     every address of the host is one that the tenant may be connected to
-    container   the link that the call came over is still the tenant's, as netd says
+    container   the link that the call came over is still the tenant's, as netd says; where no container
+                calls, the caller may still call
 
 The first that fails ends the call, and no later one is looked at (requirement 004-31). All stand before the
 first secret is decrypted.
@@ -20,6 +21,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from appliance.broker.calls import refusals
+from appliance.broker.calls.for_caller import CallerAttestation, scope_refusal
 from appliance.handover import Attestation
 from appliance.http1.head import RequestHead
 from appliance.http1.target import TargetForm
@@ -114,7 +116,7 @@ def policy_allows(
     group = account.groups.get(verdict.group or "")
     if verdict.account != account.name or group is None:
         return refusals.ACCOUNT_UNBOUND
-    return Allowed(account, group, verdict)
+    return scope_refusal(attestation, account, group) or Allowed(account, group, verdict)
 
 
 def addresses_allowed(
@@ -129,7 +131,12 @@ def addresses_allowed(
 
 
 def container(attestation: Attestation, endpoint: Endpoint | None) -> Refusal | None:
-    """Whether netd knows the link as the worker attests it: the tenant's, and with that address."""
+    """Whether netd knows the link as the worker attests it: the tenant's, and with that address.
+
+    A caller that is no container has no link: it is asked whether it may call still.
+    """
+    if isinstance(attestation, CallerAttestation):
+        return attestation.refusal()
     source = attestation.source.rpartition(":")[0]
     if endpoint is None or endpoint.tenant != attestation.tenant or str(endpoint.address) != source:
         return refusals.denied(
@@ -141,7 +148,7 @@ def container(attestation: Attestation, endpoint: Endpoint | None) -> Refusal | 
 def as_netd_says(attestation: Attestation, endpoint: Endpoint | None) -> Attestation:
     """With container and run as netd knows them: no worker says whom a record, or an end, is about."""
     if endpoint is None or endpoint.tenant != attestation.tenant:
-        return attestation
+        return attestation  # also of a caller, which has no endpoint
     return replace(attestation, container=endpoint.container, run=endpoint.run)
 
 

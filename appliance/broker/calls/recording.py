@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from appliance.audit.record import CallRecord, Outcome
 from appliance.broker.calls.checks import facts_of
+from appliance.broker.calls.for_caller import principal_of
 
 if TYPE_CHECKING:
     from appliance.broker.calls.checks import Allowed
@@ -39,9 +40,10 @@ def call_record(
     return CallRecord(
         request_id=attestation.request_id,
         tenant=attestation.tenant,
-        endpoint=attestation.endpoint,
+        endpoint=attestation.endpoint or None,
         container=attestation.container or None,
         run=attestation.run or None,
+        principal=principal_of(attestation),
         source=attestation.source,
         account=attestation.account,
         group=None if allowed is None else allowed.group.name,

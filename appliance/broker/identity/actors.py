@@ -7,7 +7,7 @@ nothing else. What a request's body says of an actor or of scopes is the caller'
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 MAX_SCOPES = 64
@@ -94,13 +94,16 @@ class CallerRefusal:
 class Caller:
     """An authenticated caller. Raises `ValueError` for an actor or scope that is none.
 
-    The same `actor` of two modes is not the same person: `principal` tells them apart.
+    The same `actor` of two modes is not the same person: `principal` tells them apart. `key` is the id of
+    the API key that proved it, `until` the end of the proof in seconds since 1970; who it is they do not say.
     """
 
     mode: CallerMode
     actor: str
     tenant: str
     scopes: frozenset[str]
+    key: str | None = field(default=None, compare=False)
+    until: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_actor(self.actor)

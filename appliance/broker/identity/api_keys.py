@@ -159,7 +159,10 @@ class ApiKeys:
             return CallerRefusal(CallerFault.KEY_REVOKED)
         if row.expires_at is not None and row.expires_at <= _seconds(now):
             return CallerRefusal(CallerFault.KEY_EXPIRED)
-        return Caller(CallerMode.API_KEY, row.actor, row.tenant, frozenset(json.loads(row.scopes)))
+        return Caller(
+            CallerMode.API_KEY, row.actor, row.tenant, frozenset(json.loads(row.scopes)),
+            key=row.id, until=row.expires_at,
+        )  # fmt: skip
 
     def keys(self, tenant: str | None = None) -> list[ApiKeyInfo]:
         """All keys, or those of a tenant, oldest first."""

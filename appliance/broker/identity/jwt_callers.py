@@ -119,7 +119,7 @@ class JwtCallers:
         if not isinstance(subject, str) or scopes is None:
             return CallerRefusal(CallerFault.JWT_CLAIMS)
         try:
-            return Caller(CallerMode.JWT, subject, issuer.tenant, scopes)
+            return Caller(CallerMode.JWT, subject, issuer.tenant, scopes, until=claims["exp"] + LEEWAY)
         except ValueError:
             return CallerRefusal(CallerFault.JWT_CLAIMS)
 

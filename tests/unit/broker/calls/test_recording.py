@@ -10,6 +10,7 @@ from appliance.broker.calls.checks import Allowed, binding, policy_allows
 from appliance.broker.calls.recording import call_record
 from appliance.http1.head import RequestHead, parse_request_head
 from tests.unit.broker.calls.support import ATTESTED, account, policy_of
+from tests.unit.broker.calls.test_for_caller import attested
 
 POLICY = policy_of(account())
 
@@ -46,3 +47,10 @@ def test_000_04_a_refused_one_has_the_refusals() -> None:
 def test_what_is_not_known_is_null() -> None:
     record = recorded(None, refusals.INTERNAL, replace(ATTESTED, container="", run=""))
     assert (record.container, record.run) == (None, None)
+
+
+def test_002_07_a_callers_call_says_who_called_and_names_no_container() -> None:
+    record = recorded(None, refusals.INTERNAL, attested())
+    assert (record.principal, record.source) == ("api-key:ci", "uid:1000")
+    assert (record.endpoint, record.container, record.run) == (None, None, None)
+    assert recorded(None, refusals.INTERNAL).principal is None
