@@ -8,6 +8,7 @@ UNREADABLE = "vault-unreadable"
 WRONG_PASSPHRASE = "wrong-passphrase"  # noqa: S105 - a code
 DAMAGED = "secret-damaged"
 INVALID_NAME = "invalid-name"
+REPLACED = "secret-replaced"
 INVALID_SECRET = "invalid-secret"  # noqa: S105 - a code
 
 

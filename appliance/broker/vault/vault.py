@@ -15,6 +15,7 @@ read, change, move or make one.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import threading
@@ -24,11 +25,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select
 
 from appliance.broker.database import reading
 from appliance.broker.vault.envelope import Damaged, Place, Random, Sealed, clear, seal, unseal
-from appliance.broker.vault.errors import DAMAGED, INVALID_NAME, LOCKED, UNKNOWN, VaultError
+from appliance.broker.vault.errors import (
+    DAMAGED,
+    INVALID_NAME,
+    LOCKED,
+    REPLACED,
+    UNKNOWN,
+    VaultError,
+)
 from appliance.broker.vault.keyring import UNLOCK, Keyring, described, readable
 from appliance.broker.vault.kinds import Material, dump_material, parse_material
 from appliance.broker.vault.tables import keyring_table, secrets_table
@@ -55,12 +63,28 @@ class SecretInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """One version as it stands in the database.
+
+    After a removal its number may come again; `digest` (SHA-256 of what is sealed) does not.
+    """
+
+    version: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """One version as it is stored, still sealed."""
 
     place: Place
     sealed: Sealed
     key_id: str
+
+    @property
+    def stored(self) -> Stored:
+        """Which one it is."""
+        return _stored(self.place.version, self.sealed.sealed)
 
 
 class Vault:
@@ -85,13 +109,24 @@ class Vault:
             return self._store(connection, Place(tenant, integration, name, 0, material.kind), material, now)
 
     def rotate(
-        self, tenant: str, integration: str, name: str, material: Material, now: datetime, *, keep: int = 1
+        self,
+        tenant: str,
+        integration: str,
+        name: str,
+        material: Material,
+        now: datetime,
+        *,
+        keep: int = 1,
+        expected: Stored | None = None,
     ) -> int:
-        """Store a new version of what exists; of the old ones the newest `keep` stay. Raises `VaultError`."""
+        """Store a new version of what exists; of the old ones the newest `keep` stay. Raises `VaultError`.
+
+        With `expected` only in the place of that very version: `secret-replaced` when it is not the newest.
+        """
         check_names(tenant, integration, name)
         with readable(), self._engine.begin() as connection:
             place = Place(tenant, integration, name, 0, material.kind)
-            version = self._store(connection, place, material, now, only_existing=True)
+            version = self._store(connection, place, material, now, only_existing=True, expected=expected)
             kept = (
                 select(secrets_table.c.version)
                 .where(*_of(tenant, integration, name))
@@ -109,6 +144,8 @@ class Vault:
         check_names(tenant, integration, name)
         chosen = [] if version is None else [secrets_table.c.version == version]
         with readable(), self._engine.begin() as connection:
+            # A rotation at the same moment comes before, and goes as well, or after, and finds nothing.
+            connection.execute(select(keyring_table.c.id).with_for_update())
             gone = connection.execute(
                 delete(secrets_table).where(*_of(tenant, integration, name), *chosen)
             ).rowcount
@@ -209,17 +246,24 @@ class Vault:
         now: datetime,
         *,
         only_existing: bool = False,
+        expected: Stored | None = None,
     ) -> int:
         """Only one at a time gets past `using`, so no two take the same number."""
+        c = secrets_table.c
         with self.keyring.using(connection) as held:
-            newest = connection.scalar(
-                select(func.max(secrets_table.c.version)).where(
-                    *_of(place.tenant, place.integration, place.name)
-                )
-            )
+            newest = connection.execute(
+                select(c.version, c.sealed)
+                .where(*_of(place.tenant, place.integration, place.name))
+                .order_by(c.version.desc())
+                .limit(1)
+            ).first()
             if newest is None and only_existing:
                 raise _unknown(place.tenant, place.integration, place.name, None)
-            place = replace(place, version=(newest or 0) + 1)
+            if expected is not None and (
+                newest is None or _stored(newest.version, newest.sealed) != expected
+            ):
+                raise VaultError(REPLACED, "another version was stored meanwhile; nothing was changed")
+            place = replace(place, version=(newest.version if newest else 0) + 1)
             plaintext = bytearray(dump_material(material))
             try:
                 sealed = seal(held.kek, place, plaintext, self._random)
@@ -243,6 +287,11 @@ class Vault:
 def _of(tenant: str, integration: str, name: str) -> tuple[ColumnElement[bool], ...]:
     columns = secrets_table.c
     return (columns.tenant == tenant, columns.integration == integration, columns.name == name)
+
+
+def _stored(version: int, sealed: object) -> Stored:
+    """SQLite keeps text where octets should be: that is nobody's version."""
+    return Stored(version, hashlib.sha256(sealed).digest() if isinstance(sealed, bytes) else b"")
 
 
 def check_names(tenant: str, integration: str | None = None, name: str | None = None) -> None:

@@ -9,7 +9,7 @@ def test_codes_are_stable() -> None:
     codes = {value for name, value in vars(errors).items() if name.isupper()}
     assert codes == {
         "unknown-secret", "vault-locked", "vault-unreadable", "wrong-passphrase", "secret-damaged",
-        "invalid-name", "invalid-secret",
+        "invalid-name", "invalid-secret", "secret-replaced",
     }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from appliance.broker.vault.errors import VaultError
 from appliance.broker.vault.keyring import Source
 from appliance.broker.vault.kinds import Material, OAuthRefresh, StaticSecret
 from appliance.broker.vault.tables import secrets_table
-from appliance.broker.vault.vault import Vault
+from appliance.broker.vault.vault import Stored, Vault
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 CANARY = "canary-9c1f55e7aa"
@@ -160,6 +160,81 @@ def test_003_32_two_writers_take_two_numbers(vault: Vault) -> None:
     for thread in threads:
         thread.join()
     assert vault.versions(*OURS) == tuple(range(1, 16))
+
+
+def test_003_32_a_rotation_that_expects_a_version_takes_the_place_of_that_one_alone(vault: Vault) -> None:
+    vault.put(*OURS, static("value-1-long"), NOW)
+    first = vault.find(*OURS).stored
+    assert vault.rotate(*OURS, static("value-2-long"), NOW, expected=first) == 2
+    refused("secret-replaced", lambda: vault.rotate(*OURS, static("value-3-long"), NOW, expected=first))
+    assert vault.versions(*OURS) == (1, 2)
+    assert value(vault, *OURS) == "value-2-long"
+    vault.remove(*OURS)
+    refused("unknown-secret", lambda: vault.rotate(*OURS, static(), NOW, expected=first))
+    assert vault.names() == []
+
+
+def test_003_32_a_number_that_comes_again_is_another_version(vault: Vault) -> None:
+    vault.put(*OURS, static("value-1-long"), NOW)
+    removed = vault.find(*OURS).stored
+    vault.remove(*OURS)
+    assert vault.put(*OURS, static("value-1-long"), NOW) == removed.version
+    refused("secret-replaced", lambda: vault.rotate(*OURS, static("of-the-old"), NOW, expected=removed))
+    assert value(vault, *OURS) == "value-1-long"
+
+
+def test_003_32_of_many_that_rotate_one_version_at_once_one_does(vault: Vault) -> None:
+    vault.put(*OURS, static("value-0-long"), NOW)
+    for number in range(1, 6):
+        expected, start = vault.find(*OURS).stored, threading.Barrier(4)
+        done: list[str] = []
+
+        def rotate(
+            text: str, start: threading.Barrier = start, expected: Stored = expected, done: list[str] = done
+        ) -> None:
+            start.wait(30)
+            try:
+                vault.rotate(*OURS, static(text), NOW, keep=9, expected=expected)
+            except VaultError as error:
+                done.append(error.code)
+            else:
+                done.append(text)
+
+        texts = [f"value-{number}-{name}" for name in "abcd"]
+        threads = [threading.Thread(target=rotate, args=(text,)) for text in texts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (winner,) = set(done) - {"secret-replaced"}
+        assert len(done) == 4
+        assert done.count(winner) == 1
+        assert value(vault, *OURS) == winner
+        assert vault.versions(*OURS) == tuple(range(1, number + 2))
+
+
+def test_003_32_a_rotation_and_a_removal_at_once_leave_nothing(vault: Vault) -> None:
+    for _ in range(8):
+        vault.put(*OURS, static(), NOW)
+        expected, start = vault.find(*OURS).stored, threading.Barrier(2)
+        answers: list[str] = []
+
+        def rotate(
+            start: threading.Barrier = start, expected: Stored = expected, answers: list[str] = answers
+        ) -> None:
+            start.wait(30)
+            try:
+                vault.rotate(*OURS, static("of-a-provider"), NOW, expected=expected)
+            except VaultError as error:
+                answers.append(error.code)
+
+        thread = threading.Thread(target=rotate)
+        thread.start()
+        start.wait(30)
+        vault.remove(*OURS)
+        thread.join()
+        assert vault.names() == []
+        assert set(answers) <= {"unknown-secret"}
 
 
 def test_003_32_a_second_process_finds_them(vault: Vault, database: Engine) -> None:
