@@ -18,12 +18,15 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from appliance.broker.vault.kinds import Material
+
+if TYPE_CHECKING:
+    from appliance.broker.vault.vault import Stored
 
 PREFIX = "hb_cred_"
 OCTETS = 24
@@ -75,13 +78,23 @@ class Lives:
     longest: float = 0.0
 
 
+class Resolved(NamedTuple):
+    """What a live handle stands for: the material, and which version of the vault's it is."""
+
+    material: Material
+    stored: Stored
+
+
 class _Held:
     """One handle's material; empty after the purge, whoever still has this object."""
 
-    __slots__ = ("bound", "material", "release", "since", "timer")
+    __slots__ = ("bound", "material", "release", "since", "stored", "timer")
 
-    def __init__(self, bound: Bound, material: Material, release: Release, since: float) -> None:
+    def __init__(
+        self, bound: Bound, material: Material, stored: Stored, release: Release, since: float
+    ) -> None:
         self.bound = bound
+        self.stored = stored
         self.material: Material | None = material
         self.release: Release | None = release
         self.since = since
@@ -118,7 +131,7 @@ class Handles:
     def __reduce__(self) -> NoReturn:
         raise TypeError("handles are never written anywhere")
 
-    def register(self, bound: Bound, material: Material, release: Release) -> str:
+    def register(self, bound: Bound, material: Material, stored: Stored, release: Release) -> str:
         """A new handle for `material`. Raises `HandleRefused`.
 
         `release` is called once: when the handle is purged, or before this raises.
@@ -128,14 +141,14 @@ class Handles:
         except BaseException:
             release()
             raise
-        held = _Held(bound, material, release, self._clock.seconds())
+        held = _Held(bound, material, stored, release, self._clock.seconds())
         self._held[handle] = held
         self._executions.setdefault(bound.execution, set()).add(handle)
         self._tenants[bound.tenant] += 1
         held.timer = self._clock.callLater(LIFE, self._purge, (handle,))
         return handle
 
-    def resolve(self, handle: str, bound: Bound) -> Material | None:
+    def resolve(self, handle: str, bound: Bound) -> Resolved | None:
         """What a live handle stands for; None for any other text, and where it is bound elsewhere."""
         held = self._held.get(handle)
         if held is None or held.bound != bound:
@@ -143,7 +156,7 @@ class Handles:
         if self._clock.seconds() - held.since >= LIFE:  # the reactor is late
             self._purge((handle,))
             return None
-        return held.material
+        return None if held.material is None else Resolved(held.material, held.stored)
 
     def live(self) -> list[tuple[Bound, float]]:
         """What is held, and for how many seconds; without the handles, which nobody else is to see."""

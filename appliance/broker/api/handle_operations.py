@@ -50,7 +50,7 @@ class HandleOperations:
             claim = self.audit.claim()
             try:
                 held = await self.secrets.of_account(admitted.attestation, account)
-                handle = self.handles.register(bound, held.material, held.close)
+                handle = self.handles.register(bound, held.material, held.stored, held.close)
                 claim.write(self._record("handle-given", admitted, f"for account {account.name}"))
             finally:
                 claim.release()

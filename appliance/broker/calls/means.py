@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from appliance.broker.calls.providers import Providers
     from appliance.broker.credentials.outgoing import Injection, Outgoing
     from appliance.broker.vault.kinds import Material
+    from appliance.broker.vault.vault import Stored
     from appliance.endpoints import EndpointTable
     from appliance.handover import Attestation
     from appliance.outgoing.deadlines import Deadlines
@@ -26,8 +27,8 @@ class Revealed(Protocol):
     """A decrypted secret; `close` clears what can be cleared."""
 
     material: Material
-    version: int
-    """Of the vault; 0 where a handle stands for the secret."""
+    stored: Stored
+    """Which version of the vault's it is."""
 
     def close(self) -> None:
         """Once; later calls do nothing."""

@@ -11,7 +11,7 @@ from appliance.broker.calls.dials import CallRefused
 from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.errors import VaultError
 from appliance.broker.vault.kinds import Material
-from appliance.broker.vault.vault import Vault
+from appliance.broker.vault.vault import Stored, Vault
 
 if TYPE_CHECKING:
     from appliance.handover import Attestation
@@ -26,9 +26,9 @@ IsSession = Callable[["Attestation", "CompiledAccount", str], Awaitable[bool]]
 class Held:
     """A decrypted secret until `close`."""
 
-    def __init__(self, material: Material, version: int, stack: ExitStack) -> None:
+    def __init__(self, material: Material, stored: Stored, stack: ExitStack) -> None:
         self.material = material
-        self.version = version
+        self.stored = stored
         self._stack = stack
 
     def close(self) -> None:
@@ -58,11 +58,9 @@ class CallSecrets:
         if material.kind not in account.kinds:
             stack.close()
             raise CallRefused(refusals.KIND_UNFIT)
-        return Held(material, found.place.version, stack)
+        return Held(material, found.stored, stack)
 
     def of_handle(self, attestation: Attestation, account: CompiledAccount, handle: str) -> Held | None:
         """The handle keeps its material until it is purged; only our own hold on it ends with the call."""
-        material = self._handles.resolve(
-            handle, Bound(attestation.tenant, attestation.endpoint, account.name)
-        )
-        return None if material is None else Held(material, 0, ExitStack())
+        found = self._handles.resolve(handle, Bound(attestation.tenant, attestation.endpoint, account.name))
+        return None if found is None else Held(found.material, found.stored, ExitStack())

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from appliance.broker.calls.means import Revealed
     from appliance.broker.credentials.outgoing import Injection, Outgoing
     from appliance.broker.vault.kinds import OAuthRefresh
-    from appliance.broker.vault.vault import Vault
+    from appliance.broker.vault.vault import Stored, Vault
     from appliance.endpoints import Endpoint, EndpointTable
     from appliance.handover import Attestation
     from appliance.http1.head import RequestHead
@@ -129,22 +129,19 @@ class Calls:
         self, attestation: Attestation, allowed: Allowed, revealed: Revealed, outgoing: Outgoing
     ) -> Injection:
         account, tenant = allowed.account, attestation.tenant
-        rotated = partial(self._rotated, attestation, allowed, revealed.version)
+        rotated = partial(self._rotated, attestation, allowed, revealed.stored)
         exchanged = self._exchanged.of(tenant, account.name, rotated)
         post = partial(self._tokens.post, attestation, self._policy(tenant))
         return await inject(revealed.material, allowed.group.slot, outgoing, self._now(), post, exchanged)
 
     async def _rotated(
-        self, attestation: Attestation, allowed: Allowed, version: int, material: OAuthRefresh
+        self, attestation: Attestation, allowed: Allowed, stored: Stored, material: OAuthRefresh
     ) -> int:
         """A refresh token that the provider has replaced: the vault's next version."""
-        account, tenant = allowed.account, attestation.tenant
-
-        def store() -> int:
-            newest = self._vault.versions(tenant, account.integration, account.secret)[-1]
-            if newest != version:
-                raise ValueError("the secret was replaced meanwhile")
-            return self._vault.rotate(tenant, account.integration, account.secret, material, self._now())
-
-        stored: int = await self._in_thread(store)
-        return stored
+        account = allowed.account
+        store = partial(
+            self._vault.rotate,
+            attestation.tenant, account.integration, account.secret, material, self._now(), expected=stored,
+        )  # fmt: skip
+        version: int = await self._in_thread(store)
+        return version

@@ -29,9 +29,11 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from appliance.broker.handles import HANDLE, LIFE, Bound, HandleLimits, HandleRefused, Handles
 from appliance.broker.vault.kinds import StaticSecret
+from appliance.broker.vault.vault import Stored
 
 CANARY = "canary-0123456789-secret"
 BOUND = Bound("acme", "run-1", "openai-acme")
+STORED = Stored(3, b"d" * 32)
 
 
 class Cleared:
@@ -69,7 +71,7 @@ def test_004_03_a_handle_is_a_prefix_and_24_random_octets(clock: Clock) -> None:
         asked.append(octets)
         return secrets.token_urlsafe(octets)
 
-    handle = Handles(clock, randomness).register(BOUND, material(), nothing)
+    handle = Handles(clock, randomness).register(BOUND, material(), STORED, nothing)
     assert re.fullmatch(r"hb_cred_[A-Za-z0-9_-]{32}", handle)
     assert asked == [24]
     assert len(base64.urlsafe_b64decode(handle.removeprefix("hb_cred_"))) == 24
@@ -82,7 +84,9 @@ def test_004_03_by_default_the_system_is_the_source_of_randomness(
 
 
 def test_004_04_two_handles_for_one_secret_have_nothing_in_common(handles: Handles) -> None:
-    names = [handles.register(Bound("acme", f"run-{n}", "a"), material(), nothing) for n in range(100)]
+    names = [
+        handles.register(Bound("acme", f"run-{n}", "a"), material(), STORED, nothing) for n in range(100)
+    ]
     assert len(set(names)) == 100
     random_parts = [base64.urlsafe_b64decode(name.removeprefix("hb_cred_")) for name in names]
     for one, other in itertools.combinations(random_parts, 2):
@@ -94,7 +98,7 @@ def test_004_04_two_handles_for_one_secret_have_nothing_in_common(handles: Handl
 def test_004_04_a_handle_depends_on_randomness_alone(secret: str) -> None:
     fixed = secrets.token_urlsafe(24)
     handles = Handles(Clock(), lambda octets: fixed)
-    handle = handles.register(BOUND, material(secret), nothing)
+    handle = handles.register(BOUND, material(secret), STORED, nothing)
     assert handle == f"hb_cred_{fixed}"
     octets = base64.urlsafe_b64decode(fixed)
     for name in ("md5", "sha1", "sha256", "sha512", "blake2b"):
@@ -110,6 +114,7 @@ from pydantic import SecretStr
 from twisted.internet.task import Clock
 from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.kinds import StaticSecret
+from appliance.broker.vault.vault import Stored
 
 seen, watching = [], False
 CALLS = ("open", "socket.", "os.", "subprocess.", "shutil.", "tempfile.", "mmap.", "sqlite3.", "pickle.", "syslog.")
@@ -123,12 +128,13 @@ clock = Clock()
 handles = Handles(clock)
 bound = Bound("acme", "run-1", "openai")
 material = StaticSecret(value=SecretStr("canary-0123456789-secret"))
+stored = Stored(1, b"d" * 32)
 watching = True
-handle = handles.register(bound, material, lambda: None)
-assert handles.resolve(handle, bound) is material
-other = handles.register(bound, material, lambda: None)
+handle = handles.register(bound, material, stored, lambda: None)
+assert handles.resolve(handle, bound) == (material, stored)
+other = handles.register(bound, material, stored, lambda: None)
 handles.revoke_all("run-1")
-handles.register(Bound("acme", "run-2", "openai"), material, lambda: None)
+handles.register(Bound("acme", "run-2", "openai"), material, stored, lambda: None)
 clock.advance(300)
 watching = False
 assert not seen, seen
@@ -149,7 +155,7 @@ def test_004_05_registering_and_resolving_touch_no_file_socket_or_store() -> Non
 
 
 def test_004_05_004_06_the_map_cannot_be_written_anywhere(handles: Handles) -> None:
-    handles.register(BOUND, material(), nothing)
+    handles.register(BOUND, material(), STORED, nothing)
     with pytest.raises(TypeError, match="never written"):
         pickle.dumps(handles)
     for duplicate in (copy.copy, copy.deepcopy):
@@ -158,7 +164,7 @@ def test_004_05_004_06_the_map_cannot_be_written_anywhere(handles: Handles) -> N
 
 
 def test_004_06_after_a_restart_every_handle_is_dead(clock: Clock, handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), nothing)
+    handle = handles.register(BOUND, material(), STORED, nothing)
     assert handles.resolve(handle, BOUND) is not None
     assert Handles(clock).resolve(handle, BOUND) is None
 
@@ -175,26 +181,27 @@ def test_004_07_the_name_is_drawn_after_the_secret_is_there_and_says_nothing(clo
         return secrets.token_urlsafe(octets)
 
     handles = Handles(clock, randomness)
-    handle = handles.register(BOUND, decrypt(), lambda: steps.append("cleared"))
+    handle = handles.register(BOUND, decrypt(), STORED, lambda: steps.append("cleared"))
     found = handles.resolve(handle, BOUND)
-    assert isinstance(found, StaticSecret)
+    assert found is not None
+    assert isinstance(found.material, StaticSecret)
     steps.append("used")
-    assert found.value.get_secret_value() == CANARY
+    assert found.material.value.get_secret_value() == CANARY
     assert handles.revoke_all("run-1") == 1
     assert steps == ["decrypted", "named", "used", "cleared"]
 
 
 def test_004_08_the_time_that_material_is_held_is_counted(clock: Clock, handles: Handles) -> None:
-    handles.register(BOUND, material(), nothing)
+    handles.register(BOUND, material(), STORED, nothing)
     clock.advance(2.5)
     handles.revoke_all("run-1")
-    handles.register(Bound("acme", "run-2", "a"), material(), nothing)
+    handles.register(Bound("acme", "run-2", "a"), material(), STORED, nothing)
     clock.pump([100.0] * 10)
     assert (handles.lives.purged, handles.lives.seconds, handles.lives.longest) == (2, 302.5, LIFE)
 
 
 def test_004_08_what_is_purged_is_empty_for_whoever_still_has_it(handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), nothing)
+    handle = handles.register(BOUND, material(), STORED, nothing)
     held = handles._held[handle]
     handles.revoke_all("run-1")
     assert held.material is None
@@ -207,7 +214,7 @@ def test_004_08_material_is_cleared_once_and_no_longer_referred_to(
 ) -> None:
     cleared, secret = Cleared(), material()
     gone = weakref.ref(secret)
-    handle = handles.register(BOUND, secret, cleared)
+    handle = handles.register(BOUND, secret, STORED, cleared)
     del secret
     gc.collect()
     assert gone() is not None
@@ -232,9 +239,9 @@ def test_004_08_material_is_cleared_once_and_no_longer_referred_to(
 
 
 def test_004_11_a_handle_is_dead_after_completion(clock: Clock, handles: Handles) -> None:
-    mine = [handles.register(BOUND, material(), nothing) for _ in range(3)]
+    mine = [handles.register(BOUND, material(), STORED, nothing) for _ in range(3)]
     other_bound = Bound("acme", "run-2", "openai-acme")
-    other = handles.register(other_bound, material(), nothing)
+    other = handles.register(other_bound, material(), STORED, nothing)
     assert handles.revoke_all("run-1") == 3
     assert [handles.resolve(handle, BOUND) for handle in mine] == [None] * 3
     assert handles.resolve(other, other_bound) is not None
@@ -251,7 +258,7 @@ def test_004_12_a_handle_is_dead_after_a_failure_whatever_clearing_says(handles:
         raise OSError(CANARY)
 
     def try_call() -> None:
-        names.extend(handles.register(BOUND, material(), looks) for _ in range(3))
+        names.extend(handles.register(BOUND, material(), STORED, looks) for _ in range(3))
         try:
             raise ConnectionError
         finally:
@@ -274,7 +281,7 @@ def test_004_12_a_secret_that_arrives_after_the_end_gets_no_handle(handles: Hand
     handles.revoke_all("run-1")
     cleared = Cleared()
     with pytest.raises(HandleRefused) as refused:
-        handles.register(BOUND, material(), cleared)
+        handles.register(BOUND, material(), STORED, cleared)
     assert refused.value.code == "execution-ended"
     assert cleared.times == 1
     assert len(handles) == 0
@@ -282,10 +289,10 @@ def test_004_12_a_secret_that_arrives_after_the_end_gets_no_handle(handles: Hand
 
 def test_004_13_alive_at_299_seconds_dead_at_300_without_traffic(clock: Clock, handles: Handles) -> None:
     cleared = Cleared()
-    handle = handles.register(BOUND, material(), cleared)
+    handle = handles.register(BOUND, material(), STORED, cleared)
     clock.advance(299)
     assert handles.resolve(handle, BOUND) is not None
-    later = handles.register(BOUND, material(), nothing)
+    later = handles.register(BOUND, material(), STORED, nothing)
     clock.advance(1)
     assert (cleared.times, len(handles)) == (1, 1)  # nobody asked
     assert handles.resolve(handle, BOUND) is None
@@ -295,7 +302,7 @@ def test_004_13_alive_at_299_seconds_dead_at_300_without_traffic(clock: Clock, h
 
 
 def test_004_13_use_does_not_prolong_a_handle(clock: Clock, handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), nothing)
+    handle = handles.register(BOUND, material(), STORED, nothing)
     for _ in range(299):
         clock.advance(1)
         assert handles.resolve(handle, BOUND) is not None
@@ -304,7 +311,7 @@ def test_004_13_use_does_not_prolong_a_handle(clock: Clock, handles: Handles) ->
 
 
 def test_004_13_a_late_reactor_does_not_prolong_a_handle(clock: Clock, handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), nothing)
+    handle = handles.register(BOUND, material(), STORED, nothing)
     clock.rightNow += LIFE
     assert handles.resolve(handle, BOUND) is None
     assert len(handles) == 0
@@ -313,27 +320,27 @@ def test_004_13_a_late_reactor_does_not_prolong_a_handle(clock: Clock, handles: 
 def test_004_14_a_revoked_handle_is_never_given_again(clock: Clock) -> None:
     draws = iter(["A" * 32, "A" * 32, "B" * 32, "B" * 32, "B" * 32, "B" * 32, "B" * 32])
     handles = Handles(clock, lambda octets: next(draws))
-    first = handles.register(BOUND, material(), nothing)
+    first = handles.register(BOUND, material(), STORED, nothing)
     handles.revoke_all("run-1")
     again = Bound("acme", "run-2", "openai-acme")
-    second = handles.register(again, material("another-secret"), nothing)
+    second = handles.register(again, material("another-secret"), STORED, nothing)
     assert (first, second) == (f"hb_cred_{'A' * 32}", f"hb_cred_{'B' * 32}")
     assert handles.resolve(first, BOUND) is None
     assert handles.resolve(first, again) is None
     cleared = Cleared()
     with pytest.raises(HandleRefused) as refused:  # one that lives is not given twice either
-        handles.register(again, material(), cleared)
+        handles.register(again, material(), STORED, cleared)
     assert refused.value.code == "randomness-broken"
     assert cleared.times == 1
     assert handles.resolve(second, again) is not None
 
 
 def test_004_14_an_ended_execution_stays_ended(clock: Clock, handles: Handles) -> None:
-    handles.register(BOUND, material(), nothing)
+    handles.register(BOUND, material(), STORED, nothing)
     handles.revoke_all("run-1")
     clock.advance(100 * LIFE)
     with pytest.raises(HandleRefused, match="execution-ended"):
-        handles.register(BOUND, material(), nothing)
+        handles.register(BOUND, material(), STORED, nothing)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +352,7 @@ def test_004_14_an_ended_execution_stays_ended(clock: Clock, handles: Handles) -
     ],
 )
 def test_004_11_a_handle_means_nothing_where_it_is_not_bound(handles: Handles, asked: Bound) -> None:
-    handle = handles.register(BOUND, material(), nothing)
+    handle = handles.register(BOUND, material(), STORED, nothing)
     assert handles.resolve(handle, asked) is None
     assert handles.resolve(handle, BOUND) is not None
 
@@ -363,14 +370,14 @@ def test_004_11_a_handle_means_nothing_where_it_is_not_bound(handles: Handles, a
     ],
 )
 def test_only_the_very_text_is_a_handle(handles: Handles, change: Callable[[str], str]) -> None:
-    handle = handles.register(BOUND, material(), nothing)
+    handle = handles.register(BOUND, material(), STORED, nothing)
     assert handles.resolve(change(handle), BOUND) is None
 
 
 @pytest.mark.parametrize("broken", ["", "short", "A" * 33, "A" * 31 + "\n", "A" * 31 + "+"])
 def test_a_broken_source_of_randomness_gives_no_handle(clock: Clock, broken: str) -> None:
     with pytest.raises(HandleRefused, match="randomness-broken"):
-        Handles(clock, lambda octets: broken).register(BOUND, material(), nothing)
+        Handles(clock, lambda octets: broken).register(BOUND, material(), STORED, nothing)
 
 
 def test_how_many_live_is_bounded_three_times(clock: Clock) -> None:
@@ -379,7 +386,7 @@ def test_how_many_live_is_bounded_three_times(clock: Clock) -> None:
     def take(tenant: str, execution: str) -> str:
         cleared = Cleared()
         try:
-            handles.register(Bound(tenant, execution, "a"), material(), cleared)
+            handles.register(Bound(tenant, execution, "a"), material(), STORED, cleared)
         except HandleRefused as error:
             assert cleared.times == 1
             return error.code
@@ -403,19 +410,19 @@ def test_what_is_over_is_remembered_within_bounds(
     monkeypatch.setattr("appliance.broker.handles._REMEMBERED", 10)
     for number in range(50):
         execution = f"run-{number}"
-        handles.register(Bound("acme", execution, "a"), material(), nothing)
+        handles.register(Bound("acme", execution, "a"), material(), STORED, nothing)
         handles.revoke_all(execution)
     assert len(handles._ended._names) == len(handles._dead._names) == 10
     assert not clock.getDelayedCalls()
     with pytest.raises(HandleRefused, match="execution-ended"):
-        handles.register(Bound("acme", "run-49", "a"), material(), nothing)
+        handles.register(Bound("acme", "run-49", "a"), material(), STORED, nothing)
 
 
 def test_who_holds_handles_is_told_without_them(clock: Clock, handles: Handles) -> None:
     other = Bound("other", "run-2", "stripe")
-    handles.register(BOUND, material(), nothing)
+    handles.register(BOUND, material(), STORED, nothing)
     clock.advance(10)
-    handles.register(other, material(), nothing)
+    handles.register(other, material(), STORED, nothing)
     clock.advance(5)
     assert handles.live() == [(BOUND, 15.0), (other, 5.0)]
     handles.revoke_all("run-1")
@@ -423,7 +430,7 @@ def test_who_holds_handles_is_told_without_them(clock: Clock, handles: Handles) 
 
 
 def test_nothing_printed_shows_a_handle_or_a_secret(handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), nothing)
+    handle = handles.register(BOUND, material(), STORED, nothing)
     shown = repr(handles) + str(handles) + repr(handles.lives)
     assert "1 live" in shown
     assert handle not in shown

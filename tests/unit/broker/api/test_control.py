@@ -13,7 +13,7 @@ from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.kinds import StaticSecret
 from appliance.control import ControlError
 from tests.unit.broker.api.support import BEARER, Broker, in_thread, now
-from tests.unit.broker.calls.support import SECRET
+from tests.unit.broker.calls.support import SECRET, STORED
 
 
 def test_000_29_handles_are_counted_and_never_told() -> None:
@@ -22,7 +22,7 @@ def test_000_29_handles_are_counted_and_never_told() -> None:
     given = []
     for endpoint, account in (("e2", "crm"), ("e1", "crm"), ("e1", "crm"), ("e1", "bank")):
         secret = StaticSecret(kind="static", value=SECRET)
-        given.append(handles.register(Bound("acme", endpoint, account), secret, lambda: None))
+        given.append(handles.register(Bound("acme", endpoint, account), secret, STORED, lambda: None))
         clock.advance(1)
     operation = HandleControl(handles).operations()["handle-list"]
     assert not operation.uids

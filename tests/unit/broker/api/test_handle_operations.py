@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from appliance.broker.handles import HANDLE, Bound
 from tests.unit.broker.api.support import BEARER, Broker, Client
-from tests.unit.broker.calls.support import SECRET
+from tests.unit.broker.calls.support import SECRET, STORED
 from tests.unit.gateway.support import ENDPOINT
 
 BOUND = Bound("acme", ENDPOINT.id, "crm")
@@ -23,7 +23,8 @@ def test_004_07_it_is_asked_for_decrypted_named_and_kept_in_this_order(broker: B
     assert HANDLE.fullmatch(answer.json["handle"])
     assert SECRET not in answer.text
     assert broker.neighbours.log == ["decrypt crm-key"]
-    assert broker.handles.resolve(answer.json["handle"], BOUND).value.get_secret_value() == SECRET
+    assert broker.handles.resolve(answer.json["handle"], BOUND).material.value.get_secret_value() == SECRET
+    assert broker.handles.resolve(answer.json["handle"], BOUND).stored == STORED
     assert broker.events == ["session-opened", "handle-given"]
     assert answer.json["handle"] not in repr(broker.audit.records)
     assert given(client, token).json["handle"] != answer.json["handle"]

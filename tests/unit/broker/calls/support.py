@@ -14,6 +14,7 @@ from appliance.broker.calls.means import Means
 from appliance.broker.credentials.inject import inject
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.vault.kinds import StaticSecret
+from appliance.broker.vault.vault import Stored
 from appliance.endpoints import EndpointTable
 from appliance.handover import Attestation
 from appliance.outgoing.deadlines import Deadlines
@@ -33,6 +34,7 @@ SECRET = "Zr8-canary-3fJ1x9QwLm0TbVnY"
 HANDLE = "hb_cred_" + "A" * 32
 DEAD = "hb_cred_" + "B" * 32
 SESSION = "s-live-token"
+STORED = Stored(1, b"d" * 32)
 ATTESTED = Attestation(
     "id-1", "acme", ENDPOINT.id, "c1", "run-1", "172.18.0.2:40000", 0, "crm", "one", 443, ""
 )
@@ -79,7 +81,7 @@ def policy_of(bound: Bound | None = None) -> TenantPolicy:
 
 
 class Held:
-    version = 1
+    stored = STORED
 
     def __init__(self, log: list) -> None:
         self.material = StaticSecret(kind="static", value=SECRET)

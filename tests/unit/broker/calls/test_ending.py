@@ -20,7 +20,7 @@ from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.kinds import StaticSecret
 from appliance.endpoints import EndpointTable
 from appliance.ipc import JsonLines
-from tests.unit.broker.calls.support import ATTESTED, SECRET
+from tests.unit.broker.calls.support import ATTESTED, SECRET, STORED
 from tests.unit.gateway.support import ENDPOINT, Log
 
 
@@ -32,7 +32,7 @@ class Killing(TestCase):
         self.handles, self.audit = Handles(Clock()), Log()
         self.bound = Bound("acme", ATTESTED.endpoint, "crm")
         self.handle = self.handles.register(
-            self.bound, StaticSecret(kind="static", value=SECRET), lambda: None
+            self.bound, StaticSecret(kind="static", value=SECRET), STORED, lambda: None
         )
         self.endpoints = EndpointTable()
         self.endpoints.replace([ENDPOINT])
@@ -135,7 +135,7 @@ class Killing(TestCase):
         of_other = replace(ENDPOINT, id="e5", tenant="globex", address=IPv4Address("172.20.0.2"))
         self.endpoints.replace([ENDPOINT, second, neighbour, unnamed, of_other])
         there = Bound("acme", "e2", "crm")
-        handle = self.handles.register(there, StaticSecret(kind="static", value=SECRET), lambda: None)
+        handle = self.handles.register(there, StaticSecret(kind="static", value=SECRET), STORED, lambda: None)
         self.ending.kill(ATTESTED, "authority-collision", "x")
         assert [self.ending.is_over(f"e{n}") for n in range(2, 6)] == [True, False, False, False]
         assert self.handles.resolve(handle, there) is None

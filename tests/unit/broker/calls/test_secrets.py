@@ -18,7 +18,7 @@ from appliance.broker.vault.envelope import KEY, LocalKey
 from appliance.broker.vault.keyring import Source
 from appliance.broker.vault.kinds import BasicSecret, StaticSecret
 from appliance.broker.vault.vault import Vault
-from tests.unit.broker.calls.support import ATTESTED, SECRET, account, policy_of
+from tests.unit.broker.calls.support import ATTESTED, SECRET, STORED, account, policy_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 CRM = policy_of(account()).account("crm")
@@ -54,7 +54,7 @@ def test_002_09_a_secret_is_found_under_tenant_integration_and_name(vault: Vault
     vault.put("acme", "crm-api", "crm-key", StaticSecret(kind="static", value=SECRET), NOW)
     held = result(asked(vault)[0].of_account(ATTESTED, CRM))
     assert held.material.value.get_secret_value() == SECRET
-    assert held.version == 1
+    assert held.stored == vault.find("acme", "crm-api", "crm-key").stored
     held.close()
     held.close()
 
@@ -93,11 +93,12 @@ def test_004_11_a_handle_serves_its_own_execution_and_account(vault: Vault) -> N
     calls, handles = asked(vault)
     material = StaticSecret(kind="static", value=SECRET)
     bound = Bound("acme", ATTESTED.endpoint, "crm")
-    handle = handles.register(bound, material, lambda: None)
+    handle = handles.register(bound, material, STORED, lambda: None)
     held = calls.of_handle(ATTESTED, CRM, handle)
     assert held is not None
     assert held.material is material
+    assert held.stored == STORED
     handles.revoke_all(ATTESTED.endpoint)
     assert calls.of_handle(ATTESTED, CRM, handle) is None
-    other = handles.register(Bound("acme", "e2", "crm"), material, lambda: None)
+    other = handles.register(Bound("acme", "e2", "crm"), material, STORED, lambda: None)
     assert calls.of_handle(ATTESTED, CRM, other) is None

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import certifi
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
+from appliance.broker.calls.checks import Allowed
 from appliance.broker.calls.serving import Calls
 from appliance.broker.credentials.exchanged import Token
+from appliance.broker.credentials.outgoing import Outgoing, TokenAnswer
 from appliance.broker.handles import Bound
-from appliance.broker.vault.kinds import StaticSecret
+from appliance.broker.vault.envelope import KEY, LocalKey
+from appliance.broker.vault.keyring import Source
+from appliance.broker.vault.kinds import OAuthRefresh, StaticSecret
+from appliance.broker.vault.vault import Vault
 from appliance.endpoints import EndpointTable
 from appliance.settings import Settings
-from tests.unit.broker.calls.support import ATTESTED, SECRET
+from tests.unit.broker.calls.support import ATTESTED, SECRET, STORED, account, policy_of
 from tests.unit.gateway.support import ENDPOINT, Log
 
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+CRM = policy_of(account()).account("crm")
 BOUND = Bound("acme", ENDPOINT.id, "crm")
 
 
@@ -48,7 +60,7 @@ def calls(clock: MemoryReactorClock) -> Calls:
 
 
 def handle(calls: Calls) -> str:
-    return calls.handles.register(BOUND, StaticSecret(kind="static", value=SECRET), lambda: None)
+    return calls.handles.register(BOUND, StaticSecret(kind="static", value=SECRET), STORED, lambda: None)
 
 
 def test_004_11_a_container_that_leaves_has_no_handles_any_more(calls: Calls) -> None:
@@ -88,3 +100,72 @@ def test_what_comes_without_an_account_is_not_a_call(calls: Calls) -> None:
     begin = calls.connections._begin
     attested = replace(ATTESTED, account="")
     assert begin("connection", attested, "head") == ("own", "connection", attested, "head")
+
+
+@pytest.fixture
+def vault(database: Engine) -> Vault:
+    made = Vault(database)
+    made.keyring.use(LocalKey(bytearray(b"k" * KEY), secrets.token_bytes), Source.KEY_FILE)
+    return made
+
+
+OLD = OAuthRefresh(token_url="https://login.example.com/token", client_id="me", refresh_token="old-refresh")
+OAUTH = Allowed(
+    SimpleNamespace(
+        name="crm", integration="crm-api", secret="crm-key", kinds=frozenset({"oauth2-refresh"}),
+        token_hosts=frozenset({("login.example.com", 443)}),
+    ), CRM.groups["read"], None,
+)  # fmt: skip
+CALLED = Outgoing("GET", "https", "api.example.com", 443, "/data/1", "", (), b"")
+PLACE = ("acme", "crm-api", "crm-key")
+
+
+def through_a_handle(calls: Calls, vault: Vault, meanwhile=lambda: None) -> object:
+    """What comes of a call whose handle was given for `OLD`, and whose token endpoint rotates."""
+
+    async def post(*_):
+        meanwhile()
+        said = {
+            "access_token": "acc-1",
+            "token_type": "Bearer",
+            "expires_in": 600,
+            "refresh_token": "new-refresh",
+        }
+        return TokenAnswer(200, json.dumps(said).encode())
+
+    calls._vault = calls.secrets._vault = vault
+    calls._tokens.post = post
+    held = result(calls.secrets.of_account(ATTESTED, OAUTH.account))
+    name = calls.handles.register(BOUND, held.material, held.stored, held.close)
+    revealed = calls.secrets.of_handle(ATTESTED, OAUTH.account, name)
+    return result(calls._inject(ATTESTED, OAUTH, revealed, CALLED))
+
+
+def result(coroutine):
+    found: list = []
+    Deferred.fromCoroutine(coroutine).addBoth(found.append)
+    return found[0]
+
+
+def refresh_token(vault: Vault) -> str:
+    with vault.reveal(*PLACE) as material:
+        return material.refresh_token.get_secret_value()
+
+
+def test_a_refresh_token_that_was_rotated_is_stored_through_a_handle_too(calls: Calls, vault: Vault) -> None:
+    vault.put(*PLACE, OLD, NOW)
+    assert through_a_handle(calls, vault).set_headers == ((b"authorization", b"Bearer acc-1"),)
+    assert vault.versions(*PLACE) == (1, 2)
+    assert refresh_token(vault) == "new-refresh"
+
+
+def test_what_the_operator_has_set_meanwhile_stays(calls: Calls, vault: Vault) -> None:
+    vault.put(*PLACE, OLD, NOW)
+
+    def replaced() -> None:
+        vault.remove(*PLACE)
+        vault.put(*PLACE, OLD.model_copy(update={"refresh_token": SecretStr("of-the-operator")}), NOW)
+
+    failure = through_a_handle(calls, vault, replaced)
+    assert failure.value.code == "rotation-not-stored"
+    assert refresh_token(vault) == "of-the-operator"
