@@ -11,8 +11,9 @@ from twisted.logger import Logger
 from appliance.broker.calls import refusals
 from appliance.broker.calls.authority import is_issued
 from appliance.broker.scrub.faults import ScrubFault
+from appliance.broker.scrub.websocket import ServerFrames
 from appliance.http1.body import LAST_CHUNK, encode_chunk
-from appliance.http1.fields import as_lines, travels_in_response
+from appliance.http1.fields import Headers, as_lines, travels_in_response
 from appliance.http1.framing import CHUNKED, NO_BODY, BodyKind, Framing
 from appliance.http1.refused import ProtocolFault
 from appliance.http1.response import ResponseHead
@@ -55,9 +56,12 @@ class Scrubbing(Protocol):
     def body(self, fields: Iterable[tuple[bytes, bytes]]) -> Stream:
         """For the body behind these fields, which goes on without a content coding. Raises `ScrubFault`."""
 
+    def websocket(self) -> ServerFrames:
+        """For what a provider sends behind its 101."""
+
 
 class Asker(Protocol):
-    """Whose call it is. One of the last two is called, once, and nothing after it."""
+    """Whose call it is. One of the last three is called, once, and nothing after it."""
 
     def answer_goes_on(self) -> None:
         """Something came."""
@@ -67,6 +71,9 @@ class Asker(Protocol):
 
     def answer_failed(self, refusal: Refusal) -> None:
         """There is none, or no more of it."""
+
+    def switched(self, head: ResponseHead, scrubbing: Scrubbing, received: list[bytes]) -> None:
+        """It is a 101, behind which `received` came. Raises `UpstreamInvalid`, `ScrubFault`."""
 
 
 class Answer:
@@ -104,6 +111,10 @@ class Answer:
     def response(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> None:
         """Pass on what came, searched."""
         try:
+            if head is not None and head.switching:
+                assert self._scrubbing is not None
+                self._asker.switched(head, self._scrubbing, pieces)
+                return
             if head is not None:
                 self._unwritten = self._searched_head(head)
                 self.status, self._reading = head.status, True
@@ -140,7 +151,7 @@ class Answer:
 
     def response_broken(self, fault: ProtocolFault) -> None:
         """What the provider said is no HTTP."""
-        self._fail(refusals.failed(502, "upstream-protocol-error", f"{fault.reason}: {fault.detail}"))
+        self._fail(refusals.upstream_protocol(fault))
 
     def response_failed(self) -> None:
         """A mistake of ours; no trace of it is written, for it may show what was read."""
@@ -230,14 +241,7 @@ class Answer:
 
     def _searched_head(self, head: ResponseHead) -> ResponseHead:
         has_body = head.framing.kind is not BodyKind.NONE
-        came = tuple(
-            (name, value)
-            for name, value in head.headers
-            if travels_in_response(name.lower())
-            and name.lower() not in head.nominated
-            and name.lower() != REQUEST_ID.lower()
-            and not is_issued(name)
-        )
+        came = travelling(head)
         scrubbing = self._scrubbing
         assert scrubbing is not None
         self._stream = scrubbing.body(came) if has_body else None
@@ -250,6 +254,18 @@ class Answer:
         if not has_body and length is not None:  # of the body that a GET would have got
             fields += scrubbing.fields([(b"Content-Length", length)])
         return head._replace(headers=tuple(fields), passed_on=lines)
+
+
+def travelling(head: ResponseHead) -> Headers:
+    """The fields that go on, unsearched."""
+    return tuple(
+        (name, value)
+        for name, value in head.headers
+        if travels_in_response(name.lower())
+        and name.lower() not in head.nominated
+        and name.lower() != REQUEST_ID.lower()
+        and not is_issued(name)
+    )
 
 
 def _chunks(pieces: list[bytes], *, done: bool) -> bytes:

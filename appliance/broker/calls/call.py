@@ -15,13 +15,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from appliance.audit.log import AuditUnavailable, Claim
-from appliance.broker.calls import checks, refusals
+from appliance.broker.calls import checks, refusals, websocket
 from appliance.broker.calls.answer import Answer
 from appliance.broker.calls.authority import Collision, Kind, in_form, presented
 from appliance.broker.calls.checks import Allowed, Check
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.keeping import MOST
 from appliance.broker.calls.recording import call_record
+from appliance.broker.calls.websocket import WebSocket
 from appliance.broker.credentials.inject import needs_body
 from appliance.broker.credentials.outgoing import CredentialError, Outgoing, applied
 from appliance.broker.scrub.faults import ScrubFault
@@ -36,6 +37,7 @@ from appliance.outgoing.deadlines import NEVER
 from appliance.outgoing.tap import Tap
 from appliance.policy.rules import media_type
 from appliance.refusal import Refusal
+from appliance.websocket.handshake import asked, verify_accepted
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -46,8 +48,11 @@ if TYPE_CHECKING:
     from appliance.broker.calls.means import Means, Revealed
     from appliance.handover import Attestation
     from appliance.http1.head import RequestHead
+    from appliance.http1.response import ResponseHead
     from appliance.outgoing.upstream import Upstream
     from appliance.policy.bound import CompiledGroup
+    from appliance.policy.limits import TenantLimits
+    from appliance.websocket.handshake import Handshake
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FORM_PARTS = 20_000
@@ -76,6 +81,8 @@ class Call:
         self._revealed: Revealed | None = None
         self._upstream: Upstream | None = None
         self._answer: Answer | None = None
+        self._handshake: Handshake | None = None
+        self._websocket: WebSocket | None = None
         self._is_form = media_type(head.content_type) == FORM
         self._pieces: list[bytes] = []
         self._gathered = 0
@@ -124,7 +131,10 @@ class Call:
 
     def abandoned(self) -> None:
         """The container, or the worker, is gone."""
-        self._settle(refusals.ABANDONED)
+        if self._websocket is not None:
+            self._websocket.gone()
+        else:
+            self._settle(refusals.ABANDONED)
 
     # The call.
 
@@ -138,6 +148,10 @@ class Call:
             refusal = refusals.of_credential(error.code, error.detail)
         except ScrubFault as fault:
             refusal = refusals.not_scrubbed(fault.code)
+        except Refused as fault:
+            refusal = refusals.denied(
+                fault.status, fault.reason, fault.detail, "Ask as RFC 6455 section 4 says."
+            )
         except AuditUnavailable:
             refusal = refusals.AUDIT_UNAVAILABLE
         self._running = None
@@ -147,6 +161,7 @@ class Call:
     async def _carry(self) -> None:
         means, attestation, head = self._means, self._attestation, self._head
         allowed = self._allowed = self._first_checks()
+        self._handshake = None if head.upgrade is None else asked(head)
         self._claim = means.audit.claim()
         body = await self._body_if_needed(allowed.group)
         self._passed(Check.POLICY, checks.body_fits(allowed.group, head.method, body))
@@ -162,7 +177,9 @@ class Call:
         if injection.client_certificate is not None:
             raise CallRefused(refusals.KIND_UNFIT)  # connections to providers are made without one
         scrubbing = means.scrubbing(injection.live)
-        upstream = await means.providers.connect(attestation, host, attestation.port, addresses)
+        upstream = await means.providers.connect(
+            attestation, host, attestation.port, addresses, fresh=self._handshake is not None
+        )
         try:
             self._still(host, addresses, body)
         except CallRefused:
@@ -296,6 +313,8 @@ class Call:
             for name, value in head.headers
             if travels_in_request(name.lower(), head.nominated) and name.lower() != b"host"
         )
+        if self._handshake is not None:
+            fields = websocket.request_fields(fields, self._handshake)
         authority = host_text(Authority(host, port), "https").encode("ascii")
         return Outgoing(
             head.method, "https", host.text, port, head.path, head.query or "",
@@ -308,8 +327,9 @@ class Call:
         answer = self._answer = Answer(transport, upstream, scrubbing, self, self._attestation.request_id)
         lines = b"".join(b"%b: %b\r\n" % field for field in outgoing.headers)
         line = f"{outgoing.method} {outgoing.target} HTTP/1.1\r\n".encode("ascii")
-        wire = b"%b%b%b\r\n" % (line, lines, framing_field(head.framing))
-        upstream.send(answer, head.method, wire)
+        upgrade = self._handshake is not None
+        last = websocket.UPGRADE if upgrade else framing_field(head.framing)
+        upstream.send(answer, head.method, b"%b%b%b\r\n" % (line, lines, last), upgrade=upgrade)
         self._forget_secret()
         if body is not None:
             self._send_body([body] if body else [])
@@ -354,6 +374,53 @@ class Call:
         """See `answer.Asker`."""
         self._end(refusal)
 
+    # What a WebSocket is opened by, and asks.
+
+    def switched(self, head: ResponseHead, scrubbing: Scrubbing, received: list[bytes]) -> None:
+        """See `answer.Asker`."""
+        handshake, answer, upstream, allowed = self._handshake, self._answer, self._upstream, self._allowed
+        assert handshake is not None  # an `Upstream` takes a 101 only where one was asked for
+        assert answer is not None
+        assert upstream is not None
+        assert allowed is not None
+        verify_accepted(head, handshake)
+        wire = websocket.switching(head, handshake, scrubbing, self._attestation.request_id.encode("ascii"))
+        opened = WebSocket(
+            self, self._connection, upstream, scrubbing.websocket(), self._means.deadlines,
+            max_sent=allowed.verdict.max_body,
+        )  # fmt: skip
+        try:
+            self._means.audit.write(self._record(None, websocket.OPENED, head.status))
+        except AuditUnavailable:
+            self._end(refusals.AUDIT_UNAVAILABLE)
+            return
+        answer.stop()
+        answer.begun, answer.status = True, head.status
+        self.deadline = NEVER
+        self._websocket = opened
+        opened.open(wire, received)
+
+    def objection(self) -> Refusal | None:
+        """See `websocket.Opener`."""
+        host, upstream = self._head.host, self._upstream
+        assert isinstance(host, HostName)
+        assert upstream is not None
+        assert upstream.address is not None
+        try:
+            self._still(host, (upstream.address,), b"")
+        except CallRefused as refused:
+            return refused.refusal
+        return None
+
+    @property
+    def limits(self) -> TenantLimits:
+        """See `websocket.Opener`."""
+        return self._policy.limits
+
+    def websocket_ended(self, refusal: Refusal | None, detail: str) -> None:
+        """See `websocket.Opener`."""
+        self._settle(refusal, detail=detail)
+
     def deadline_passed(self) -> None:
         """The provider says nothing, or nothing came of the call before it was asked."""
         self._end(refusals.CALL_TIMEOUT if self._upstream is None else refusals.UPSTREAM_TIMEOUT)
@@ -377,7 +444,9 @@ class Call:
         )
         self._connection.finished(keep=keep)
 
-    def _settle(self, refusal: Refusal | None, *, upstream_may_rest: bool = False) -> bool:
+    def _settle(
+        self, refusal: Refusal | None, *, upstream_may_rest: bool = False, detail: str | None = None
+    ) -> bool:
         """Nothing is held any more, one record is written. False when it could not be."""
         if self._over:
             return True
@@ -400,7 +469,7 @@ class Call:
                 upstream.abort()
         claim = self._claim
         try:
-            (self._means.audit if claim is None else claim).write(self._record(refusal))
+            (self._means.audit if claim is None else claim).write(self._record(refusal, detail))
         except AuditUnavailable:
             return False
         finally:
@@ -420,7 +489,9 @@ class Call:
         _log.error("a call failed by a mistake of ours: {kind}", kind=failure.type.__name__)
         self._end(refusals.INTERNAL)
 
-    def _record(self, refusal: Refusal | None) -> CallRecord:
+    def _record(
+        self, refusal: Refusal | None, detail: str | None = None, status: int | None = None
+    ) -> CallRecord:
         return call_record(
             self._attestation,
             self._head,
@@ -429,10 +500,11 @@ class Call:
             secret=self._secret,
             presented=self._presented,
             checks=tuple(str(check) for check in self._checks),
-            status=self._status(refusal),
+            status=status or self._status(refusal),
             upstream_address=None if self._upstream is None else str(self._upstream.address),
             duration_ms=(self._means.deadlines.seconds() - self._began) * 1000,
             generation=self._policy.generation,
+            detail=detail,
         )
 
     def _status(self, refusal: Refusal | None) -> int | None:

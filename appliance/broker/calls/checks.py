@@ -27,10 +27,12 @@ from appliance.http1.head import RequestHead
 from appliance.http1.target import TargetForm
 from appliance.names import HostName
 from appliance.policy.bound import CompiledAccount, CompiledGroup
+from appliance.policy.denials import WEBSOCKET
 from appliance.policy.methods import READING
 from appliance.policy.tenant import TenantPolicy
 from appliance.policy.verdict import RequestFacts, Verdict
 from appliance.refusal import Refusal
+from appliance.websocket.handshake import offered
 
 if TYPE_CHECKING:
     from appliance.endpoints import Endpoint
@@ -78,7 +80,7 @@ class Allowed:
 
 def intent(attestation: Attestation, head: RequestHead) -> Refusal | None:
     """Whether the request can be understood as a call at all."""
-    if head.form is not TargetForm.ORIGIN or head.upgrade is not None or not head.http_11:
+    if head.form is not TargetForm.ORIGIN or head.upgrade not in (None, WEBSOCKET) or not head.http_11:
         return refusals.denied(400, "call-malformed", "The request is no plain HTTP/1.1 call.", "Send one.")
     if not isinstance(head.host, HostName):
         return refusals.denied(403, "host-is-address", "A provider is called by its name.", "Use the name.")
@@ -114,7 +116,7 @@ def policy_allows(
         )
         return refusals.denied(status, str(verdict.reason), verdict.detail, verdict.mend, verdict.rule)
     group = account.groups.get(verdict.group or "")
-    if verdict.account != account.name or group is None:
+    if verdict.account != account.name or group is None or verdict.upgrade != head.upgrade:
         return refusals.ACCOUNT_UNBOUND
     return scope_refusal(attestation, account, group) or Allowed(account, group, verdict)
 
@@ -183,6 +185,7 @@ def facts_of(attestation: Attestation, head: RequestHead) -> RequestFacts:
     return RequestFacts(
         head.method, "https", head.host, attestation.port, head.path, head.pairs, head.content_type,
         head.content_length, head.chunked, head.uri_bytes, head.head_bytes, head.upgrade,
+        () if head.upgrade is None else offered(head),
     )  # fmt: skip
 
 

@@ -96,6 +96,7 @@ class CallConnection(TwistedProtocol):
         self._searched = 0
         self._call: Handed | None = None
         self._body: BodyReader | None = None
+        self._received: Callable[[bytes], None] | None = None
         self._closing = False
 
     def connectionMade(self) -> None:
@@ -111,7 +112,9 @@ class CallConnection(TwistedProtocol):
         """A line, a head, a body; between an answer and the next line nothing."""
         if self._closing:
             return
-        if self._body is not None:
+        if self._received is not None:
+            self._received(data)
+        elif self._body is not None:
             self._read_body(data)
         elif self._call is not None:
             # The worker has one exchange at a time here: what comes now is nobody's.
@@ -124,7 +127,7 @@ class CallConnection(TwistedProtocol):
         """The worker is gone, or has given up the call."""
         del reason
         self._peers.leave(self)
-        call, self._call, self._body = self._call, None, None
+        call, self._call, self._body, self._received = self._call, None, None, None
         if call is not None:
             call.abandoned()
 
@@ -140,6 +143,10 @@ class CallConnection(TwistedProtocol):
             self._closing = True
             self.transport.loseConnection()
 
+    def switched(self, received: Callable[[bytes], None]) -> None:
+        """The call goes on as a WebSocket until the connection ends: what comes are frames."""
+        self._received = received
+
     def withdraw(self) -> None:
         """End the connection, and the call that is under way as if its caller had gone."""
         call = self._call
@@ -149,7 +156,7 @@ class CallConnection(TwistedProtocol):
 
     def abort(self) -> None:
         """End the connection at once: an answer that has begun is seen to be cut off."""
-        self._call = self._body = None
+        self._call = self._body = self._received = None
         self._closing = True
         self.transport.abortConnection()
 

@@ -29,12 +29,13 @@ def call_record(
     upstream_address: str | None,
     duration_ms: float,
     generation: str,
+    detail: str | None = None,
 ) -> CallRecord:
-    """Without a refusal the call was `allowed` and answered. The others as in `CallRecord`."""
+    """Without a refusal the call was `allowed` and answered; `detail` may say how. See `CallRecord`."""
     if refusal is None:
         assert allowed is not None
         verdict = allowed.verdict
-        outcome, reason, rule, detail = Outcome.ALLOWED, str(verdict.reason), verdict.rule, None
+        outcome, reason, rule = Outcome.ALLOWED, str(verdict.reason), verdict.rule
     else:
         outcome, reason, rule, detail = refusal.outcome, refusal.reason, refusal.rule, refusal.detail
     return CallRecord(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.audit.record import Outcome
 from appliance.broker.identity.address_check import AddressRefusal
+from appliance.http1.refused import ProtocolFault
 from appliance.refusal import Refusal
 
 RULE = "broker"
@@ -72,6 +73,8 @@ HANDLE_DEAD = denied(
     403, "handle-dead", "The handle in the request is not alive.",
     "Ask for a new one; a handle lives at most 300 s and as long as its execution.",
 )  # fmt: skip
+TUNNEL_IDLE = failed(504, "tunnel-idle", "Nothing went through the WebSocket for too long.")
+TUNNEL_TOO_OLD = failed(504, "tunnel-too-old", "The WebSocket reached its greatest age.", "Open another.")
 BODY_INVALID_MEND = "Send a body that fits the integration's schema."
 
 
@@ -117,6 +120,17 @@ def body_too_large(limit: int, rule: str) -> Refusal:
     return denied(
         413, "body-too-large", f"The request body is over {limit} bytes.", "Send less.", rule
     ).closing()
+
+
+def frames_exceeded(limit: int) -> Refusal:
+    """As the gateway says it, for one WebSocket."""
+    detail = f"The WebSocket had more than {limit} frames in a second."
+    return denied(429, "frames-per-second-exceeded", detail, "Send fewer and longer ones.")
+
+
+def upstream_protocol(fault: ProtocolFault) -> Refusal:
+    """What the provider said is not what it should be."""
+    return failed(502, "upstream-protocol-error", f"{fault.reason}: {fault.detail}")
 
 
 def of_vault(code: str, detail: str) -> Refusal:

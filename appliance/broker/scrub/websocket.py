@@ -36,6 +36,16 @@ class ServerFrames:
         """Whether the server has closed."""
         return self._frames.ended
 
+    @property
+    def count(self) -> int:
+        """How many frames have come, whole or in part."""
+        return self._frames.count
+
+    @property
+    def close_code(self) -> int | None:
+        """The one that the server gave."""
+        return self._frames.close_code
+
     def feed(self, data: bytes) -> bytes:
         """A server's octets; those for the client. Raises `UpstreamInvalid`, `ScrubFault`."""
         if not self._open:

@@ -39,7 +39,7 @@ def head(target: str = "/data/1", host: str = API.text, method: str = "GET", *li
         (head(host="93.184.215.14"), "host-is-address"),
         (head(f"http://{API.text}/"), "call-malformed"),
         (head(f"{API.text}:443", f"{API.text}:443", "CONNECT"), "call-malformed"),
-        (head("/data/1", API.text, "GET", "Connection: upgrade", "Upgrade: websocket"), "call-malformed"),
+        (head("/data/1", API.text, "GET", "Connection: upgrade", "Upgrade: TLS/1.3"), "call-malformed"),
     ],
 )
 def test_intent(request_head: RequestHead, reason: str | None) -> None:
