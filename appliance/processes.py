@@ -75,7 +75,7 @@ def _control(settings: Settings, name: str, *, shared: bool = False) -> Listener
 
 def processes(settings: Settings) -> tuple[Process, ...]:
     """Every process of the instance, in the order in which they start (and the reverse of the stop order)."""
-    uids = settings.uids
+    uids, callers = settings.uids, settings.callers.group
     broker = Process(
         "broker", "appliance.broker.main", (), uids.broker,
         in_gateway_namespace=False, capabilities=(),
@@ -85,6 +85,10 @@ def processes(settings: Settings) -> tuple[Process, ...]:
             Listener("dials", SocketKind.UNIX, path=settings.dials_socket, mode=0o660, group=uids.gateway),
             Listener(
                 "workloads", SocketKind.UNIX, path=settings.workloads_socket, mode=0o660, group=uids.gateway
+            ),
+            Listener(
+                "callers", SocketKind.UNIX, path=settings.callers_socket,
+                mode=0o600 if callers is None else 0o660, group=callers,
             ),
         ),
         without_network=not settings.vault.is_remote,

@@ -29,6 +29,7 @@ from appliance.addresses import classify, never_exceptable
 from appliance.faults import faults
 from appliance.platform_url import PlatformUrl, service_of
 from appliance.reserved_names import RESERVED
+from appliance.workload import TENANT_NAME
 
 SETTINGS_VARIABLE = "EGRESS_SETTINGS"
 DEFAULT_FILE = Path("/etc/egress/egress.yaml")
@@ -64,6 +65,7 @@ InstanceName = Annotated[
 ]
 NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
+TenantName = Annotated[str, StringConstraints(pattern=rf"^{TENANT_NAME.pattern}$")]
 Uid = Annotated[int, Field(ge=1, le=2**31)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -227,6 +229,62 @@ class EnrolmentSettings(_Model):
     external_ca: ExternalCaSettings | None = None
 
 
+class TrustedPeers(_Model):
+    """Processes of the host, by uid, that say who calls, in `X-Egress-Actor` and `X-Egress-Scopes`.
+
+    They have authenticated their own clients, all of one tenant.
+    """
+
+    tenant: TenantName
+    uids: Annotated[tuple[Uid, ...], Field(min_length=1)]
+
+
+JwtAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519",
+    "HS256", "HS384", "HS512",
+]  # fmt: skip
+
+
+class JwtSettings(_Model):
+    """Callers with a JWT: of which issuer, for which audience and tenant, signed how.
+
+    The issuer's keys stand in one file: `jwks_file` (a JWK set), `public_key_file` (one key, PEM), or
+    `secret_file` (for HMAC; the broker's alone). A file that changes is read again.
+    """
+
+    issuer: Annotated[str, Field(min_length=1)]
+    audience: Annotated[str, Field(min_length=1)]
+    tenant: TenantName
+    algorithms: Annotated[tuple[JwtAlgorithm, ...], Field(min_length=1)]
+    jwks_file: AbsolutePath | None = None
+    public_key_file: AbsolutePath | None = None
+    secret_file: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source_that_fits(self) -> JwtSettings:
+        files = (self.jwks_file, self.public_key_file, self.secret_file)
+        if sum(file is not None for file in files) != 1:
+            raise ValueError(
+                "the issuer's keys stand in one place; write one of jwks_file, public_key_file, secret_file"
+            )
+        if any(name.startswith("HS") != (self.secret_file is not None) for name in self.algorithms):
+            raise ValueError(
+                "HS256 and its like belong to secret_file, and only these; write the issuer's own"
+            )
+        return self
+
+
+class CallersSettings(_Model):
+    """Callers that are no containers, on the broker's socket `callers`. API keys count always.
+
+    `group`: the gid that may open the socket; without one it is root alone. What is left out accepts nobody.
+    """
+
+    group: Uid | None = None
+    trusted: TrustedPeers | None = None
+    jwt: JwtSettings | None = None
+
+
 class Settings(_Model):
     """One appliance instance.
 
@@ -249,6 +307,7 @@ class Settings(_Model):
     docker: DockerSettings = DockerSettings()
     vault: VaultSettings = VaultSettings()
     enrolment: EnrolmentSettings = EnrolmentSettings()
+    callers: CallersSettings = CallersSettings()
     workload_addresses: tuple[Network, ...] | None = None
     upstream_ca: AbsolutePath = Path("/etc/ssl/certs/ca-certificates.crt")
     nat64_prefixes: tuple[IPv6Network, ...] = ()
@@ -257,6 +316,16 @@ class Settings(_Model):
     def _has_what_it_chains(self) -> Settings:
         if self.uplink.chained and not self.fallback:
             raise ValueError("uplink.chained goes through the fallback's Squid; leave `fallback: false` away")
+        return self
+
+    @model_validator(mode="after")
+    def _trusts_none_of_its_own(self) -> Settings:
+        own = {*self.uids.model_dump().values()}
+        trusted = self.callers.trusted
+        if self.callers.group in own or (trusted is not None and not own.isdisjoint(trusted.uids)):
+            raise ValueError(
+                "callers.group and callers.trusted.uids are none of `uids`; name the callers' own"
+            )
         return self
 
     @property
@@ -333,6 +402,11 @@ class Settings(_Model):
     def workloads_socket(self) -> Path:
         """Unix socket on which workers pass on workloads' own TLS with the broker."""
         return self.run_dir / "broker-workloads.sock"
+
+    @property
+    def callers_socket(self) -> Path:
+        """Unix socket on which callers that are no containers ask the broker for calls."""
+        return self.run_dir / "broker-callers.sock"
 
     @property
     def vault_dir(self) -> Path:

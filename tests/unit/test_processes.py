@@ -36,6 +36,19 @@ def test_f4_no_control_socket_is_open_to_the_hosts_users() -> None:
                 else SETTINGS.uids.group
             )
             assert (socket.mode, socket.group) in {(0o600, None), (0o660, ours)}
+
+
+def test_002_07_the_callers_socket_is_roots_alone_unless_the_operator_names_a_group() -> None:
+    def of(settings: Settings) -> tuple[int, int | None]:
+        (broker,) = [process for process in processes(settings) if process.name == "broker"]
+        (found,) = [listener for listener in broker.listeners if listener.name == "callers"]
+        return found.mode, found.group
+
+    assert of(Settings()) == (0o600, None)
+    assert of(Settings.model_validate({"callers": {"group": 990}})) == (0o660, 990)
+
+
+def test_the_group_of_all_is_nobodys_uid() -> None:
     assert SETTINGS.uids.group not in {p.uid for p in TABLE.values()}
 
 

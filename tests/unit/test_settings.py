@@ -9,6 +9,8 @@ import pytest
 
 from appliance.settings import SETTINGS_VARIABLE, Settings, SettingsError, Uids, load
 
+JWT = "callers: {{jwt: {{issuer: 'https://i.example', audience: egress, tenant: acme, {}}}}}\n"
+
 
 def written(tmp_path: Path, text: str) -> Path:
     file = tmp_path / "egress.yaml"
@@ -100,6 +102,17 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("workload_addresses: ['10.0.0.1/8']\n", "workload_addresses[0]: 10.0.0.1/8 has host bits set"),
         ("workload_addresses: ['::/0']\n", "workload_addresses[0]: '::/0' holds IPv4 addresses in IPv6 form"),
         ("workload_addresses: 10.0.0.0/8\n", "workload_addresses"),
+        ("callers: {trusted: {tenant: acme, uids: []}}\n", "callers.trusted.uids"),
+        ("callers: {trusted: {tenant: ACME, uids: [1000]}}\n", "callers.trusted.tenant"),
+        ("callers: {trusted: {tenant: acme, uids: [64101]}}\n", "none of `uids`; name the callers' own"),
+        ("callers: {group: 64103}\n", "none of `uids`; name the callers' own"),
+        (JWT.format("algorithms: [none], jwks_file: /k"), "callers.jwt.algorithms[0]"),
+        (JWT.format("algorithms: [], jwks_file: /k"), "callers.jwt.algorithms"),
+        (JWT.format("jwks_file: /k"), "callers.jwt.algorithms"),
+        (JWT.format("algorithms: [ES256]"), "write one of jwks_file, public_key_file, secret_file"),
+        (JWT.format("algorithms: [ES256], jwks_file: /k, public_key_file: /p"), "stand in one place"),
+        (JWT.format("algorithms: [RS256, HS256], public_key_file: /p"), "belong to secret_file"),
+        (JWT.format("algorithms: [RS256], secret_file: /s"), "belong to secret_file"),
     ],
 )
 def test_every_fault_has_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -135,6 +148,18 @@ def test_000_73_an_external_ca_has_ten_seconds_at_most(tmp_path: Path, timeout: 
 def test_an_external_ca_is_not_asked_in_the_clear(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"enrolment\.external_ca\.url.*write https"):
         load(written(tmp_path, CA.replace("https", "http") % ""))
+
+
+def test_002_08_002_23_by_default_nobody_is_trusted_and_no_issuer_counts(tmp_path: Path) -> None:
+    assert (Settings().callers.group, Settings().callers.trusted, Settings().callers.jwt) == (
+        None,
+        None,
+        None,
+    )
+    settings = load(written(tmp_path, JWT.format("algorithms: [ES256, Ed25519], jwks_file: /k")))
+    assert settings.callers.jwt is not None
+    assert settings.callers.jwt.algorithms == ("ES256", "Ed25519")
+    assert settings.callers_socket == Path("/run/egress/broker-callers.sock")
 
 
 def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

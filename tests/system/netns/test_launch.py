@@ -132,7 +132,7 @@ def test_the_broker_has_no_network(rig, file):
         line = child.stdout.readline()
         assert line, child.stderr.read()
         state = json.loads(line)
-        assert sorted(state["sockets"]) == ["calls", "control", "dials", "workloads"]
+        assert sorted(state["sockets"]) == ["callers", "calls", "control", "dials", "workloads"]
         assert state["interfaces"] == ["lo"]
         assert state["namespace"] != Path("/proc/self/ns/net").stat().st_ino
         assert child.wait(10) == 0
