@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import TYPE_CHECKING
 
-from appliance.broker.identity.verification import WorkloadIdentity
+if TYPE_CHECKING:
+    from appliance.broker.identity.verification import WorkloadIdentity
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
