@@ -121,6 +121,7 @@ def _account(bound: _Bound) -> dict[str, Any]:
         "kinds": sorted(account.kinds),
         "hosts": [str(host) for host in account.hosts],
         "port": account.port,
+        "token_hosts": [f"{host}:{port}" for host, port in sorted(account.token_hosts)],
         "base_url": account.base_url,
         "references": account.reference_scheme,
         "groups": [
@@ -164,6 +165,7 @@ def show(cli: Cli, name: str) -> None:
     elif (definition := catalog.get(name)) is not None:
         facts = {
             **definition.document.model_dump(mode="json", exclude_none=True),
+            "token_hosts": [str(named) for named in definition.document.token_hosts or ()],
             "own": catalog.is_own(name),
         }
     else:

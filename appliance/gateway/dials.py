@@ -21,6 +21,7 @@ from appliance.gateway.dial import DialFailed
 from appliance.gateway.routes import NoRoute
 from appliance.ipc import JsonLines, Message
 from appliance.names import HostName, InvalidName
+from appliance.policy.token_hosts import judge_token_host
 from appliance.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -129,13 +130,18 @@ class Dialling(JsonLines):
             host = HostName.parse(str(message["host"]))
             policy = self._worker.policy(str(message["tenant"]))
             port = int(message["port"])
+            account = _account(message)
         except (InvalidName, KeyError, ValueError) as error:
             raise NoRoute(_INVALID) from error
-        verdict = policy.judge_host("https", host, port)
+        if account is None:
+            verdict = policy.judge_host("https", host, port)
+        else:
+            verdict = judge_token_host(policy, account, host, port)
         if not verdict.allowed:
             raise NoRoute(refusals.from_verdict(verdict))
         routes = self._worker.routes
-        return host, routes.kept(policy, host, port) or await routes.find(policy, host, port)
+        kept = routes.kept(policy, host, port, account)
+        return host, kept or await routes.find(policy, host, port, account)
 
     def _hand_over(self, message: Message, connected: socket.socket, address: IPv4Address) -> None:
         transport: Any = self.transport
@@ -154,6 +160,14 @@ class Dialling(JsonLines):
         if self.transport is not None:
             _log.failure("a wish of the broker failed", failure=failure)
             self._refuse(message, refusals.INTERNAL)
+
+
+def _account(message: Message) -> str | None:
+    """For which account the broker itself asks; None: for a call. Raises `ValueError`."""
+    account = message.get("account")
+    if account is not None and not isinstance(account, str):
+        raise ValueError("an account is called by a text")
+    return account
 
 
 def detached(transport: Any) -> socket.socket:

@@ -35,8 +35,11 @@ T = TypeVar("T")
 class Resolver(Protocol):
     """What the gateway asks of the resolver (see `appliance.resolver.client`)."""
 
-    async def resolve(self, tenant: str, name: HostName) -> Resolved:
-        """Addresses that the tenant may be connected to under this name. Raises `Unresolved`."""
+    async def resolve(self, tenant: str, name: HostName, account: str | None = None) -> Resolved:
+        """Addresses that the tenant may be connected to under this name. Raises `Unresolved`.
+
+        With an `account`: that the broker may, where the account's secret is exchanged.
+        """
 
     async def pinned(self, tenant: str, name: HostName, address: IPv4Address) -> bool:
         """Whether the address was in a judged set of the name. Raises `Unresolved`."""
@@ -63,27 +66,31 @@ class Routes:
     def __init__(self, resolver: Resolver, clock: IReactorTime) -> None:
         self._resolver = resolver
         self._seconds = clock.seconds
-        self._kept: OrderedDict[tuple[str, Host, int], _Route] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str | None, Host, int], _Route] = OrderedDict()
         self._asked: Flights[Any] = Flights(clock)
 
-    def kept(self, policy: TenantPolicy, host: Host, port: int) -> tuple[IPv4Address, ...]:
-        """Addresses already resolved and judged under this policy, or nothing."""
-        route = self._kept.get((policy.tenant, host, port))
+    def kept(
+        self, policy: TenantPolicy, host: Host, port: int, account: str | None = None
+    ) -> tuple[IPv4Address, ...]:
+        """Addresses already resolved and judged under this policy, or nothing. `account`: see `Resolver`."""
+        route = self._kept.get((policy.tenant, account, host, port))
         if route is None or route.policy is not policy or route.expires <= self._seconds():
             return ()
         return route.addresses
 
-    async def find(self, policy: TenantPolicy, host: Host, port: int) -> tuple[IPv4Address, ...]:
+    async def find(
+        self, policy: TenantPolicy, host: Host, port: int, account: str | None = None
+    ) -> tuple[IPv4Address, ...]:
         """Addresses to connect to, never empty. Raises `NoRoute`.
 
         One address that may not be connected to condemns the whole set (attack B7).
         """
-        addresses, ttl = await self._resolved(policy.tenant, host)
+        addresses, ttl = await self._resolved(policy.tenant, host, account)
         for address in addresses:
             verdict = policy.judge_address(host, port, address)
             if not verdict.allowed:
                 raise NoRoute(refusals.from_verdict(verdict))
-        key = (policy.tenant, host, port)
+        key = (policy.tenant, account, host, port)
         self._kept[key] = _Route(policy, self._seconds() + ttl, addresses)
         self._kept.move_to_end(key)
         if len(self._kept) > CAPACITY:
@@ -102,13 +109,17 @@ class Routes:
         except Unresolved as answer:
             raise NoRoute(refusals.unresolved(answer)) from answer
 
-    async def _resolved(self, tenant: str, host: Host) -> tuple[tuple[IPv4Address, ...], float]:
+    async def _resolved(
+        self, tenant: str, host: Host, account: str | None
+    ) -> tuple[tuple[IPv4Address, ...], float]:
         if isinstance(host, IPv4Address):
             return (host,), 60.0
         if not isinstance(host, HostName):
             raise NoRoute(refusals.IPV6)
         try:
-            resolved = await self._ask(tenant, host, lambda: self._resolver.resolve(tenant, host))
+            resolved = await self._ask(
+                tenant, (host, account), lambda: self._resolver.resolve(tenant, host, account)
+            )
         except Unresolved as answer:
             raise NoRoute(refusals.unresolved(answer)) from answer
         if not resolved.addresses:

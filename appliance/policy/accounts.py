@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from appliance.policy.definition import Name, ParameterValues
+from appliance.policy.definition import Name, ParameterValues, TokenHosts
 from appliance.policy.documents import ExactHost, Tenants, Text, distinct
 
 ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -39,6 +39,9 @@ class AccountDocument(_Document):
     )
     host: ExactHost | None = Field(
         None, description="the host, where the definition asks for it; or one that its wildcard covers"
+    )
+    token_hosts: TokenHosts | None = Field(
+        None, description="where its secret is exchanged, if the definition asks; left out: its own host"
     )
     groups: _Groups | None = Field(None, description="only these groups of the definition; left out: all")
     parameters: Annotated[dict[str, ParameterValues], Field(min_length=1)] | None = None

@@ -36,7 +36,8 @@ class CompiledAccount:
 
     `kinds` are those of secrets that fit. `base_host` is where `/<base_url>/…` leads in base-URL mode. A
     reference `<reference_scheme>://NAME` may stand in the slot; None: none may. `streamed` are media types
-    of answers that are scrubbed as they come.
+    of answers that are scrubbed as they come. `token_hosts` are host (canonical text) and port of where the
+    secret is exchanged for a token: nobody but the broker is connected there for the account.
     """
 
     name: str
@@ -52,6 +53,7 @@ class CompiledAccount:
     base_host: str | None = None
     reference_scheme: str | None = None
     streamed: frozenset[str] = frozenset()
+    token_hosts: frozenset[tuple[str, int]] = frozenset()
 
     def covers(self, host: str, port: int) -> bool:
         """Whether requests by https to `host` (canonical text) and `port` are this account's."""

@@ -28,6 +28,7 @@ from appliance.policy.methods import STATE_CHANGING
 from appliance.policy.problems import Problem, errors
 from appliance.policy.redundancy import overlap
 from appliance.policy.rules import AllowRule
+from appliance.policy.token_hosts import token_hosts_of
 from appliance.stepwise import finish
 from appliance.yamldoc import Document, Path_
 
@@ -134,7 +135,8 @@ def _account(
     model = definition.document
     values, problems = _values(document, place, written, definition)
     hosts, faults_of_hosts = _hosts(document, place, written, definition, values)
-    problems += faults_of_hosts
+    token_hosts, faults_of_token_hosts = token_hosts_of(document, place, written, model, hosts)
+    problems += faults_of_hosts + faults_of_token_hosts
     if errors(problems):
         return None, problems  # what groups would make of it is no news
     file = PurePath(document.file).name
@@ -193,6 +195,7 @@ def _account(
         base_host=base,
         reference_scheme=model.reference_scheme if model.references else None,
         streamed=frozenset(model.answers.stream or ()),
+        token_hosts=token_hosts,
     )
     return _Made(index, written, account, tuple(rules)), problems
 

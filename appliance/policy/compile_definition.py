@@ -19,6 +19,7 @@ from appliance.policy.paths import PathPattern
 from appliance.policy.problems import Problem, errors
 from appliance.policy.redundancy import covers
 from appliance.policy.rules import UNTYPED, AllowRule, allowed
+from appliance.policy.slot import EXCHANGED_KINDS
 from appliance.policy.verdict import Reason
 from appliance.yamldoc import Document, Path_
 
@@ -55,7 +56,11 @@ def compile_definition(document: Document, name: str) -> tuple[Definition | None
         return None, [Problem(fault.position, fault.message, fault.mend) for fault in found]
     except RecursionError:
         return None, [Problem(document.at(()), "nested too deeply", "write it flatter")]
-    problems = [*_of_hosts(document, model, name), *_of_parameters(document, model)]
+    problems = [
+        *_of_hosts(document, model, name),
+        *_of_token_hosts(document, model),
+        *_of_parameters(document, model),
+    ]
     bodies: dict[str, BodySchema] = {}
     seen: set[str] = set()
     for index, group in enumerate(model.groups):
@@ -125,6 +130,22 @@ def _of_hosts(document: Document, model: DefinitionDocument, name: str) -> Itera
     if model.base_url is not None and ("*" in first or parameters_of(first)):
         mend = "list an exact name first, or leave base_url out"
         yield _at(document, ("base_url",), f"base_url leads to the first host, {first}", mend)
+
+
+def _of_token_hosts(document: Document, model: DefinitionDocument) -> Iterator[Problem]:
+    exchanged = [kind for kind in model.secrets if kind in EXCHANGED_KINDS]
+    if model.token_hosts is not None and model.token_host is not None:
+        mend = "write token_hosts: […], or token_host: ask for accounts to say it"
+        yield _at(document, ("token_hosts",), "token_host and token_hosts stand together", mend)
+    named = "token_hosts" if model.token_hosts is not None else "token_host"
+    has_hosts = (model.token_hosts, model.token_host) != (None, None)
+    if has_hosts and not exchanged:
+        message = f"none of {', '.join(model.secrets)} is exchanged for a token"
+        yield _at(document, (named,), message, f"leave {named} out")
+    if exchanged and not has_hosts:
+        message = f"a secret of kind {exchanged[0]} is exchanged for a token, and nobody says where"
+        mend = "write token_hosts: [{host: …, port: 443}], or token_host: ask for accounts to say it"
+        yield _at(document, ("secrets", model.secrets.index(exchanged[0])), message, mend)
 
 
 def _of_parameters(document: Document, model: DefinitionDocument) -> Iterator[Problem]:

@@ -35,6 +35,8 @@ __all__ = [
     "SecretKind",
     "Slot",
     "Style",
+    "TokenHostDocument",
+    "TokenHosts",
     "filled",
     "host_pattern",
     "parameters_of",
@@ -75,6 +77,13 @@ def host_pattern(text: str) -> HostPattern:
 def _host(value: str) -> str:
     canonical = str(host_pattern(_sample(value)))
     return value if parameters_of(value) else canonical
+
+
+def _token_host(value: str) -> str:
+    pattern = host_pattern(value)
+    if pattern.below:
+        raise ValueError(f"{value!r} stands for many hosts; write the name of each")
+    return pattern.name
 
 
 def _path(value: str) -> str:
@@ -118,6 +127,21 @@ ParameterValues = Annotated[
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TokenHostDocument(_Document):
+    """A server that takes a secret and gives a token for it: its exact name, and its port."""
+
+    host: Annotated[Text, AfterValidator(_token_host)]
+    port: Port
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+TokenHosts = Annotated[
+    tuple[TokenHostDocument, ...], Field(min_length=1, max_length=8), AfterValidator(distinct)
+]
 
 
 class ParameterDocument(_Document):
@@ -183,6 +207,12 @@ class DefinitionDocument(_Document):
     )
     slot: Slot
     secrets: _Kinds = Field(description="kinds of secrets that fit")
+    token_hosts: TokenHosts | None = Field(
+        None, description="where a secret is exchanged for a token; the broker alone asks there"
+    )
+    token_host: Literal["ask"] | None = Field(
+        None, description="in the place of token_hosts: each account says its own, or means its own host"
+    )
     groups: Annotated[tuple[GroupDocument, ...], Field(min_length=1)]
     answers: AnswersDocument = Field(default_factory=_answers)
     base_url: Name | None = Field(None, description="in base-URL mode, /<base_url>/… is the first host")

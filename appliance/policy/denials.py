@@ -27,6 +27,14 @@ def no_policy(tenant: str) -> Verdict:
     )  # fmt: skip
 
 
+def token_host_not_named(host: Host, account: str) -> Verdict:
+    """Nobody but the operator says to whom a secret is shown, whatever address stands beside it."""
+    return denied(
+        Reason.TOKEN_HOST_NOT_NAMED, f"account {account}", f"{host} is none of this account's token hosts.",
+        "Name it in the integration's token_hosts, or in the account's where the integration asks for them.",
+    )  # fmt: skip
+
+
 def unfit(facts: RequestFacts, caps: Caps, tenant: str) -> Verdict | None:
     """What no rule can allow, or no rule may stretch."""
     rule = f"caps of tenant {tenant}"

@@ -20,6 +20,8 @@ TOKEN_KINDS: frozenset[SecretKind] = frozenset(
     {"static", "oauth2-refresh", "oauth2-client-credentials", "gcp-service-account", "github-app"}
 )
 """Kinds of which one text comes that is the token."""
+EXCHANGED_KINDS = TOKEN_KINDS - {"static"}
+"""Those of them for which the token is asked of a server."""
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")  # RFC 9110 section 5.1, in lower case
 _TEMPLATE = re.compile(r"[ -~]{2,128}")

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NAME_NOT_PUBLIC = "name-not-public"
     PRIVATE_ADDRESS = "private-address"
     ADDRESS_DENIED = "address-denied"
+    TOKEN_HOST_NOT_NAMED = "token-host-not-named"  # noqa: S105 - a code
     # denied for how the host is spoken to
     SCHEME_NOT_ALLOWED = "scheme-not-allowed"
     PORT_NOT_ALLOWED = "port-not-allowed"

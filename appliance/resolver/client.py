@@ -75,9 +75,15 @@ class ResolverClient:
         """Close the connection; fires when it is closed."""
         return self._service.stopService()
 
-    async def resolve(self, tenant: str, name: HostName) -> Resolved:
-        """Addresses that `tenant` may be connected to under `name`. Raises `Unresolved`."""
-        answer = await self._ask({"op": "resolve", "tenant": tenant, "name": name.text})
+    async def resolve(self, tenant: str, name: HostName, account: str | None = None) -> Resolved:
+        """Addresses that `tenant` may be connected to under `name`. Raises `Unresolved`.
+
+        With an `account`: that the broker may, where the account's secret is exchanged.
+        """
+        message: Message = {"op": "resolve", "tenant": tenant, "name": name.text}
+        if account is not None:
+            message["account"] = account
+        answer = await self._ask(message)
         try:
             return Resolved(tuple(IPv4Address(text) for text in answer["addresses"]), int(answer["ttl"]))
         except (KeyError, TypeError, ValueError) as error:

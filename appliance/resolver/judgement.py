@@ -11,6 +11,7 @@ from appliance.audit.record import Outcome
 from appliance.names import HostName, InvalidName
 from appliance.policy.hosts import is_special_use
 from appliance.policy.tenant import TenantPolicy
+from appliance.policy.token_hosts import judge_token_host
 from appliance.policy.verdict import Reason, Verdict
 from appliance.resolver.outcome import Absent, Declined, Unusable
 
@@ -18,9 +19,12 @@ _EDE = dns.edns.EDECode
 _LINK_REASONS = frozenset({Reason.HOST_DENIED_BY_OPERATOR, Reason.NAME_NOT_PUBLIC})
 
 
-def judge_name(policy: TenantPolicy, name: HostName) -> Declined | None:
-    """Whether the tenant may have `name` resolved at all. Nothing of a declined name leaves (attack B3)."""
-    verdict = policy.judge_name(name)
+def judge_name(policy: TenantPolicy, name: HostName, account: str | None = None) -> Declined | None:
+    """Whether the tenant may have `name` resolved at all. Nothing of a declined name leaves (attack B3).
+
+    With an `account` the broker asks, which exchanges that account's secret there.
+    """
+    verdict = policy.judge_name(name) if account is None else judge_token_host(policy, account, name, None)
     return None if verdict.allowed else _by_rule(verdict)
 
 

@@ -67,9 +67,14 @@ class Lookup:
         self.pins = Pins()
         self.flights: Flights[Entry] = Flights(clock)
 
-    async def resolve(self, tenant: str, name: HostName, max_age: float | None = None) -> LookupResult:
-        """Judged and pinned addresses. Asks upstream when nothing is known, or nothing young enough."""
-        declined = judge_name(self._policies().for_tenant(tenant), name)
+    async def resolve(
+        self, tenant: str, name: HostName, max_age: float | None = None, *, account: str | None = None
+    ) -> LookupResult:
+        """Judged and pinned addresses. Asks upstream when nothing is known, or nothing young enough.
+
+        With an `account` they are for the broker (see `judge_name`), and no container may use them: no pin.
+        """
+        declined = judge_name(self._policies().for_tenant(tenant), name, account)
         if declined is not None:
             return declined
         entry, fresh = self.cache.get(tenant, name, self._clock.seconds(), max_age), False
@@ -79,7 +84,7 @@ class Lookup:
                     "resolver-busy", "too many names are being resolved at once", dns.edns.EDECode.NOT_READY
                 )
             entry, fresh = await self.flights.join((tenant, name), lambda: self._learn(tenant, name))
-        return self._judge(tenant, name, entry, fresh=fresh)
+        return self._judge(tenant, name, entry, account, fresh=fresh)
 
     def holds(self, tenant: str, name: HostName, address: IPv4Address) -> bool:
         """Whether `address` is of a set that was judged for the name and may still be used.
@@ -93,10 +98,12 @@ class Lookup:
             and judge_addresses(policy, name, (address,), self._own) is None
         )
 
-    def _judge(self, tenant: str, name: HostName, entry: Entry, *, fresh: bool) -> LookupResult:
+    def _judge(
+        self, tenant: str, name: HostName, entry: Entry, account: str | None, *, fresh: bool
+    ) -> LookupResult:
         """Judge what is known with the policy in force *now*, for it may have changed while we waited."""
         policy = self._policies().for_tenant(tenant)
-        declined = judge_name(policy, name)
+        declined = judge_name(policy, name, account)
         if declined is not None:
             return declined
         match entry.result:
@@ -106,20 +113,18 @@ class Lookup:
                 )
                 if declined is not None:
                     return declined
-                return self._pin(tenant, name, addresses, entry, fresh=fresh)
+                answered = self._answered(addresses, entry, fresh=fresh)
+                if account is None:
+                    self.pins.add(tenant, name, answered.addresses, answered.ttl, self._clock.seconds())
+                return answered
             case Absent(links=links) as absent:
                 return judge_links(policy, name, links) or declined_absent(absent)
             case Unusable() as unusable:
                 return declined_unusable(unusable)
 
-    def _pin(
-        self, tenant: str, name: HostName, addresses: tuple[IPv4Address, ...], entry: Entry, *, fresh: bool
-    ) -> Answered:
-        now = self._clock.seconds()
-        ttl = max(1, int(entry.expires - now))
-        kept = addresses[:ADDRESSES_PER_NAME]
-        self.pins.add(tenant, name, kept, ttl, now)
-        return Answered(kept, ttl, fresh)
+    def _answered(self, addresses: tuple[IPv4Address, ...], entry: Entry, *, fresh: bool) -> Answered:
+        ttl = max(1, int(entry.expires - self._clock.seconds()))
+        return Answered(addresses[:ADDRESSES_PER_NAME], ttl, fresh)
 
     def _is_busy(self, tenant: str, name: HostName) -> bool:
         if (tenant, name) in self.flights:

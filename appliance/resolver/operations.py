@@ -1,6 +1,6 @@
 """What the gateway may ask of the resolver over its control socket, and what the operator may.
 
-`resolve` {tenant, name} → {addresses: [text], ttl: seconds};
+`resolve` {tenant, name, account?} → {addresses: [text], ttl: seconds}; with an account, for the broker;
 `pinned` {tenant, name, address} → {pinned: bool};
 either → {ok: false, reason, detail, rule, outcome: "denied" | "failed"} when there is no address;
 `status` → {ready, ...counters}.
@@ -53,7 +53,7 @@ class Operations:
         tenant, name = _tenant(message), _name(message)
         if isinstance(name, Declined):
             return _refusal(name)
-        result = await self._recorded(tenant, name)
+        result = await self._recorded(tenant, name, account=_account(message))
         if isinstance(result, Declined):
             return _refusal(result)
         return {"addresses": [str(address) for address in result.addresses], "ttl": result.ttl}
@@ -77,7 +77,9 @@ class Operations:
         del message, peer
         return self._status()
 
-    async def _recorded(self, tenant: str, name: HostName, max_age: float | None = None) -> LookupResult:
+    async def _recorded(
+        self, tenant: str, name: HostName, max_age: float | None = None, account: str | None = None
+    ) -> LookupResult:
         """Look up with room for the record claimed first; the record is written in any case that has one."""
         began = self._clock.seconds()
         try:
@@ -85,7 +87,7 @@ class Operations:
         except AuditUnavailable:
             return AUDIT_DOWN
         try:
-            result = await self._lookup.resolve(tenant, name, max_age)
+            result = await self._lookup.resolve(tenant, name, max_age, account=account)
             record = record_of(
                 result,
                 None,
@@ -111,6 +113,13 @@ def _tenant(message: Message) -> str:
     if not isinstance(tenant, str) or not tenant:
         raise ControlError("malformed", "the request names no tenant")
     return tenant
+
+
+def _account(message: Message) -> str | None:
+    account = message.get("account")
+    if account is not None and not isinstance(account, str):
+        raise ControlError("malformed", "the request's account is no text")
+    return account
 
 
 def _name(message: Message) -> HostName | Declined:

@@ -14,7 +14,7 @@ PACKAGES = ("appliance", "netns", "squid")
 LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.stepwise", "appliance.faults",
           "appliance.processes",
           "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.peer", "appliance.workload", "appliance.control", "appliance.acceptor", "appliance.reactor",
-          "appliance.links", "appliance.admission_probe", "appliance.docker_root")  # fmt: skip
+          "appliance.links", "appliance.admission_probe", "appliance.docker_root", "appliance.platform_url")  # fmt: skip
 
 # package or module prefix -> prefixes of our own modules that it may import (itself is implied)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {

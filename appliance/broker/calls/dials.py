@@ -5,9 +5,10 @@ addresses of a host, and then for a connection to one of these; the worker sends
 (SCM_RIGHTS, unix(7)). What the broker gets it believes no further than the kernel says: the peer has to be
 an address that it was told before and has judged itself. TLS is the broker's own: a worker sees no secret.
 
-One JSON object a line (`appliance.ipc`). Broker: `{"id", "op": "find" | "dial", "tenant", "host", "port",
-"addresses"}` and `{"op": "taken", "id"}` when it holds the socket; worker: `{"worker": number}` first, then
-`{"id", "ok": true, "addresses" | "address"}` or `{"id", "ok": false, "refusal": {...}}`.
+One JSON object a line (`appliance.ipc`). Broker: `{"id", "op": "find" | "dial", "tenant", "account"?, "host",
+"port", "addresses"}` and `{"op": "taken", "id"}` when it holds the socket; worker: `{"worker": number}`
+first, then `{"id", "ok": true, "addresses" | "address"}` or `{"id", "ok": false, "refusal": {...}}`. With an
+account the broker itself asks, to exchange that account's secret: the host is to be one of its token hosts.
 """
 
 from __future__ import annotations
@@ -95,9 +96,14 @@ class Dials(ServerFactory["_Channel"]):
             if known is channel:
                 del self._workers[worker]
 
-    async def find(self, worker: int, tenant: str, host: HostName, port: int) -> tuple[IPv4Address, ...]:
-        """Addresses of `host` that the worker judged for `tenant`, never empty. Raises `CallRefused`."""
-        answer = await self._ask(worker, {"op": "find", "tenant": tenant, "host": host.text, "port": port})
+    async def find(
+        self, worker: int, tenant: str, host: HostName, port: int, *, account: str | None = None
+    ) -> tuple[IPv4Address, ...]:
+        """Addresses of `host` that the worker judged for `tenant`, never empty. Raises `CallRefused`.
+
+        With an `account`, as one of its token hosts.
+        """
+        answer = await self._ask(worker, _wish("find", tenant, host, port, account))
         _discard(answer)
         try:
             addresses = tuple(IPv4Address(text) for text in answer["addresses"])
@@ -108,19 +114,12 @@ class Dials(ServerFactory["_Channel"]):
         return addresses
 
     async def dial(
-        self, worker: int, tenant: str, host: HostName, port: int, addresses: Sequence[IPv4Address]
-    ) -> tuple[socket.socket, IPv4Address]:
+        self, worker: int, tenant: str, host: HostName, port: int, addresses: Sequence[IPv4Address],
+        *, account: str | None = None,
+    ) -> tuple[socket.socket, IPv4Address]:  # fmt: skip
         """A socket that is connected to one of `addresses`, as the kernel says. Raises `CallRefused`."""
-        answer = await self._ask(
-            worker,
-            {
-                "op": "dial",
-                "tenant": tenant,
-                "host": host.text,
-                "port": port,
-                "addresses": [str(address) for address in addresses],
-            },
-        )
+        wish = _wish("dial", tenant, host, port, account)
+        answer = await self._ask(worker, {**wish, "addresses": [str(address) for address in addresses]})
         connected = answer.get("socket")
         if not isinstance(connected, socket.socket):
             raise CallRefused(refusals.DIALLER_UNAVAILABLE)
@@ -227,6 +226,11 @@ class _Channel(JsonLines):
         for waiting in asked.values():
             if not waiting.called:
                 waiting.errback(ConnectionDone())
+
+
+def _wish(op: str, tenant: str, host: HostName, port: int, account: str | None) -> Message:
+    wish = {"op": op, "tenant": tenant, "host": host.text, "port": port}
+    return wish if account is None else {**wish, "account": account}
 
 
 def _discard(message: Message) -> None:

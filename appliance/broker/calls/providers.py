@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionClosed
@@ -26,8 +26,6 @@ from appliance.tls.upstream import UpstreamTrust, explain
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
-    from appliance.handover import Attestation
-
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -38,6 +36,18 @@ class Bounds:
     pooled: int = 256
     pooled_idle_seconds: float = 30.0
     handshake_seconds: float = 10.0
+
+
+class Asker(Protocol):
+    """For whom a connection is: over which worker, and for which tenant."""
+
+    @property
+    def worker(self) -> int:
+        """Its number."""
+
+    @property
+    def tenant(self) -> str:
+        """By whose policy it is judged."""
 
 
 class Providers:
@@ -58,29 +68,35 @@ class Providers:
         self._bounds = bounds or Bounds()
         self._pool = Pool(self._bounds, deadlines)
 
-    async def find(self, attestation: Attestation, host: HostName, port: int) -> tuple[IPv4Address, ...]:
-        """Addresses of the host as a worker judged them. Raises `CallRefused`."""
-        return await self._dials.find(attestation.worker, attestation.tenant, host, port)
+    async def find(
+        self, asker: Asker, host: HostName, port: int, *, account: str | None = None
+    ) -> tuple[IPv4Address, ...]:
+        """Addresses of the host as a worker judged them. Raises `CallRefused`.
+
+        With an `account`, as one of its token hosts, and not as a host that its tenant may call.
+        """
+        return await self._dials.find(asker.worker, asker.tenant, host, port, account=account)
 
     async def connect(
         self,
-        attestation: Attestation,
+        asker: Asker,
         host: HostName,
         port: int,
         addresses: Sequence[IPv4Address],
         *,
         fresh: bool = False,
+        account: str | None = None,
     ) -> Upstream:
         """A connection whose far end has proved to be `host`, at one of the addresses. Raises `CallRefused`.
 
-        Unless `fresh` it may have rested since an earlier call of the same tenant.
+        Unless `fresh` it may have rested since an earlier call of the same tenant. `account` as of `find`.
         """
-        key = Key(attestation.tenant, True, host, port)
+        key = Key(asker.tenant, True, host, port)
         resting = None if fresh else self._pool.take(key, addresses)
         if resting is not None:
             return resting
         connected, address = await self._dials.dial(
-            attestation.worker, attestation.tenant, host, port, addresses
+            asker.worker, asker.tenant, host, port, addresses, account=account
         )
         return await self._secure(key, host, connected, address)
 

@@ -14,9 +14,11 @@ from appliance.broker.calls.connection import CallConnections
 from appliance.broker.calls.dials import Dials
 from appliance.broker.calls.ending import Ending
 from appliance.broker.calls.means import Means
+from appliance.broker.calls.own_request import OwnRequests
 from appliance.broker.calls.providers import Providers
 from appliance.broker.calls.secrets import CallSecrets, InThread, IsSession
 from appliance.broker.calls.token_endpoint import TokenEndpoints
+from appliance.broker.credentials.exchange_host import check_exchange_host
 from appliance.broker.credentials.exchanged import ExchangedTokens
 from appliance.broker.credentials.inject import inject
 from appliance.broker.handles import Handles
@@ -75,7 +77,8 @@ class Calls:
         self._deadlines = Deadlines(reactor)
         self.dials = Dials(reactor, settings.uids.gateway)
         self._providers = Providers(reactor, self.dials, UpstreamTrust(settings.upstream_ca), self._deadlines)
-        self._tokens = TokenEndpoints(self._providers, reactor)
+        self.requests = OwnRequests(self._providers)
+        self._tokens = TokenEndpoints(self.requests, reactor)
         self._ending = ending = Ending(
             reactor, str(settings.control_socket("netd")), self.handles, audit,
             endpoints=endpoints, expel=expel,
@@ -129,9 +132,10 @@ class Calls:
         self, attestation: Attestation, allowed: Allowed, revealed: Revealed, outgoing: Outgoing
     ) -> Injection:
         account, tenant = allowed.account, attestation.tenant
+        check_exchange_host(revealed.material, account.token_hosts)
         rotated = partial(self._rotated, attestation, allowed, revealed.stored)
         exchanged = self._exchanged.of(tenant, account.name, rotated)
-        post = partial(self._tokens.post, attestation, self._policy(tenant))
+        post = partial(self._tokens.post, attestation, self._policy(tenant), account.name)
         return await inject(revealed.material, allowed.group.slot, outgoing, self._now(), post, exchanged)
 
     async def _rotated(

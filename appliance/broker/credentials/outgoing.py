@@ -14,6 +14,7 @@ Code = Literal[
     "credential-unusable",  # what should be sent cannot stand in the slot, or the request cannot be signed
     "slot-unclear",  # the definition does not say what the host does not say either: AWS service, region
     "body-not-known",  # the signature covers a body that is streamed
+    "token-host-not-named",  # the secret's token URL leads where the account's token hosts do not
     "refresh-revoked",  # the provider has taken the grant back (RFC 6749 section 5.2, invalid_grant)
     "token-endpoint-failed",  # down, or its answer is none that can be used
     "rotation-not-stored",  # a new refresh token was issued and could not be kept

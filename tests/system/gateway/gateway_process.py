@@ -80,7 +80,7 @@ class Names:
         self.names = names
         self.asked = []
 
-    async def resolve(self, tenant, name):
+    async def resolve(self, tenant, name, account=None):
         self.asked.append(name.text)
         if name.text not in self.names:
             raise Unresolved("name-does-not-exist", f"{name} does not exist")

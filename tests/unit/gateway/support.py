@@ -66,8 +66,8 @@ class Names:
         self.asked: list[tuple[str, ...]] = []
         self.ttl = 60
 
-    async def resolve(self, tenant: str, name: HostName) -> Resolved:
-        self.asked.append(("resolve", tenant, name.text))
+    async def resolve(self, tenant: str, name: HostName, account: str | None = None) -> Resolved:
+        self.asked.append(("resolve", tenant, name.text, *([account] if account else [])))
         if name.text not in self.names:
             raise Unresolved("name-does-not-exist", "no such name")
         return Resolved(self.names[name.text], self.ttl)

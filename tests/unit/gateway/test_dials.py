@@ -23,7 +23,9 @@ from appliance.gateway import refusals
 from appliance.gateway.dial import DialFailed
 from appliance.gateway.dials import Dials, detached
 from appliance.names import HostName
+from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.refusal import Refusal
+from tests.unit.broker.calls.servers import exchanging
 
 from .support import SITE, web_policy
 
@@ -86,8 +88,10 @@ async def received(connected: socket.socket) -> bytes:
 class Routes:
     def __init__(self, addresses) -> None:
         self.addresses = addresses
+        self.accounts = set()
 
-    def kept(self, policy, host, port):
+    def kept(self, policy, host, port, account=None):
+        self.accounts.add(account)
         return self.addresses
 
 
@@ -169,6 +173,27 @@ class BetweenTheTwo(TestCase):
         assert (
             await refused(self.ours.find(0, "acme", HostName("metadata.google.internal"), 443))
         ).reason == "name-not-public"
+
+    async def test_for_its_account_the_broker_is_connected_to_a_token_host_and_to_nothing_else(self) -> None:
+        await self.begin()
+        login = HostName("login.example")
+        listed = TenantPolicy("acme", profile=Profile.ALLOWLIST, bound=exchanging((login.text, self.port)))
+        self.worker.policy = lambda tenant: listed
+        for asked in (self.ours.find, self.ours.dial):
+            more = [[LOOPBACK]] if asked == self.ours.dial else []
+            for account, host, reason in (
+                (None, login, "host-not-listed"),
+                ("other", login, "token-host-not-named"),
+                ("crm", SITE, "token-host-not-named"),
+                (7, login, "dial-invalid"),
+            ):
+                answer = await refused(asked(0, "acme", host, self.port, *more, account=account))
+                assert answer.reason == reason
+        assert self.worker.dialler.asked == []
+        assert await self.ours.find(0, "acme", login, self.port, account="crm") == (LOOPBACK,)
+        connected, _ = await self.ours.dial(0, "acme", login, self.port, [LOOPBACK], account="crm")
+        connected.close()
+        assert self.worker.routes.accounts == {"crm"}
 
     async def test_the_workers_refusal_arrives_as_it_was(self) -> None:
         await self.begin()

@@ -49,6 +49,16 @@ def test_another_policy_port_or_tenant_judges_for_itself() -> None:
     assert found.kept(policy, SITE, 443) == ()
 
 
+def test_what_is_known_for_the_broker_is_not_known_for_a_container() -> None:
+    names, policy = Names(), web_policy()
+    found, _ = routes(names)
+    assert now(found.find(policy, SITE, 443, "crm")) == (PUBLIC,)
+    assert names.asked == [("resolve", "acme", "site.net", "crm")]
+    assert found.kept(policy, SITE, 443, "crm") == (PUBLIC,)
+    assert found.kept(policy, SITE, 443) == found.kept(policy, SITE, 443, "other") == ()
+    assert not now(found.is_pinned(policy, SITE, 443, OTHER_PUBLIC))
+
+
 @pytest.mark.parametrize("bad", ["10.0.1.5", "169.254.169.254", "127.0.0.1", "100.100.100.200"])
 def test_one_address_that_may_not_be_dialled_condemns_the_set_b7(bad) -> None:
     found, _ = routes(Names(**{"site.net": (PUBLIC, IPv4Address(bad))}))
@@ -94,7 +104,7 @@ class Slow:
         self.asked: list[tuple[str, str]] = []
         self.answer: Deferred = Deferred()
 
-    async def resolve(self, tenant, name):
+    async def resolve(self, tenant, name, account=None):
         self.asked.append((tenant, name.text))
         return await self.answer
 

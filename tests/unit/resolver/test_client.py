@@ -67,6 +67,8 @@ def test_questions_are_pipelined_and_answers_come_in_any_order(started):
     _, second = begin(client.pinned("acme", OK, PUBLIC))
     one, two = far.heard()
     assert one == {"op": "resolve", "tenant": "acme", "name": "ok.example", "id": one["id"]}
+    begin(client.resolve("acme", OK, "crm"))
+    assert far.heard()[-1]["account"] == "crm"
     assert (two["op"], two["address"]) == ("pinned", str(PUBLIC))
     far.say(id=two["id"], ok=True, pinned=True)
     far.say(id=one["id"], ok=True, addresses=[str(PUBLIC)], ttl=60)

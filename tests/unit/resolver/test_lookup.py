@@ -5,8 +5,10 @@ from ipaddress import IPv4Address
 import pytest
 from twisted.internet.defer import Deferred
 
+from appliance.policy.tenant import Profile
 from appliance.resolver.lookup import FLIGHTS_PER_TENANT, TOTAL_TIME
 from appliance.resolver.outcome import Absent, Answered, Declined, Found, Unusable
+from tests.unit.policy.bindings import bound_policy
 
 from .fakes import METADATA, PRIVATE, PUBLIC, PUBLIC_TOO, FakePolicy, finished, name
 
@@ -204,3 +206,42 @@ def test_a_tenant_has_a_bounded_number_of_questions_under_way(lookup, upstream):
 def test_what_upstream_fails_with_is_told(lookup, upstream):
     upstream.answers["ok.example"] = Unusable("upstream-unreachable", "…")
     assert finished(lookup.resolve("acme", OK)).reason == "upstream-unreachable"
+
+
+LOGIN = name("login.crm.example")
+OF_THE_BROKER = """
+name: crm
+title: CRM
+scheme: https
+hosts: [api.crm.example]
+port: 443
+slot: {style: bearer}
+secrets: [oauth2-refresh]
+token_hosts: [{host: login.crm.example, port: 443}]
+groups: [{name: read, risk: read, methods: [GET], paths: [/data]}]
+"""
+
+
+def test_a_token_host_is_resolved_for_its_account_and_for_no_container(lookup, upstream, policies):
+    bound = bound_policy(
+        "accounts: [{name: a, integration: crm, tenants: [acme]}]",
+        {"crm": OF_THE_BROKER},
+        profile=Profile.ALLOWLIST,
+    )
+    policies.set(bound)
+    upstream.answers["login.crm.example"] = Found((PUBLIC,), (), 60)
+    assert finished(lookup.resolve("acme", LOGIN)).reason == "host-not-listed"
+    assert finished(lookup.resolve("acme", LOGIN, account="b")).reason == "token-host-not-named"
+    assert upstream.asked == []
+    assert finished(lookup.resolve("acme", LOGIN, account="a")).addresses == (PUBLIC,)
+    assert finished(lookup.resolve("acme", LOGIN)).reason == "host-not-listed"
+    assert finished(pinned(lookup, "acme", LOGIN, PUBLIC)).reason == "host-not-listed"
+    assert not lookup.pins.holds("acme", LOGIN, PUBLIC, 0.0)
+
+
+def test_a_token_host_at_a_private_address_is_none(lookup, upstream, policies):
+    policies.set(
+        bound_policy("accounts: [{name: a, integration: crm, tenants: [acme]}]", {"crm": OF_THE_BROKER})
+    )
+    upstream.answers["login.crm.example"] = Found((PRIVATE,), (), 60)
+    assert finished(lookup.resolve("acme", LOGIN, account="a")).reason == "private-address"

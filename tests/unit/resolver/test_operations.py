@@ -6,6 +6,7 @@ import pytest
 
 from appliance.audit.record import Outcome
 from appliance.control import ControlError
+from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.resolver.operations import Operations
 from appliance.resolver.outcome import Found
 
@@ -53,6 +54,15 @@ def test_b3_a_denied_name_is_told_with_its_rule_and_recorded(operations, audit, 
     assert answer["rule"] == "profile allowlist"
     assert upstream.asked == []
     assert audit.records[0].reason == "host-not-listed"
+
+
+def test_for_which_account_the_broker_asks_is_handed_on(operations, upstream, policies):
+    policies.set(TenantPolicy("acme", profile=Profile.READ_ONLY_WEB))
+    answer = resolve(operations, name="ok.example", account="crm")
+    assert answer["reason"] == "token-host-not-named"
+    assert upstream.asked == []
+    with pytest.raises(ControlError):
+        resolve(operations, name="ok.example", account=7)
 
 
 def test_b7_a_private_address_is_told(operations, upstream):

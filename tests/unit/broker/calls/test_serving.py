@@ -159,6 +159,15 @@ def test_a_refresh_token_that_was_rotated_is_stored_through_a_handle_too(calls: 
     assert refresh_token(vault) == "new-refresh"
 
 
+def test_a_secret_whose_token_host_nobody_has_named_is_shown_to_nobody(calls: Calls) -> None:
+    shown: list = []
+    calls._tokens.post = lambda *found: shown.append(found)
+    elsewhere = replace(OAUTH, account=SimpleNamespace(**vars(OAUTH.account) | {"token_hosts": frozenset()}))
+    failure = result(calls._inject(ATTESTED, elsewhere, SimpleNamespace(material=OLD, stored=STORED), CALLED))
+    assert failure.value.code == "token-host-not-named"
+    assert shown == []
+
+
 def test_what_the_operator_has_set_meanwhile_stays(calls: Calls, vault: Vault) -> None:
     vault.put(*PLACE, OLD, NOW)
 
