@@ -33,9 +33,9 @@ TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 NORMAL = b"\x03\xe8"
 
 
-def live(most: int = 1 << 20) -> Bound:
+def live(most: int = 1 << 20, host: str = "api.example.com") -> Bound:
     """An account with a group that opens a WebSocket, and one that does not."""
-    where = HostPattern.of("api.example.com")
+    where = HostPattern.of(host)
     rules = []
     for name, path, upgrade in (("live", "/live", "websocket"), ("read", "/data/**", None)):
         verdict = Verdict(
