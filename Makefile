@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PYTHON = cd $(TREE) && .venv/bin/python
 ROOT_PYTHON = cd $(TREE) && $(SUDO) .venv/bin/python
 
-.PHONY: help setup demo test requirements verify-lab unit lint format mutations fuzz bench images lab-down lock clean
+.PHONY: help setup demo test requirements verify-lab unit lint format mutations fuzz bench images dist lab-down lock clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -50,6 +50,9 @@ bench: setup    ## ratios against peers, measured in the same run: WHICH="plain 
 
 images: setup   ## the runner images, from signed Debian packages
 	@$(ROOT_PYTHON) images/build.py
+
+dist: setup     ## wheel, source distribution, checksums of HEAD in dist/: SIGNING_KEY=file-or-gpg-name signs them
+	@PYTHON=$(TREE)/.venv/bin/python SIGNING_KEY='$(SIGNING_KEY)' ./release
 
 lab-down: setup ## remove what an interrupted demo or test left behind
 	@$(ROOT_PYTHON) -m tests.lab.demo --down

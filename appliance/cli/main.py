@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from appliance.cli import (
     tenants,
     top,
     verify,
+    version,
     workloads,
 )
 from appliance.cli.failures import told
@@ -73,14 +73,6 @@ def cli(context: click.Context, settings_file: Path | None, as_json: bool) -> No
 
 
 @cli.command()
-@pass_cli
-def version(obj: Cli) -> None:
-    """Print the version."""
-    number = importlib.metadata.version("egress-appliance")
-    obj.emit({"version": number}) if obj.as_json else click.echo(f"egress {number}")
-
-
-@cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @pass_cli
 def completion(obj: Cli, shell: str) -> None:
@@ -97,6 +89,7 @@ for command in (
     lifecycle.up, lifecycle.down, status.status, doctor.doctor, tenants.tenant,
     run.run, run.shell, policies.policy, logs.log, top.top, verify.verify, fallback.fallback,
     secrets.secret, secrets.vault, handles.handle, workloads.workload, integrations.integration,
+    version.version,
 ):  # fmt: skip
     cli.add_command(command)
 

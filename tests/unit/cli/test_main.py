@@ -69,9 +69,7 @@ def test_every_command_that_a_message_names_is_one(named: str) -> None:
     assert not superfluous, named
 
 
-def test_version_and_completion(egress: Egress) -> None:
-    assert egress("version").output.startswith("egress ")
-    assert set(json.loads(egress("--json", "version").stdout)) == {"version"}
+def test_completion(egress: Egress) -> None:
     assert egress("completion", "bash").output == 'eval "$(_EGRESS_COMPLETE=bash_source egress)"\n'
     assert egress("completion", "fish").output == "_EGRESS_COMPLETE=fish_source egress | source\n"
     assert json.loads(egress("--json", "completion", "zsh").stdout)["shell"] == "zsh"
