@@ -17,10 +17,11 @@ from appliance.policy.caps import SIZE, parse_size
 from appliance.policy.hosts import parse_pattern
 from appliance.policy.methods import METHODS, NEVER
 from appliance.policy.paths import PathPattern
-from appliance.workload import TENANT_NAME
+from appliance.workload import PLATFORM, TENANT_NAME
 
 POLICY_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 POLICY_NAME_MEND = "use up to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
+_TENANT_OR_PLATFORM = re.compile(f"{TENANT_NAME.pattern}|{PLATFORM}")
 _RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 _SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
@@ -264,9 +265,12 @@ class OperatorRule(Match):
 
 
 class ExceptionDocument(_Document):
-    """One private range that a tenant may reach on one port; with `name`, only under that name."""
+    """One private range that a tenant may reach on one port; with `name`, only under that name.
 
-    tenant: TenantName
+    Tenant `@platform` is the broker, where it asks for itself.
+    """
+
+    tenant: Annotated[Text, _named(_TENANT_OR_PLATFORM, "tenant name")]
     cidr: Annotated[Text, AfterValidator(_network)]
     port: Port
     name: Annotated[Text, AfterValidator(_host_name)] | None = None

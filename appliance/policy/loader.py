@@ -23,13 +23,14 @@ from appliance.policy.compile_account import AccountsLayer, compiling_accounts
 from appliance.policy.compile_rule import Entry
 from appliance.policy.documents import POLICY_NAME, POLICY_NAME_MEND
 from appliance.policy.files import Content, Naming, Readings, documents, fault, making, octets_of
+from appliance.policy.platform import platform_policy
 from appliance.policy.problems import PolicyError, Problem, Severity, errors
 from appliance.policy.rules import RuleIndex
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 from appliance.settings import Settings
 from appliance.stepwise import finish
-from appliance.workload import TENANT_NAME, TENANT_NAME_MEND
+from appliance.workload import PLATFORM, TENANT_NAME, TENANT_NAME_MEND
 from appliance.yamldoc import Document, Position
 
 __all__ = [
@@ -266,11 +267,16 @@ def assemble(
             denied_addresses=layer.denied_addresses,
             bound=bound,
         )
+    own = _generation(operator_digest, repr(sorted(settings.platform_hosts)).encode(), repr(nat64).encode())
+    platform = previous.platform
+    if platform is None or platform.generation != own:
+        platform = platform_policy(settings.platform_hosts, layer, index, own, nat64)
     parts = [f"{name}={policy.generation}".encode() for name, policy in sorted(compiled.items())]
     return PolicySet(
         MappingProxyType(compiled),
         _generation(operator_digest, *parts),
         layer.denied_addresses.networks,
+        platform,
     )
 
 
@@ -298,5 +304,5 @@ def _strangers(
         )
         for what, file, theirs in named
         for tenant in dict.fromkeys(theirs)
-        if tenant not in tenants
+        if tenant not in tenants and tenant != PLATFORM
     ]

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 from types import MappingProxyType
 
 from appliance.policy.tenant import TenantPolicy
+from appliance.workload import PLATFORM
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,13 @@ class PolicySet:
     tenants: Mapping[str, TenantPolicy] = field(default_factory=lambda: MappingProxyType({}))
     generation: str = "none"
     denied: tuple[IPv4Network, ...] = ()
+    platform: TenantPolicy | None = None
 
     def for_tenant(self, tenant: str) -> TenantPolicy:
-        """The tenant's policy; for a tenant without one, a policy that denies everything."""
+        """The tenant's policy; for a tenant without one, a policy that denies everything.
+
+        That of `PLATFORM` is for what the broker asks for itself (see `platform`).
+        """
+        if tenant == PLATFORM:
+            return self.platform or TenantPolicy(PLATFORM)
         return self.tenants.get(tenant) or TenantPolicy(tenant)

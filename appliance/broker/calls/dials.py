@@ -74,6 +74,7 @@ class Dials(ServerFactory["_Channel"]):
         self._clock = clock
         self._uid = uid
         self._workers: dict[int, _Channel] = {}
+        self._turn = 0
         self._peers: Peers[_Channel] = Peers(CHANNELS)
 
     def buildProtocol(self, addr: IAddress | None) -> _Channel:
@@ -95,6 +96,12 @@ class Dials(ServerFactory["_Channel"]):
         for worker, known in list(self._workers.items()):
             if known is channel:
                 del self._workers[worker]
+
+    def any_worker(self) -> int:
+        """One that is connected, each in its turn, for a call that came by none; -1 where there is none."""
+        known = sorted(self._workers)
+        self._turn += 1
+        return known[self._turn % len(known)] if known else -1
 
     async def find(
         self, worker: int, tenant: str, host: HostName, port: int, *, account: str | None = None

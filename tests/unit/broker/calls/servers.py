@@ -81,10 +81,16 @@ class Dials:
         self.port = port
         self.dialled = 0
         self.accounts = []
+        self.asked = []
+        self.workers = 1
 
     async def find(self, worker, tenant, host, port, *, account=None):
         self.accounts.append(account)
+        self.asked.append((worker, tenant, account))
         return (LOOPBACK,)
+
+    def any_worker(self):
+        return (len(self.asked) + 1) % self.workers
 
     async def dial(self, worker, tenant, host, port, addresses, *, account=None):
         self.accounts.append(account)
