@@ -23,19 +23,26 @@ class Body:
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """What may go on, in bounded pieces: a small body may decode to a large one. Raises `ScrubFault`."""
-        return self._guarded(data, last=False)
+        return self._decoded(data, last=False) if self._decoding.coded else iter((self.feed(data),))
 
     def feed(self, data: bytes) -> bytes:
         """What may go on. Raises `ScrubFault`: then nothing more may."""
-        return b"".join(self._guarded(data, last=False))
+        if self._decoding.coded:
+            return b"".join(self._decoded(data, last=False))
+        if not self._open:
+            raise _closed()
+        self._open = False
+        passed = self._stream.feed(data)
+        self._open = True
+        return passed
 
     def end(self) -> bytes:
         """Nothing follows; the last octets. Raises `ScrubFault`, also when the coded body is not whole."""
-        return b"".join(self._guarded(b"", last=True))
+        return b"".join(self._decoded(b"", last=True))
 
-    def _guarded(self, data: bytes, *, last: bool) -> Iterator[bytes]:
+    def _decoded(self, data: bytes, *, last: bool) -> Iterator[bytes]:
         if not self._open:
-            raise ScrubFault("scrub-failed", "the body has ended or failed before")
+            raise _closed()
         self._open = False
         try:
             for piece in self._decoding.decode(data):
@@ -48,3 +55,7 @@ class Body:
         except Exception:  # noqa: BLE001 - whatever it was, nothing goes on
             raise ScrubFault("scrub-failed", "the scrubber itself failed") from None
         self._open = not last
+
+
+def _closed() -> ScrubFault:
+    return ScrubFault("scrub-failed", "the body has ended or failed before")

@@ -132,11 +132,12 @@ class _Zstandard:
 
 
 class Decoding:
-    """All codings of a body taken off, the last that was applied first."""
+    """All codings of a body taken off, the last that was applied first. `coded`: whether it has any."""
 
     def __init__(self, content_encoding: Iterable[bytes]) -> None:
         """`content_encoding`: the values of all fields of that name. Raises `ScrubFault`."""
         self._decoders = decoders(content_encoding)
+        self.coded = bool(self._decoders)
         self._taken = self._given = 0
 
     def decode(self, data: bytes) -> Iterator[bytes]:

@@ -15,13 +15,16 @@ backwards and what is encrypted are not found.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 from appliance.broker.scrub.faults import ScrubFault
-from appliance.broker.scrub.sequences import Part, Parts, literal, one_of, quoted, whole
+from appliance.broker.scrub.sequences import Part, Parts, literal, longest, one_of, quoted
 
 SHORTEST = 8
 """Octets: a shorter secret would be found in ordinary text. A call that needs one is not made."""
@@ -30,6 +33,8 @@ LONGEST = 4096
 MOST = 4 * LONGEST
 """Octets of all live secrets of one call."""
 PIECE, MOST_PIECES = 64, 32
+LONGEST_ESCAPE = 13
+"""Octets: eight backslashes and `uXXXX`."""
 _SHORT_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 _REFERENCES = {
     '"': "quot",
@@ -41,6 +46,7 @@ _REFERENCES = {
     "/": "sol",
     "=": "equals",
 }
+_BEGINS_ESCAPE = re.compile(rb"[%\\&]")
 _BACKSLASHES, _PERCENT = rb"\\{1,8}", rb"%(?:25){0,2}"
 ESCAPE_BEGUN = (
     rb"(?:\\{1,8}(?:u[0-9A-Fa-f]{0,3})?"
@@ -50,48 +56,85 @@ ESCAPE_BEGUN = (
 """What may begin an escape of any character, or nothing: no part tells how its own escapes begin."""
 
 
-def pieces(secrets: Iterable[bytes]) -> tuple[Parts, ...]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Notation:
+    """`part_of` gives for a unit, a character or an octet, all ways in which it may be written.
+
+    `plain` has by octet those that are no escapes; None where a unit may itself begin one, or is not ASCII.
+    `escaped` are the octets that can be: None for all units.
+    """
+
+    part_of: Callable[[Any], Part]
+    plain: Parts | None
+    escaped: bytes | None = None
+
+
+class Piece(NamedTuple):
+    """A form, or an even part of one."""
+
+    units: str | bytes
+    notation: Notation
+
+    def parts(self) -> Parts:
+        """Every way in which it may be written."""
+        return tuple(map(self.notation.part_of, self.units))
+
+    def longest(self) -> int:
+        """Octets of the longest."""
+        if self.notation.plain is None:
+            return longest(self.parts())
+        escaped = self.notation.escaped
+        assert isinstance(self.units, bytes)
+        often = len(self.units) if escaped is None else sum(map(self.units.count, escaped))
+        return len(self.units) + (LONGEST_ESCAPE - 1) * often
+
+
+def pieces(secrets: Iterable[bytes]) -> tuple[Piece, ...]:
     """All pieces of all forms. Raises `ScrubFault` when a secret is too short or all are too long."""
     distinct = dict.fromkeys(secrets)
     if any(len(secret) < SHORTEST for secret in distinct):
         raise ScrubFault("scrub-secret-short", f"a secret of fewer than {SHORTEST} octets cannot be scrubbed")
     if any(len(secret) > LONGEST for secret in distinct) or sum(map(len, distinct)) > MOST:
         raise ScrubFault("scrub-secret-long", f"more than {LONGEST} octets of one secret, or {MOST} of all")
-    found = (piece for secret in distinct for form in forms(secret) for piece in _cut(form))
-    return tuple({whole(piece): piece for piece in found}.values())
+    return tuple({piece: None for secret in distinct for form in forms(secret) for piece in _cut(form)})
 
 
-def forms(secret: bytes) -> Iterator[Parts]:
-    """Every form of one secret."""
+def possible_ends(pieces: Iterable[Piece]) -> frozenset[int]:
+    """Octets, one of which is the last of whatever may become a match."""
+    texts = {piece.units for piece in pieces if piece.notation not in {_HEX, _BASE64}}
+    octets = b"".join(text if isinstance(text, bytes) else text.encode() for text in texts)
+    return _ENDS.union(octets)
+
+
+def forms(secret: bytes) -> Iterator[Piece]:
+    """Every form of one secret, whole."""
     yield _text(secret)
-    yield tuple(part for octet in secret for part in _hex(octet))
+    yield Piece(secret.hex().encode(), _HEX)
     for alignment in range(3):
-        yield _base64(secret, alignment)
+        yield Piece(_base64(secret, alignment), _BASE64)
 
 
-def _cut(form: Parts) -> Iterator[Parts]:
-    count = min(MOST_PIECES, -(-len(form) // PIECE))
-    bounds = [len(form) * number // count for number in range(count + 1)]
-    yield from (form[start:end] for start, end in pairwise(bounds))
+def _cut(form: Piece) -> Iterator[Piece]:
+    size = len(form.units)
+    count = min(MOST_PIECES, -(-size // PIECE))
+    for start, end in pairwise(size * number // count for number in range(count + 1)):
+        yield Piece(form.units[start:end], form.notation)
 
 
-def _text(secret: bytes) -> Parts:
+def _text(secret: bytes) -> Piece:
+    if secret.isascii() and not _BEGINS_ESCAPE.search(secret):
+        return Piece(secret, _ASCII)
     try:
-        return tuple(map(_character, secret.decode("utf-8")))
+        return Piece(secret.decode("utf-8"), _UNICODE)
     except UnicodeDecodeError:
-        return tuple(map(_octet, secret))
+        return Piece(secret, _OCTETS)
 
 
-@lru_cache(maxsize=256)
-def _hex(octet: int) -> Parts:
-    return tuple(Part(_either_case(digit), b"", 1) for digit in f"{octet:02x}")
-
-
-def _base64(secret: bytes, alignment: int) -> Parts:
+def _base64(secret: bytes, alignment: int) -> bytes:
     """The whole characters of base64 when `alignment` octets of a group of three stand before the secret."""
     first = -(-alignment * 8 // 6)
     last = (alignment + len(secret)) * 8 // 6
-    return tuple(_BASE64[character] for character in b64encode(bytes(alignment) + secret)[first:last])
+    return b64encode(bytes(alignment) + secret)[first:last]
 
 
 @lru_cache(maxsize=1024)
@@ -119,12 +162,12 @@ def _octet(octet: int) -> Part:
 
 
 def _percent(octet: int) -> Part:
-    return _escape(_PERCENT + whole(_hex(octet)), 7)
+    return _escape(_PERCENT + b"".join(map(_either_case, f"{octet:02x}")), 7)
 
 
 def _escaped(unit: int) -> Part:
     r"""`\uXXXX`, a code unit of UTF-16 (RFC 8259 section 7)."""
-    return _escape(_BACKSLASHES + b"u" + b"".join(map(_either_case, f"{unit:04x}")), 13)
+    return _escape(_BACKSLASHES + b"u" + b"".join(map(_either_case, f"{unit:04x}")), LONGEST_ESCAPE)
 
 
 def _references(character: str) -> Iterator[bytes]:
@@ -143,7 +186,22 @@ def _either_case(digit: str) -> bytes:
     return lower if upper == lower else b"[%b%b]" % (upper, lower)
 
 
-_BASE64 = {character: literal(bytes((character,)))[0] for character in range(128)} | {
+_DIGITS = {ord(digit): Part(_either_case(digit), b"", 1) for digit in "0123456789abcdef"}
+_OF_BASE64 = {octet: literal(bytes((octet,)))[0] for octet in range(128)} | {
     ord("+"): one_of((_character("+"),), literal(b"-")),
     ord("/"): one_of((_character("/"),), literal(b"_")),
 }
+_THEMSELVES = tuple(Part(quoted(bytes((octet,))), b"", 1) for octet in range(128))
+
+
+def _but(octets: dict[int, bytes]) -> Parts:
+    return tuple(Part(octets[at], b"", 1) if at in octets else part for at, part in enumerate(_THEMSELVES))
+
+
+_UNICODE = Notation(_character, None)
+_OCTETS = Notation(_octet, None)
+_ASCII = Notation(lambda octet: _character(chr(octet)), _but({ord(" "): b"[ +]"}))
+_HEX = Notation(_DIGITS.__getitem__, _but({octet: part.whole for octet, part in _DIGITS.items()}), b"")
+_BASE64 = Notation(_OF_BASE64.__getitem__, _but({ord("+"): b"[+-]", ord("/"): b"[/_]"}), b"+/")
+_ENDS = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/-_%&\\#;")
+"""Of hexadecimal, of base64, and of escapes that have begun or stand for any character."""

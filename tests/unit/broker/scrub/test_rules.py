@@ -1,16 +1,9 @@
 from __future__ import annotations
 
-from appliance.broker.scrub.forms import pieces
-from appliance.broker.scrub.patterns import BUILT_IN
-from appliance.broker.scrub.rules import (
-    HEAD,
-    SECRET,
-    LiveRules,
-    OneByOne,
-    PatternRules,
-    Together,
-    pattern_rules,
-)
+from appliance.broker.scrub.forms import pieces, possible_ends
+from appliance.broker.scrub.patterns import BUILT_IN, WITHIN
+from appliance.broker.scrub.rules import SECRET, LiveRules, PatternRules, pattern_rules
+from tests.unit.broker.scrub.test_patterns import TRUE
 
 SECRETS = [b"swordfish-7", b"swordfish-7-more"]
 LIVE = LiveRules(pieces(SECRETS))
@@ -32,7 +25,7 @@ def test_a_head_alone_is_no_match() -> None:
 
 def test_what_may_become_a_match_is_held_from_its_first_octet() -> None:
     text = b"swordfish-7"
-    for size in range(1, HEAD):
+    for size in range(1, len(text)):
         assert LIVE.held(b"any " + text[:size], 0) == 4
     assert LIVE.held(b"any swordfish-", 0) == 4
     assert LIVE.held(b"any other", 0) == 9
@@ -84,15 +77,14 @@ def test_patterns_are_compiled_once() -> None:
     assert pattern_rules(BUILT_IN) is pattern_rules(BUILT_IN)
 
 
-def test_long_secrets_are_found_one_by_one_and_short_ones_together() -> None:
-    assert isinstance(LIVE._exact, Together)
-    assert isinstance(LiveRules(pieces([bytes(range(256)) * 3]))._exact, OneByOne)
+def test_behind_an_octet_of_none_nothing_has_begun() -> None:
+    for octet in set(range(256)) - WITHIN:
+        for token in (token for tokens in TRUE.values() for token in tokens):
+            text = token[:9].encode() + bytes((octet,))
+            assert KNOWN._begun.search(text, 0).start() == len(text), text  # type: ignore[union-attr]
 
 
-def test_one_by_one_is_as_together() -> None:
-    one_by_one = OneByOne(LIVE._pieces, LIVE._heads)
-    text = b"swordf sword%66ish-7-mor swordfish-7-more 73776f72646669 73776f7264666973682d37 c3dvcmRmaXNoLTctbW9yZQ swordfish"
-    for size in range(len(text) + 1):
-        for at in (0, 7, 30):
-            assert one_by_one.first(text[:size], at) == LIVE._exact.first(text[:size], at), text[:size]
-            assert one_by_one.held(text[:size], at) == LIVE._exact.held(text[:size], at), text[:size]
+def test_behind_an_octet_of_no_form_nothing_is_held() -> None:
+    for octet in set(range(256)) - possible_ends(pieces(SECRETS)):
+        assert LIVE._thorough.held(b"swordf" + bytes((octet,)), 0) == 7
+    assert {*b"}]\n\r,:\"'> "}.isdisjoint(possible_ends(pieces(SECRETS)))
