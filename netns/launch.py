@@ -19,11 +19,12 @@ from appliance import privilege
 from appliance.inherited import FIRST_DESCRIPTOR
 from appliance.privilege import Identity, PrivilegeError
 from appliance.processes import SQUID, Process, processes
+from appliance.readiness import VARIABLES
 from appliance.settings import SETTINGS_VARIABLE, Settings, SettingsError, load
 from netns import namespaces
 from netns.listening import open_listener
 
-KEPT_VARIABLES = ("PATH", "LANG", SETTINGS_VARIABLE)
+KEPT_VARIABLES = ("PATH", "LANG", SETTINGS_VARIABLE, *VARIABLES)
 DESCRIPTORS = 65536
 _PARKED = 512  # listeners wait here until their final places are free
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -27,6 +27,7 @@ from appliance.inherited import inherited_sockets
 from appliance.ipc import Message
 from appliance.policy.loader import load_operator_exceptions
 from appliance.processes import SQUID, Listener, SocketKind, worker_names
+from appliance.readiness import report_readiness
 from appliance.resolver.nameservers import NoNameServer, upstream_servers
 from appliance.settings import Settings
 from netns import hostrules, namespaces
@@ -102,6 +103,7 @@ class Netd:
             settings, lambda: name_servers(settings), at_start(self._kept.mode, settings.workers)
         )
         self._plugin: Plugin
+        self._answers_docker = False
         self._feed = Feed(
             reactor,
             {
@@ -164,6 +166,12 @@ class Netd:
         self._note(LifecycleRecord(event="started"))
         if self._fallback is not None:
             self._fallback.start()
+        self._answers_docker = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether the rules stand, and Docker may start containers."""
+        return self._answers_docker and self._daemon.ready
 
     def stop(self) -> None:
         """Stop comparing; links and rules stay, so containers keep their network."""
@@ -282,6 +290,7 @@ def _serve(settings: Settings) -> None:
 
     the_reactor.callWhenRunning(begin)
     signal.signal(signal.SIGHUP, netd.reload)
+    report_readiness(the_reactor, lambda: netd.ready)
     the_reactor.run()
     if failed:
         sys.stderr.write(f"egress-netd: {failed[0]}\n")

@@ -24,6 +24,7 @@ from appliance.policy.control import reload_operation
 from appliance.policy.reloads import Reloads
 from appliance.policy.store import PolicyStore
 from appliance.policy.watch import PolicyWatch
+from appliance.readiness import report_readiness
 from appliance.resolver.nameservers import NoNameServer, upstream_servers
 from appliance.tls.intermediate import Renewal, request_intermediate
 from squid.bundle import Bundle
@@ -88,6 +89,7 @@ def _run() -> None:
     feed.start()
     renewal.start()
     feed.on_stray(reactor.stop)
+    report_readiness(reactor, lambda: supervision.ready)
     sink.write(LifecycleRecord(event="started"))
 
     def end() -> Deferred[None]:

@@ -43,6 +43,7 @@ from appliance.policy.reloads import Reloads
 from appliance.policy.set import PolicySet
 from appliance.policy.store import PolicyStore
 from appliance.policy.watch import PolicyWatch
+from appliance.readiness import report_readiness
 from appliance.resolver.client import ResolverClient
 from appliance.tls.intermediate import Intermediate, Renewal, request_intermediate
 from appliance.tls.leaf import LeafCache
@@ -164,6 +165,11 @@ class GatewayProcess:
         """Whether requests can be judged, dialled, intercepted and recorded now."""
         return self._feed.ready and self._leaves.ready and self._audit.ready
 
+    @property
+    def accepts(self) -> bool:
+        """Whether containers are answered now."""
+        return self._port is not None and self.ready
+
     def _accept_when_ready(self) -> None:
         if self._tenants.fileno() < 0:
             return
@@ -190,7 +196,7 @@ class GatewayProcess:
         del message, peer
         error = self._policies.last_error
         return {
-            "ready": self._port is not None and self.ready,
+            "ready": self.accepts,
             "worker": self._number,
             "connections": self.worker.connections,
             "requests": self.worker.requests,
@@ -242,6 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Not after each reload: connections that are open then would be kept for good where they are in cycles.
     gc.collect()
     gc.freeze()
+    report_readiness(reactor, lambda: process.accepts)
     # Twisted ends on SIGTERM and waits for what this returns.
     reactor.addSystemEventTrigger("before", "shutdown", process.stop)
     reactor.run()

@@ -19,6 +19,7 @@ from appliance.policy.reloads import Reloads
 from appliance.policy.set import PolicySet
 from appliance.policy.store import PolicyStore
 from appliance.policy.watch import PolicyWatch
+from appliance.readiness import report_readiness
 from appliance.resolver.nameservers import NoNameServer, upstream_servers
 from appliance.resolver.service import LISTENERS, Resolver
 
@@ -56,6 +57,7 @@ def _run() -> None:
     store.listen(lambda policies: _reloaded(sink, policies))
     resolver = Resolver(reactor, settings, servers, lambda: store.current, sink)
     resolver.start(sockets, {"reload": reload_operation(reloads)})
+    report_readiness(reactor, lambda: resolver.ready)
     sink.write(LifecycleRecord(event="started"))
     reactor.addSystemEventTrigger("before", "shutdown", watch.stop)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(resolver.stop()))

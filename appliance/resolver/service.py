@@ -90,10 +90,15 @@ class Resolver:
             await maybeDeferred(self._port.stopListening)
         await self._feed.stop()
 
+    @property
+    def ready(self) -> bool:
+        """Whether questions are answered now."""
+        return self._feed.ready and self._audit.ready and self._udp is not None
+
     def status(self) -> Message:
         """Whether questions are answered, and counters since the start."""
         return {
-            "ready": self._feed.ready and self._audit.ready and self._udp is not None,
+            "ready": self.ready,
             "feed": self._feed.connected,
             "generation": self._feed.generation,
             "policy": self._policies().generation,

@@ -13,7 +13,7 @@ PACKAGES = ("appliance", "netns", "squid")
 
 LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.stepwise", "appliance.faults",
           "appliance.processes",
-          "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.peer", "appliance.workload", "appliance.control", "appliance.acceptor", "appliance.reactor",
+          "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.peer", "appliance.workload", "appliance.control", "appliance.acceptor", "appliance.reactor", "appliance.readiness",
           "appliance.links", "appliance.admission_probe", "appliance.docker_root", "appliance.platform_url")  # fmt: skip
 
 # package or module prefix -> prefixes of our own modules that it may import (itself is implied)
@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.control": ("appliance.ipc", "appliance.peer"),
     "appliance.acceptor": (),
     "appliance.reactor": (),
+    "appliance.readiness": (),
     "appliance.policy": LEAVES,
     "appliance.policy.explain": (*LEAVES, "appliance.http1"),
     "appliance.limits": ("appliance.policy.limits",),
