@@ -47,6 +47,7 @@ from appliance.policy.reloads import Reloads
 from appliance.policy.store import PolicyStore
 from appliance.policy.tenant import TenantPolicy
 from appliance.policy.watch import PolicyWatch
+from appliance.readiness import report_readiness
 from appliance.tls.upstream import TrustStoreError
 
 PROCESS = "broker"
@@ -103,6 +104,7 @@ def _run() -> None:
     )
     sink.write(LifecycleRecord(event="started"))
     calling.start()
+    report_readiness(reactor, lambda: sink.ready)
     reactor.addSystemEventTrigger("before", "shutdown", calling.stop)
     reactor.addSystemEventTrigger("after", "shutdown", vault.close)
     reactor.addSystemEventTrigger("after", "shutdown", identities.close)
