@@ -168,6 +168,20 @@ class Handles:
         self._ended.add(execution)
         return self._purge(tuple(self._executions.get(execution, ())))
 
+    def revoke_account(self, tenant: str, account: str) -> int:
+        """An account was taken away, or its secret replaced. How many handles died; there may be new ones."""
+        return self._purge(
+            [
+                name
+                for name, held in self._held.items()
+                if (held.bound.tenant, held.bound.account) == (tenant, account)
+            ]
+        )
+
+    def purge_everything(self) -> int:
+        """Nothing that was decrypted is kept any longer; no execution is ended. How many handles died."""
+        return self._purge(tuple(self._held))
+
     def revoke_everything(self) -> int:
         """End every execution that holds a handle, as a process does before it goes. How many died."""
         return sum(self.revoke_all(execution) for execution in tuple(self._executions))

@@ -26,6 +26,7 @@ from appliance.broker.ca import CaError, open_authority
 from appliance.broker.calls.connection import CallConnection, Handed
 from appliance.broker.calls.serving import Calls
 from appliance.broker.calls.slot_sessions import SlotSessions
+from appliance.broker.calls.withdrawing import Withdrawing
 from appliance.broker.database import DatabaseError
 from appliance.broker.identities import Identities, open_identities
 from appliance.broker.identity.address_check import AddressAllowlist
@@ -94,7 +95,7 @@ def _run() -> None:
     calling = Calling(reactor, settings, sockets, vault, identities=identities, sink=sink)
     operations = {
         **signing.operations(signers),
-        **_of_the_vault(vault, sink, settings),
+        **_of_the_vault(vault, sink, settings, calling.withdrawing),
         **calling.operations(),
     }
     acceptor = Acceptor(
@@ -143,9 +144,12 @@ class Calling:
             is_session=SlotSessions(identities, deferToThread, _now, addresses).is_session,
             own=self._begin_own, expel=partial(_expel, identities),
         )  # fmt: skip
+        self.withdrawing = self._calls.withdrawing
+        store.listen(self.withdrawing.policies_changed)
         self._workloads = WorkloadControl(
-            identities, self._feed.table, self._calls.handles, sink, in_thread=deferToThread, now=_now
-        )
+            identities, self._feed.table, self.withdrawing.workload_disabled, sink,
+            in_thread=deferToThread, now=_now,
+        )  # fmt: skip
         self._interface = Interface(
             reactor, settings.uids.gateway, identities, self._feed, self._calls,
             policy=policy, audit=sink, in_thread=deferToThread, now=_now, addresses=addresses,
@@ -195,13 +199,18 @@ async def _expel(identities: Identities, tenant: str, endpoint: str, container: 
     await deferToThread(identities.expel, tenant, endpoint, container, _now())
 
 
-def _of_the_vault(vault: Vault, sink: Sink, settings: configuration.Settings) -> Mapping[str, Operation]:
+def _of_the_vault(
+    vault: Vault, sink: Sink, settings: configuration.Settings, withdrawing: Withdrawing
+) -> Mapping[str, Operation]:
     """What the operator may do with the vault; a locked one is said to be so."""
     if vault.keyring.state() is not State.OPEN:
         _log.warn("{unlock}", unlock=UNLOCK)
     change = partial(change_key_file, vault.keyring, settings.vault_key_file)
     by_file = settings.vault.unlock == "key_file"
-    return VaultControl(vault, sink, deferToThread, _now, change if by_file else None).operations()
+    control = VaultControl(
+        vault, sink, deferToThread, _now, change if by_file else None, withdrawing=withdrawing
+    )
+    return control.operations()
 
 
 def _now() -> datetime:

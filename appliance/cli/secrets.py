@@ -1,4 +1,4 @@
-"""`egress secret set|list|rotate|rm`, `egress vault status|unlock|passphrase|rekey`: what the broker keeps.
+"""`egress secret set|list|rotate|rm`, `egress vault status|unlock|lock|passphrase|rekey`: what is kept.
 
 A secret comes from a variable, a file, standard input or a prompt without echo, never from the command line:
 every user of the host could read it there, and the shell remembers it. What was typed there is not repeated.
@@ -50,7 +50,7 @@ def secret() -> None:
 
 @click.group()
 def vault() -> None:
-    """The vault: whether it is open, and its passphrase."""
+    """The vault: whether it is open, and what opens it."""
 
 
 def _typed(command: _F) -> _F:
@@ -225,6 +225,20 @@ def unlock(cli: Cli, typed: tuple[str, ...], from_file: str | None) -> None:
         cli.emit(state)
     else:
         cli.say(_described(state))
+
+
+@vault.command()
+@pass_cli
+def lock(cli: Cli) -> None:
+    """Close the vault: calls under way end, and none is made until it is unlocked."""
+    require_root("egress vault lock")
+    state = _ask(cli, {"op": "vault-lock"})
+    if cli.as_json:
+        cli.emit(state)
+        return
+    cli.say("the vault is locked")
+    if cli.settings.vault.unlock != "passphrase":
+        cli.say("the next start of the appliance opens it again: sudo egress up")
 
 
 @vault.command()

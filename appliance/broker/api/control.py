@@ -3,7 +3,7 @@
 | operation          | fields               | answer                                                         |
 |--------------------|----------------------|----------------------------------------------------------------|
 | `handle-list`      |                      | `handles`: how many live where, and how old, never which       |
-| `workload-disable` | `tenant`, `workload` | its certificates count no more, its sessions and handles end   |
+| `workload-disable` | `tenant`, `workload` | its certificates count no more; sessions, handles, calls end   |
 | `workload-enable`  | the same             | `was_disabled`; certificates that have not ended count again   |
 
 A workload is named as in its certificate: by its container's id.
@@ -67,15 +67,16 @@ class WorkloadControl:
         self,
         identities: Identities,
         endpoints: EndpointTable,
-        handles: Handles,
+        disabled: Callable[[str], None],
         audit: AuditLog,
         *,
         in_thread: InThread,
         now: Callable[[], datetime],
     ) -> None:
+        """`disabled` hears of each endpoint of a workload that was."""
         self._identities = identities
         self._endpoints = endpoints
-        self._handles = handles
+        self._disabled = disabled
         self._audit = audit
         self._in_thread = in_thread
         self._now = now
@@ -94,7 +95,7 @@ class WorkloadControl:
         await self._recorded("workload-disabled", who, self._disable, who)
         for endpoint in self._endpoints:
             if endpoint.tenant == who.tenant and who.workload in {endpoint.container, endpoint.id}:
-                self._handles.revoke_all(endpoint.id)
+                self._disabled(endpoint.id)
         return {"workload": who.workload}
 
     async def enable(self, message: Message, peer: Peer) -> Message:

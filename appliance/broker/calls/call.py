@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from appliance.http1.head import RequestHead
     from appliance.http1.response import ResponseHead
     from appliance.outgoing.upstream import Upstream
-    from appliance.policy.bound import CompiledGroup
+    from appliance.policy.bound import CompiledAccount, CompiledGroup
     from appliance.policy.limits import TenantLimits
     from appliance.websocket.handshake import Handshake
 
@@ -135,6 +135,23 @@ class Call:
             self._websocket.gone()
         else:
             self._settle(refusals.ABANDONED)
+
+    def withdraw(self, refusal: Refusal) -> None:
+        """See `under_way.Withdrawable`."""
+        if self._websocket is not None:
+            self._websocket.withdraw(refusal)
+        else:
+            self._end(refusal)
+
+    @property
+    def attestation(self) -> Attestation:
+        """See `under_way.Withdrawable`."""
+        return self._attestation
+
+    @property
+    def account(self) -> CompiledAccount | None:
+        """See `under_way.Withdrawable`."""
+        return None if self._allowed is None else self._allowed.account
 
     # The call.
 

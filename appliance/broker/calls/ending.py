@@ -50,13 +50,16 @@ class Ending:
         *,
         endpoints: EndpointTable,
         expel: Expel,
+        ended: Callable[[str, str], None],
     ) -> None:
+        """`ended` hears of each endpoint, and of the request that it is ended for."""
         self._reactor = reactor
         self._netd = UNIXClientEndpoint(reactor, control, timeout=SECONDS)  # type: ignore[no-untyped-call]  # Twisted
         self._handles = handles
         self._audit = audit
         self._endpoints = endpoints
         self._expel = expel
+        self._others_end = ended
         self._ended: dict[str, None] = {}
         self.told: Deferred[Any] = succeed(None)
         """Fires when netd was reached for the last wish, or was not."""
@@ -106,6 +109,7 @@ class Ending:
         except AuditUnavailable:
             _log.critical("the end of an execution could not be recorded")
         for link in links:
+            self._others_end(link, attestation.request_id)
             self._revoke(attestation, link, TRIES)
         self._stop(attestation, reason, why)
 

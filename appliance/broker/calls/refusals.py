@@ -65,6 +65,17 @@ FORM_UNREAD = denied(
     "Send it plain, or in several smaller ones.",
 )  # fmt: skip
 CALL_TIMEOUT = failed(504, "call-timeout", "The call could not be sent in time, or its body did not come.")
+ACCOUNT_WITHDRAWN = denied(
+    403, "account-withdrawn", "The account, or its secret, was taken away while the call was under way.",
+    _ASK_OPERATOR,
+)  # fmt: skip
+WORKLOAD_DISABLED = denied(
+    403, "workload_disabled", "The operator has disabled this workload while its call was under way.",
+    _ASK_OPERATOR,
+)  # fmt: skip
+VAULT_LOCKED = failed(
+    503, "vault-locked", "The vault was locked while the call was under way.", _ASK_OPERATOR
+)
 REFERENCE_UNKNOWN = denied(
     403, "reference-unknown", "The reference in the request names no secret of the bound account.",
     "Write the name of the account's secret, or send no authority.",
@@ -75,6 +86,9 @@ HANDLE_DEAD = denied(
 )  # fmt: skip
 TUNNEL_IDLE = failed(504, "tunnel-idle", "Nothing went through the WebSocket for too long.")
 TUNNEL_TOO_OLD = failed(504, "tunnel-too-old", "The WebSocket reached its greatest age.", "Open another.")
+OWN_CERTIFICATE_UNUSABLE = failed(
+    502, "credential-unusable", "The account's certificate, or its key, cannot be used.", _ASK_OPERATOR
+)
 BODY_INVALID_MEND = "Send a body that fits the integration's schema."
 
 

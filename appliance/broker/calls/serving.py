@@ -18,6 +18,8 @@ from appliance.broker.calls.own_request import OwnRequests
 from appliance.broker.calls.providers import Providers
 from appliance.broker.calls.secrets import CallSecrets, InThread, IsSession
 from appliance.broker.calls.token_endpoint import TokenEndpoints
+from appliance.broker.calls.under_way import UnderWay
+from appliance.broker.calls.withdrawing import Withdrawing
 from appliance.broker.credentials.exchange_host import check_exchange_host
 from appliance.broker.credentials.exchanged import ExchangedTokens
 from appliance.broker.credentials.inject import inject
@@ -74,6 +76,8 @@ class Calls:
         self._purging = LoopingCall(lambda: self._exchanged.purge(now()))
         self._purging.clock = reactor
         self.handles = Handles(reactor)
+        self._under_way = UnderWay()
+        self.withdrawing = Withdrawing(self._exchanged, self.handles, self._under_way)
         self._deadlines = Deadlines(reactor)
         self.dials = Dials(reactor, settings.uids.gateway)
         self._providers = Providers(reactor, self.dials, UpstreamTrust(settings.upstream_ca), self._deadlines)
@@ -81,7 +85,7 @@ class Calls:
         self._tokens = TokenEndpoints(self.requests, reactor)
         self._ending = ending = Ending(
             reactor, str(settings.control_socket("netd")), self.handles, audit,
-            endpoints=endpoints, expel=expel,
+            endpoints=endpoints, expel=expel, ended=self.withdrawing.execution_ended,
         )  # fmt: skip
         self.is_over = ending.is_over
         self.secrets = CallSecrets(vault, self.handles, in_thread, is_session)
@@ -126,7 +130,9 @@ class Calls:
 
     def begin_call(self, connection: Any, attestation: Attestation, head: RequestHead) -> Handed:
         """A call of a workload, however it came; `connection` does what a `CallConnection` does for it."""
-        return Call(self._means, connection, attestation, head)
+        call = Call(self._means, connection, attestation, head)
+        self._under_way.add(call)
+        return call
 
     async def _inject(
         self, attestation: Attestation, allowed: Allowed, revealed: Revealed, outgoing: Outgoing

@@ -154,6 +154,10 @@ class WebSocket:
             self._settle(None if self._to_provider.ended else refusals.ABANDONED)
         self._forgotten()
 
+    def withdraw(self, refusal: Refusal) -> None:
+        """What it is made with, or for whom, is gone."""
+        self._end(refusal, POLICY)
+
     # The provider's side.
 
     def response(self, head: ResponseHead | None, pieces: list[bytes], *, done: bool) -> None:

@@ -99,6 +99,13 @@ class ExchangedTokens:
             flight = self._flights.pop(key)
             flight.land(CredentialError("credential-withdrawn", "The account was changed during the call."))
 
+    def forget_everything(self) -> None:
+        """`forget`, for all there are."""
+        for tenant in {
+            key.tenant for table in (self._entries, self._revoked, self._flights) for key in table
+        }:
+            self.forget(tenant)
+
     def refused(self, tenant: str, account: str | None = None) -> None:
         """Drop an account's tokens that the provider takes no more: the next call asks for a new one."""
         for key in _of(self._entries, tenant, account):

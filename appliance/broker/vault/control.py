@@ -8,6 +8,7 @@
 | `secret-list`   | `tenant` or none                                          | `secrets`, without values    |
 | `vault-status`  |                                                           | `state`, `source`, `secrets` |
 | `vault-unlock`  | `passphrase`, `new`: choose it as the first               | as `vault-status`            |
+| `vault-lock`    |                                                           | as `vault-status`            |
 | `vault-change`  | `passphrase`: the new one; none: a new key file           | `rewrapped`: how many        |
 
 Refusals have the vault's codes, `invalid-request` and `audit-unavailable`. No value and no passphrase is in
@@ -23,6 +24,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from appliance.audit.log import AuditLog, AuditUnavailable
@@ -60,8 +62,18 @@ class _Target:
         return f"{self.integration}/{self.name}"
 
 
+class Withdraws(Protocol):
+    """Ends what was made of secrets (`calls.withdrawing`)."""
+
+    def secret_changed(self, tenant: str, integration: str, name: str, *, removed: bool) -> None:
+        """A version of it was stored, or some were removed; or that was tried, and failed."""
+
+    def vault_locked(self) -> None:
+        """Nothing that was decrypted serves any more."""
+
+
 class VaultControl:
-    """Sets, lists, rotates and removes secrets, and unlocks the vault, for the operator."""
+    """Sets, lists, rotates and removes secrets, and locks and unlocks the vault, for the operator."""
 
     def __init__(
         self,
@@ -70,6 +82,8 @@ class VaultControl:
         in_thread: InThread,
         now: Callable[[], datetime],
         change_key_file: Callable[[], int] | None = None,
+        *,
+        withdrawing: Withdraws,
     ) -> None:
         """`change_key_file` blocks; `None` where the vault is not opened by a key file."""
         self._vault = vault
@@ -77,6 +91,7 @@ class VaultControl:
         self._in_thread = in_thread
         self._now = now
         self._change_key_file = change_key_file
+        self._withdrawing = withdrawing
 
     def operations(self) -> Mapping[str, Operation]:
         """The control socket's table; no uid but root's."""
@@ -87,6 +102,7 @@ class VaultControl:
             "secret-remove": Operation(self.remove),
             "vault-status": Operation(self.status),
             "vault-unlock": Operation(self.unlock),
+            "vault-lock": Operation(self.lock),
             "vault-change": Operation(self.change),
         }
 
@@ -100,6 +116,7 @@ class VaultControl:
             f"kind {material.kind}",
             peer,
             lambda: self._vault.put(target.tenant, target.integration, target.name, material, self._now()),
+            after=self._changed(target),
         )
         return {"version": version}
 
@@ -117,6 +134,7 @@ class VaultControl:
             lambda: self._vault.rotate(
                 target.tenant, target.integration, target.name, material, self._now(), keep=kept
             ),
+            after=self._changed(target),
         )
         return {"version": version}
 
@@ -130,6 +148,7 @@ class VaultControl:
             "every version" if version is None else f"version {version}",
             peer,
             lambda: self._vault.remove(target.tenant, target.integration, target.name, version),
+            after=self._changed(target, removed=True),
         )
         return {"removed": removed}
 
@@ -169,6 +188,13 @@ class VaultControl:
         await self._recorded("passphrase-chosen" if new else "vault-unlocked", None, None, peer, act)
         return await self._blocking(self._status)
 
+    async def lock(self, message: Message, peer: Peer) -> Message:
+        """Forget the key, and all that was opened with it; calls under way end. It opens as after a start."""
+        del message
+        lock, after = self._vault.keyring.lock, self._withdrawing.vault_locked
+        await self._recorded("vault-locked", None, None, peer, lock, after=after)
+        return await self._blocking(self._status)
+
     async def change(self, message: Message, peer: Peer) -> Message:
         """Wrap every data key anew for another passphrase, or for a new key file."""
         act = self._change_key_file
@@ -202,6 +228,11 @@ class VaultControl:
     async def _exists(self, target: _Target) -> None:
         await self._blocking(lambda: self._vault.versions(target.tenant, target.integration, target.name))
 
+    def _changed(self, target: _Target, *, removed: bool = False) -> Callable[[], None]:
+        """What was made of the secret before does not outlive it, also where the change may have failed."""
+        tell = self._withdrawing.secret_changed
+        return partial(tell, target.tenant, target.integration, target.name, removed=removed)
+
     async def _recorded(
         self,
         event: str,
@@ -211,8 +242,9 @@ class VaultControl:
         act: Callable[[], _T],
         *,
         tenant: str | None = None,
+        after: Callable[[], None] = lambda: None,
     ) -> _T:
-        """Do what is on record; when it fails, that is on record too."""
+        """Do what is on record; when it fails, that is on record too. `after` is called either way."""
         by = f"pid {peer.credentials.pid} of uid {peer.credentials.uid}"
         record = LifecycleRecord(
             event=event,
@@ -235,6 +267,8 @@ class VaultControl:
                 )
             )
             raise
+        finally:
+            after()
 
     def _write(self, record: LifecycleRecord) -> None:
         try:

@@ -436,3 +436,23 @@ def test_nothing_printed_shows_a_handle_or_a_secret(handles: Handles) -> None:
     assert handle not in shown
     assert CANARY not in shown
     assert HANDLE.fullmatch(handle)
+
+
+def test_an_account_that_is_taken_away_has_no_handle_and_others_have_theirs(handles: Handles) -> None:
+    bounds = [
+        Bound("acme", "run-1", "crm"), Bound("acme", "run-2", "crm"), Bound("acme", "run-1", "bank"),
+        Bound("globex", "run-3", "crm"),
+    ]  # fmt: skip
+    names = [handles.register(bound, material(), STORED, nothing) for bound in bounds]
+    assert handles.revoke_account("acme", "crm") == 2
+    alive = [handles.resolve(name, bound) is not None for name, bound in zip(names, bounds, strict=True)]
+    assert alive == [False, False, True, True]
+    handles.register(bounds[0], material(), STORED, nothing)
+
+
+def test_what_was_decrypted_can_be_dropped_without_ending_an_execution(handles: Handles) -> None:
+    cleared = Cleared()
+    name = handles.register(BOUND, material(), STORED, cleared)
+    assert handles.purge_everything() == 1
+    assert (handles.resolve(name, BOUND), cleared.times) == (None, 1)
+    handles.register(BOUND, material(), STORED, nothing)

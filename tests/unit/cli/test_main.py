@@ -24,7 +24,7 @@ COMMANDS = [
     ("integration", "list"), ("integration", "show"), ("integration", "add"), ("integration", "rm"),
     ("integration", "test"),
     ("secret", "set"), ("secret", "list"), ("secret", "rotate"), ("secret", "rm"),
-    ("handle", "list"), ("workload", "disable"), ("workload", "enable"), ("vault", "status"), ("vault", "unlock"), ("vault", "passphrase"), ("vault", "rekey"),
+    ("handle", "list"), ("workload", "disable"), ("workload", "enable"), ("vault", "status"), ("vault", "unlock"), ("vault", "lock"), ("vault", "passphrase"), ("vault", "rekey"),
 ]  # fmt: skip
 
 

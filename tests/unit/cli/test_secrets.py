@@ -56,7 +56,12 @@ class Broker:
             return act()
 
         audit: Any = SimpleNamespace(write=self.records.append)
-        control = VaultControl(self.vault, audit, at_once, lambda: datetime(2026, 6, 1, tzinfo=UTC))
+        withdrawing: Any = SimpleNamespace(
+            secret_changed=lambda *_, removed: removed, vault_locked=lambda: None
+        )
+        control = VaultControl(
+            self.vault, audit, at_once, lambda: datetime(2026, 6, 1, tzinfo=UTC), withdrawing=withdrawing
+        )
         factory = ControlFactory(control.operations(), identify=lambda _: Credentials(7, 0, 0))
         peer, transport = factory.buildProtocol(None), StringTransport()
         peer.makeConnection(transport)
@@ -373,3 +378,13 @@ def test_a_document_cannot_be_typed(settings_file: Path, tenant: Callable[..., P
     tenant("acme")
     shown = typed(settings_file, ("secret", "set", "key", *WHOSE, "--kind", "basic"), [])
     assert b"is a JSON document; pipe it in or use --from-file" in shown.replace(b"\r\n", b"")
+
+
+def test_the_vault_is_locked_and_says_what_opens_it(egress: Egress, broker: Broker) -> None:
+    result = egress("vault", "lock")
+    assert (
+        result.output
+        == "the vault is locked\nthe next start of the appliance opens it again: sudo egress up\n"
+    )
+    assert json.loads(egress("--json", "vault", "lock").stdout)["state"] == "locked"
+    assert egress("vault", "status").exit_code == 3

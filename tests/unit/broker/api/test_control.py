@@ -38,7 +38,12 @@ def test_000_29_handles_are_counted_and_never_told() -> None:
 @pytest.fixture
 def told(broker: Broker):
     control = WorkloadControl(
-        broker.identities, broker.feed.table, broker.handles, broker.audit, in_thread=in_thread, now=now
+        broker.identities,
+        broker.feed.table,
+        broker.handles.revoke_all,
+        broker.audit,
+        in_thread=in_thread,
+        now=now,
     )
 
     def tell(operation: str, **message: object):

@@ -37,10 +37,12 @@ class Killing(TestCase):
         self.endpoints = EndpointTable()
         self.endpoints.replace([ENDPOINT])
         self.expelled: list[tuple] = []
+        self.ended: list[tuple] = []
         self.fails = 0
         self.ending = Ending(
-            reactor, self.path, self.handles, self.audit, endpoints=self.endpoints, expel=self.expel
-        )
+            reactor, self.path, self.handles, self.audit, endpoints=self.endpoints, expel=self.expel,
+            ended=lambda *call: self.ended.append(call),
+        )  # fmt: skip
         self.addCleanup(self.ending.close)
         self.patch(ending, "AGAIN", 0.02)
 
@@ -123,6 +125,12 @@ class Killing(TestCase):
         self.ending.kill(ATTESTED, "authority-collision", "x")
         assert self.handles.resolve(self.handle, self.bound) is None
         await self.ending.told
+
+    async def test_004_17_what_else_it_has_under_way_ends(self) -> None:
+        second = replace(ENDPOINT, id="e2", network="n2", address=IPv4Address("172.19.0.2"))
+        self.endpoints.replace([ENDPOINT, second])
+        self.ending.kill(ATTESTED, "authority-collision", "x")
+        assert self.ended == [(ATTESTED.endpoint, "id-1"), ("e2", "id-1")]
 
     async def test_004_17_its_certificates_and_sessions_are_revoked_at_once(self) -> None:
         self.ending.kill(ATTESTED, "authority-collision", "x")

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
+from appliance.broker.calls import serving
 from appliance.broker.calls.checks import Allowed
 from appliance.broker.calls.serving import Calls
 from appliance.broker.credentials.exchanged import Token
@@ -26,6 +27,7 @@ from appliance.broker.vault.keyring import Source
 from appliance.broker.vault.kinds import OAuthRefresh, StaticSecret
 from appliance.broker.vault.vault import Vault
 from appliance.endpoints import EndpointTable
+from appliance.policy.set import PolicySet
 from appliance.settings import Settings
 from tests.unit.broker.calls.support import ATTESTED, SECRET, STORED, account, policy_of
 from tests.unit.gateway.support import ENDPOINT, Log
@@ -178,3 +180,28 @@ def test_what_the_operator_has_set_meanwhile_stays(calls: Calls, vault: Vault) -
     failure = through_a_handle(calls, vault, replaced)
     assert failure.value.code == "rotation-not-stored"
     assert refresh_token(vault) == "of-the-operator"
+
+
+class UnderWayCall:
+    """A call that only knows when it was withdrawn."""
+
+    def __init__(self, means, connection, attestation, head) -> None:
+        self.attestation, self.account = attestation, CRM
+        self.withdrawn: list[str] = []
+
+    def withdraw(self, refusal) -> None:
+        self.withdrawn.append(refusal.reason)
+
+
+def test_every_call_that_begins_ends_with_what_it_is_made_with(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "Call", UnderWayCall)
+    calls.withdrawing.policies_changed(PolicySet({"acme": policy_of(account())}, "one"))
+    under_way = calls.begin_call(None, ATTESTED, None)
+    calls.withdrawing.secret_changed("acme", "crm-api", "crm-key", removed=True)
+    calls.withdrawing.policies_changed(PolicySet())
+    calls.withdrawing.workload_disabled(ATTESTED.endpoint)
+    calls._ending.kill(replace(ATTESTED, request_id="id-2"), "authority-collision", "x")
+    reasons = ["account-withdrawn", "account-withdrawn", "workload_disabled", "execution-ended"]
+    assert under_way.withdrawn == reasons

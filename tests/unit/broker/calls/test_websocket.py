@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from appliance.broker.calls import websocket
+from appliance.broker.calls.refusals import ACCOUNT_WITHDRAWN
 from appliance.broker.calls.websocket import CLOSING_SECONDS, LOOK_SECONDS, Rate
 from appliance.broker.scrub.stream import Stream
 from appliance.handover import HANDED_OVER_SECONDS
@@ -416,6 +417,13 @@ def test_004_11_a_container_that_left_and_a_broker_that_stops_end_it_on_record()
     assert (n.last.reason, n.last.status) == ("client-closed", 101)
     assert n.upstreams[0].lost
     assert n.worker.aborted
+
+
+def test_004_35_what_it_is_made_with_is_taken_away_and_it_ends_at_once_on_record() -> None:
+    n = Open().switch()
+    n.connection._call.withdraw(ACCOUNT_WITHDRAWN)
+    assert n.ended("account-withdrawn", "denied")
+    assert n.told == (1008, "account-withdrawn")
 
 
 def test_a_provider_that_breaks_off_is_told_of() -> None:

@@ -193,6 +193,15 @@ def test_a_changed_account_begins_anew(account: str | None) -> None:
     assert result(exchanged(tokens).token(SECRET, "access", NOW, source.at(NOW))) == "token-2"
 
 
+def test_everything_can_be_forgotten() -> None:
+    held, source, tokens = Source(held=True), Source(), ExchangedTokens()
+    result(exchanged(tokens).token(SECRET, "access", NOW, source.at(NOW)))
+    waiter = began(exchanged(tokens).token(SECRET, "other", NOW, held.at(NOW)))
+    tokens.forget_everything()
+    assert refusal(waiter).code == "credential-withdrawn"
+    assert len(tokens) == 0
+
+
 def test_another_accounts_tokens_stay() -> None:
     source, tokens = Source(), ExchangedTokens()
     result(exchanged(tokens).token(SECRET, "access", NOW, source.at(NOW)))

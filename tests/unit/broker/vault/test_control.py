@@ -21,6 +21,7 @@ from appliance.audit.record import LifecycleRecord, Record
 from appliance.broker.vault import kek as keys
 from appliance.broker.vault.control import MAX_VALUE, VaultControl, material_of
 from appliance.broker.vault.envelope import KEY, LocalKey
+from appliance.broker.vault.errors import VaultError
 from appliance.broker.vault.keyring import Source
 from appliance.broker.vault.kinds import AwsKeys, BasicSecret, GcpServiceAccount, StaticSecret
 from appliance.broker.vault.tables import secrets_table
@@ -83,9 +84,18 @@ class Desk:
         self.change_key_file: Callable[[], int] | None = None
         self.uid = 0
         self.said = ""
+        self.withdrawn: list[tuple[str, ...]] = []
+
+    def secret_changed(self, tenant: str, integration: str, name: str, *, removed: bool) -> None:
+        self.withdrawn.append((tenant, integration, name, "removed" if removed else "changed"))
+
+    def vault_locked(self) -> None:
+        self.withdrawn.append(("locked",))
 
     def ask(self, op: str, **message: object) -> dict[str, Any]:
-        control = VaultControl(self.vault, self.audit, self.in_thread, lambda: NOW, self.change_key_file)
+        control = VaultControl(
+            self.vault, self.audit, self.in_thread, lambda: NOW, self.change_key_file, withdrawing=self
+        )
         factory = ControlFactory(control.operations(), identify=lambda _: Credentials(7, self.uid, self.uid))
         peer, transport = factory.buildProtocol(None), StringTransport()
         peer.makeConnection(transport)
@@ -144,7 +154,7 @@ def test_003_32_a_secrets_life(desk: Desk) -> None:
     assert octets("canary-newer-value") not in desk.said + repr(desk.audit.records)
 
 
-OPERATIONS = ["secret-set", "secret-list", "secret-rotate", "secret-remove", "vault-status", "vault-unlock", "vault-change"]  # fmt: skip
+OPERATIONS = ["secret-set", "secret-list", "secret-rotate", "secret-remove", "vault-status", "vault-unlock", "vault-lock", "vault-change"]  # fmt: skip
 
 
 @pytest.mark.parametrize("uid", [64101, 64103, 1000])
@@ -168,11 +178,12 @@ def test_the_record_is_there_before_the_deed(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "operation", ["secret-set", "secret-rotate", "secret-remove", "secret-list", "vault-change"]
+    "operation", ["secret-set", "secret-rotate", "secret-remove", "secret-list", "vault-change", "vault-lock"]
 )
 def test_without_a_record_nothing_happens(desk: Desk, operation: str) -> None:
     desk.ask("secret-set", **SET)
     desk.audit.ready = False
+    desk.withdrawn.clear()
     entry = desk.vault.keyring.entry()
     answer = desk.ask(operation, **{**SET, "value": octets("another-value")}, passphrase=OTHER)
     assert answer["error"] == "audit-unavailable"
@@ -180,6 +191,39 @@ def test_without_a_record_nothing_happens(desk: Desk, operation: str) -> None:
     assert desk.vault.versions(*OURS.values()) == (1,)
     assert desk.value() == CANARY
     assert desk.vault.keyring.entry() == entry
+    assert desk.withdrawn == []
+
+
+def test_what_was_made_of_a_secret_ends_with_it(desk: Desk) -> None:
+    desk.ask("secret-set", **SET)
+    desk.ask("secret-rotate", **SET)
+    desk.ask("secret-list")
+    desk.ask("secret-remove", **OURS)
+    assert desk.withdrawn == [(*OURS.values(), "changed")] * 2 + [(*OURS.values(), "removed")]
+    assert desk.ask("secret-remove", **OURS)["error"] == "unknown-secret"
+    assert len(desk.withdrawn) == 3
+
+
+def test_it_ends_too_where_nobody_knows_whether_the_secret_is_gone(desk: Desk) -> None:
+    desk.ask("secret-set", **SET)
+    desk.withdrawn.clear()
+    remove = desk.vault.remove
+
+    def fails(*place: object, **options: object) -> int:
+        remove(*place, **options)  # type: ignore[arg-type]
+        raise VaultError("vault-unreadable", "the connection was lost")
+
+    desk.vault.remove = fails  # type: ignore[method-assign, assignment]
+    assert desk.ask("secret-remove", **OURS)["error"] == "vault-unreadable"
+    assert desk.withdrawn == [(*OURS.values(), "removed")]
+
+
+def test_a_vault_that_is_locked_forgets_its_key_and_what_it_has_opened(desk: Desk) -> None:
+    desk.ask("secret-set", **SET)
+    assert desk.ask("vault-lock")["state"] == "locked"
+    assert desk.withdrawn[-1] == ("locked",)
+    assert desk.ask("secret-set", **SET)["error"] == "vault-locked"
+    assert ("vault-locked", None, None, "allowed", None) in desk.audit.told
 
 
 def test_a_locked_vault_says_so_and_takes_nothing(locked: Desk) -> None:
