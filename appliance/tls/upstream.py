@@ -15,7 +15,11 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import service_identity
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
+from OpenSSL._util import lib
 from OpenSSL.crypto import X509
 from service_identity.hazmat import DNS_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
@@ -82,16 +86,12 @@ class UpstreamTrust:
 
     def __init__(self, trust_store: Path, now: Callable[[], float] = time.monotonic) -> None:
         """Read the PEM bundle `trust_store`. Raises `TrustStoreError`."""
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        restrict(context)
+        context = self._context = self._new_context()
         try:
             context.load_verify_locations(str(trust_store))
         except SSL.Error as error:
             mend = "install ca-certificates, or set upstream_ca to a PEM bundle that this process may read"
             raise TrustStoreError(f"{trust_store}: no usable trust store; {mend}") from error
-        context.set_alpn_protos([HTTP_1_1])
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verified)
-        self._context = context
         self._now = now
         self._expected: WeakKeyDictionary[SSL.Connection, _Expected] = WeakKeyDictionary()
 
@@ -100,13 +100,51 @@ class UpstreamTrust:
 
         It offers to resume that session if it is of the same name; a server that declines is verified.
         """
-        connection = SSL.Connection(self._context, None)
-        connection.set_tlsext_host_name(name.text.encode("ascii"))
-        connection.set_connect_state()
-        expected = self._expected[connection] = _Expected(name)
+        connection = self._begin(self._context, name)
         if resumable is not None and resumable.name == name:
             connection.set_session(resumable.session)
-            expected.proved_until = resumable.ends
+            self._expected[connection].proved_until = resumable.ends
+        return connection
+
+    def connection_as(self, name: HostName, chain: bytes, key: bytes) -> SSL.Connection:
+        """The same with a certificate and a key of its own (PEM), for a server that asks for one.
+
+        Nothing of them is kept but in the connection; `forget_key` takes the key out of that as well. Raises
+        `ValueError` when they cannot be used.
+        """
+        try:
+            own, *issuers = x509.load_pem_x509_certificates(chain)
+            context = self._new_context()
+            # The store itself, which took 23 ms to read. OpenSSL frees it with the last of its contexts.
+            store = lib.SSL_CTX_get_cert_store(self._context._context)  # noqa: SLF001 - pyOpenSSL has no way to share one
+            lib.X509_STORE_up_ref(store)
+            lib.SSL_CTX_set_cert_store(context._context, store)  # noqa: SLF001 - as above
+            for issuer in issuers:
+                context.add_extra_chain_cert(issuer)
+            connection = self._begin(context, name)
+            connection.use_certificate(own)
+            connection.use_privatekey(load_pem_private_key(key, None))  # type: ignore[arg-type]  # any of OpenSSL's
+        except (SSL.Error, UnsupportedAlgorithm, TypeError, ValueError):
+            raise ValueError("the certificate or its key cannot be used") from None
+        return connection
+
+    def forget_key(self, connection: SSL.Connection) -> None:
+        """After the handshake of one from `connection_as` its key is needed no more, and freed."""
+        # SSL_set_SSL_CTX(3): what was to be shown is replaced by the context's own, which is nothing.
+        connection.set_context(self._context)
+
+    def _new_context(self) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        restrict(context)
+        context.set_alpn_protos([HTTP_1_1])
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verified)
+        return context
+
+    def _begin(self, context: SSL.Context, name: HostName) -> SSL.Connection:
+        connection = SSL.Connection(context, None)
+        connection.set_tlsext_host_name(name.text.encode("ascii"))
+        connection.set_connect_state()
+        self._expected[connection] = _Expected(name)
         return connection
 
     def resumable(self, connection: SSL.Connection) -> Resumable | None:

@@ -191,12 +191,11 @@ class Call:
         revealed = await self._reveal(allowed, body)
         outgoing = self._outgoing(host, body)
         injection = await means.inject(attestation, allowed, revealed, outgoing)
-        if injection.client_certificate is not None:
-            raise CallRefused(refusals.KIND_UNFIT)  # connections to providers are made without one
         scrubbing = means.scrubbing(injection.live)
         upstream = await means.providers.connect(
-            attestation, host, attestation.port, addresses, fresh=self._handshake is not None
-        )
+            attestation, host, attestation.port, addresses, fresh=self._handshake is not None,
+            own=injection.client_certificate,
+        )  # fmt: skip
         try:
             self._still(host, addresses, body)
         except CallRefused:

@@ -86,32 +86,48 @@ class Providers:
         *,
         fresh: bool = False,
         account: str | None = None,
+        own: tuple[bytes, bytes] | None = None,
     ) -> Upstream:
         """A connection whose far end has proved to be `host`, at one of the addresses. Raises `CallRefused`.
 
         Unless `fresh` it may have rested since an earlier call of the same tenant. `account` as of `find`.
+        `own` is a certificate and its key to be shown (PEM): such a connection is for one call alone.
         """
         key = Key(asker.tenant, True, host, port)
-        resting = None if fresh else self._pool.take(key, addresses)
+        resting = None if fresh or own is not None else self._pool.take(key, addresses)
         if resting is not None:
             return resting
         connected, address = await self._dials.dial(
             asker.worker, asker.tenant, host, port, addresses, account=account
         )
-        return await self._secure(key, host, connected, address)
+        return await self._secure(key, host, connected, address, own)
 
     def close(self) -> None:
         """End those that rest."""
         self._pool.close()
 
+    def _tls_to(self, host: HostName, own: tuple[bytes, bytes] | None) -> SSL.Connection:
+        if own is None:
+            return self._tls.connection(host)
+        try:
+            return self._tls.connection_as(host, *own)
+        except ValueError:
+            raise CallRefused(refusals.OWN_CERTIFICATE_UNUSABLE) from None
+
     async def _secure(
-        self, key: Key, host: HostName, connected: socket.socket, address: IPv4Address
-    ) -> Upstream:
-        upstream = Upstream(key, address, self._pool.put)
+        self, key: Key, host: HostName, connected: socket.socket, address: IPv4Address,
+        own: tuple[bytes, bytes] | None,
+    ) -> Upstream:  # fmt: skip
+        try:
+            connection = self._tls_to(host, own)
+        except CallRefused:
+            connected.close()
+            raise
+        upstream = Upstream(key, address, self._pool.put if own is None else Upstream.abort)
         upstream.watch(self._closed)
         self._deadlines.watch(upstream)
         upstream.deadline = self._deadlines.seconds() + self._bounds.handshake_seconds
-        stream = TLSStream(self._tls.connection(host), upstream, Records())
+        stream = TLSStream(connection, upstream, Records())
         try:
             with connected:  # the reactor works on its own duplicate
                 connected.setblocking(False)
@@ -130,6 +146,8 @@ class Providers:
             raise CallRefused(
                 refusals.failed(502, str(explanation.fault), f"{host}: {explanation.detail}.")
             ) from error
+        if own is not None:
+            self._tls.forget_key(connection)
         return upstream
 
     def _closed(self, upstream: Upstream) -> None:

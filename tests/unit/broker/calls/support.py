@@ -127,8 +127,8 @@ class Neighbours:
         self.log.append(f"find {host} {port}")
         return self.addresses
 
-    async def connect(self, attestation, host, port, addresses, *, fresh=False):
-        self.log.append(f"connect {host}")
+    async def connect(self, attestation, host, port, addresses, *, fresh=False, own=None):
+        self.log.append(f"connect {host}" if own is None else f"connect {host} as {own}")
         if self.refuses:
             raise self.refuses
         if self.waits is not None:

@@ -65,9 +65,9 @@ class Open(Neighbours):
         self.fresh: list[bool] = []
         self.get(path, *ASKS, *lines)
 
-    async def connect(self, attestation, host, port, addresses, *, fresh=False):
+    async def connect(self, *where, fresh=False, own=None):
         self.fresh.append(fresh)
-        return await super().connect(attestation, host, port, addresses, fresh=fresh)
+        return await super().connect(*where, fresh=fresh, own=own)
 
     def switch(self, answer: bytes = SWITCH, behind: bytes = b"") -> Open:
         self.answer(answer + behind)
