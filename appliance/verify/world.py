@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from appliance.verify.case import Evidence, Image, Layer, Output, Seat
@@ -60,6 +60,32 @@ class UplinkProxy:
     touch: Callable[[str], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An integration account, and the site of its provider, which knows `secret` and repeats what it is sent.
+
+    It answers 401 to whoever has another authority. See `cases_broker.py` for what its paths mean.
+    """
+
+    name: str
+    site: Site
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Those of the tenant `reader`, `mirror` (a REST interface) and `chat` (OpenAI's), and one of `lister`.
+
+    `calls` and `dials` are the sockets on which the broker hears the gateway's workers.
+    """
+
+    mirror: Account
+    chat: Account
+    theirs: Account
+    calls: str
+    dials: str
+
+
 class Setup(Protocol):
     """The appliance put up in another way for a while, where nobody else depends on it."""
 
@@ -97,7 +123,7 @@ class Targets:
     with; what a lie would smuggle in is the word `smuggled`. Below
     `/canary/ws/` it opens WebSockets, as the next segment says (see `cases_websockets.py`); every frame of
     data that it is sent there is a request of the method FRAME, for the path, `/` and the payload.
-    `setup` is there where the appliance is the battery's own.
+    `setup` is there where the appliance is the battery's own, `accounts` where its vault has secrets of ours.
     On port 443 `old_tls` speaks TLS 1.1 at best, and `asks_who` wants a client's certificate.
     """
 
@@ -122,6 +148,7 @@ class Targets:
     special: tuple[str, ...] = ()
     host_port: int = 8080
     setup: Setup | None = None
+    accounts: Accounts | None = None
 
 
 class World(Protocol):
@@ -153,6 +180,10 @@ class World(Protocol):
 
     def requests(self, host: str, method: str | None = None, path: str | None = None) -> Evidence:
         """HTTP requests that a site answered; `path` without the query; ending in `*` it is a beginning."""
+        ...
+
+    def calls(self, account: Account, path: str = "*", *, known: bool = False) -> Evidence:
+        """What an account's provider was asked; `path` as for `requests`. `known`: with the secret alone."""
         ...
 
     def queries(self, name: str) -> Evidence:

@@ -26,7 +26,7 @@ from appliance.verify.live.containers import Engine, Resident
 from appliance.verify.live.evidence import HostVisits, Names, Packets, Requests, ResidentVisits
 from appliance.verify.live.ground import GroundError, Namespace
 from appliance.verify.live.packets import Packet
-from appliance.verify.world import Packages, Server, Site, Targets
+from appliance.verify.world import Account, Packages, Server, Site, Targets
 
 CANARIES = ("10.201.86.86", "203.0.113.86", "198.18.86.86", "198.18.86.87", "198.51.100.86", "198.18.86.88")
 """Private (RFC 1918), documentation (RFC 5737), benchmarks (RFC 2544): none of them is public."""
@@ -170,6 +170,11 @@ class LiveWorld:
         sites = (t.www, t.other, t.expired, t.self_signed, t.wrong_host, t.liar, t.old_tls, t.asks_who,
                  *((shelf.pypi, shelf.npm, shelf.git) if shelf else ()))  # fmt: skip
         return Requests(self.witness, next(site for site in sites if site.name == host), method, path)
+
+    def calls(self, account: Account, path: str = "*", *, known: bool = False) -> Evidence:
+        """See `World`."""
+        del path, known
+        _not_here(f"the provider of {account.name}")
 
     def queries(self, name: str) -> Evidence:
         """See `World`."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from appliance.verify.case import Canary, Case, Image, Layer, Origin, Outcome, Output, Seat
-from appliance.verify.world import Site, Targets, UplinkProxy
+from appliance.verify.world import Account, Accounts, Site, Targets, UplinkProxy
 
 
 class Counts:
@@ -50,6 +50,13 @@ TARGETS = Targets(
     zone="example.net",
     leaks="exfil.example.com",
     setup=FakeSetup(),
+    accounts=Accounts(
+        Account("mirror", Site("reflector.example.com", "93.184.215.68"), "Zr8-of-mirror/1+q"),
+        Account("chat", Site("api.openai.com", "93.184.215.60"), "Zr8-of-chat/2+q"),
+        Account("theirs", Site("reflector.example.net", "93.184.215.69"), "Zr8-of-theirs/3+q"),
+        "/run/broker-calls.sock",
+        "/run/broker-dials.sock",
+    ),
 )
 
 

@@ -15,7 +15,7 @@ from tests.unit.verify.fake_world import FakeWorld
 from tests.unit.verify.first_answer import attempts, disagreements
 from tests.unit.verify.recording import Recording
 
-EVIDENCE = {"packets", "requests", "queries"}
+EVIDENCE = {"packets", "requests", "queries", "calls"}
 """What a row may ask its world for while it is made: it counts, and sends nothing."""
 OWN_DOCUMENTS = {"D12-ca"}
 """What is allowed and comes from the gateway itself."""
