@@ -7,16 +7,15 @@ Nothing here leads to the host or past it, which is proved before anything is me
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import origin
 from tests.bench.origin import SITE
 from tests.lab import certificates, children, internet, nameserver, namespaces
-from tests.lab.lab import READY_SECONDS, Lab
-from tests.lab.namespaces import LabError, inside, run
+from tests.lab.lab import Lab
+from tests.lab.namespaces import inside, run
 
 PROXY_CPU, LOAD_CPU = 0, 1
 NICE = -10  # what the appliance takes for itself: all who are compared have the same
@@ -159,17 +158,5 @@ class Ground(Lab):
             internet.BENCH_TUNNEL.address,
         )
         children.start("far-end", pinned(LOAD_CPU, far_end), internet.INTERNET)
-        until("dnsmasq", lambda: SITE.address in self.dig(SITE.name))
-        until("origin", lambda: self.fetch(SITE.name, SITE.address, "/o/1").returncode == 0)
-
-
-def until(name: str, ready: Callable[[], bool]) -> None:
-    """Wait for a started process. Raises `LabError` with the end of its log."""
-    deadline = time.monotonic() + READY_SECONDS
-    while not ready():
-        if not children.alive(name) or time.monotonic() > deadline:
-            log = children.LOGS / f"{name}.log"
-            raise LabError(
-                f"{name} did not get ready: {log.read_text()[-1500:] if log.exists() else 'no log'}"
-            )
-        time.sleep(0.05)
+        children.until_ready("dnsmasq", lambda: SITE.address in self.dig(SITE.name))
+        children.until_ready("origin", lambda: self.fetch(SITE.name, SITE.address, "/o/1").returncode == 0)

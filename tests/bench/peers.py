@@ -26,7 +26,6 @@ from tests.bench.ground import (
     by_tproxy,
     knowing,
     pinned,
-    until,
 )
 from tests.bench.loads import Seat
 from tests.bench.origin import SITE
@@ -154,7 +153,7 @@ class Peer:
         proxy = f"{self._way.address}:{EXPLICIT_PORT}" if kind.by_name else None
         self.seats: Sequence[Seat] = (Seat(inside(self._way.client), proxy, kind.hangs_up),)
         try:
-            until(kind.name, self._answers)
+            children.until_ready(kind.name, self._answers)
         except Exception as error:
             raise PeerMissing(str(error)) from error
 

@@ -33,11 +33,11 @@ from tests.lab import appliance, policies
 from tests.lab.containers import build_images
 from tests.lab.lab import Lab, exclusive
 from tests.lab.namespaces import LabError
+from tests.lab.residents import until
 from tests.lab.world import WAIT_SECONDS, LabWorld
 
 ROOT = Path(product.__file__).resolve().parents[1]
 PACKAGES = ("appliance", "netns", "squid")
-READY_WITHIN = 30.0
 SAMPLE = 6  # how many of the cases are tried again at the end
 REACHED = "REACHED"
 
@@ -281,15 +281,6 @@ def judged(mutation: Mutation, result: Result, seconds: float) -> Finding:
     if mutation.reached is not None and reached is not mutation.reached:
         problems.append("no canary was reached" if mutation.reached else "a canary was reached")
     return Finding(mutation, reached, seconds, tuple(problems))
-
-
-def until(holds: Callable[[], bool], otherwise: str, seconds: float = READY_WITHIN) -> None:
-    """Wait for it. Raises `LabError`."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise LabError(otherwise)
-        time.sleep(0.03)
 
 
 @contextmanager

@@ -12,14 +12,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.lab import internet
-from tests.lab.namespaces import inside
+from tests.lab.namespaces import LabError, inside
 
 RECORDS = internet.STATE / "processes"
 LOGS = internet.STATE / "logs"
+READY_SECONDS = 15.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -68,6 +69,18 @@ def alive(name: str) -> bool:
     return record["started"] is not None and _start_time(record["pid"]) == record["started"]
 
 
+def until_ready(name: str, ready: Callable[[], bool] | None = None, seconds: float = READY_SECONDS) -> None:
+    """Wait for a started process until `ready`, or until it says so itself. Raises `LabError` with its last words."""
+    log = LOGS / f"{name}.log"
+    ready = ready or (lambda: log.exists() and "ready" in log.read_text())
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if not alive(name) or time.monotonic() > deadline:
+            said = log.read_text()[-1500:] if log.exists() else "no log"
+            raise LabError(f"{name} did not get ready: {said}")
+        time.sleep(0.05)
+
+
 def _reap(pid: int) -> None:
     try:
         os.waitpid(pid, os.WNOHANG)
@@ -77,7 +90,16 @@ def _reap(pid: int) -> None:
 
 def stop_all(grace: float = 2.0) -> None:
     """End every recorded process: SIGTERM to its session, SIGKILL after `grace` seconds. Safe to repeat."""
-    records = sorted(RECORDS.glob("*.json")) if RECORDS.is_dir() else []
+    _stop(sorted(RECORDS.glob("*.json")) if RECORDS.is_dir() else [], grace)
+
+
+def stop(name: str, grace: float = 2.0) -> None:
+    """The same for one; nothing where there is none."""
+    record = RECORDS / f"{name}.json"
+    _stop([record] if record.exists() else [], grace)
+
+
+def _stop(records: Sequence[Path], grace: float) -> None:
     for record in records:
         if alive(record.stem):
             _signal(record, signal.SIGTERM)

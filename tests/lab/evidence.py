@@ -17,6 +17,7 @@ from typing import Any
 from appliance.verify.case import Origin
 from tests.lab import canary, company, internet, nameserver, web, witness
 
+PROVIDERS_LOG = internet.STATE / "providers" / "seen.jsonl"
 CONTROLS = frozenset({internet.CONTROL_ADDRESS, internet.CONTROL_ADDRESS_6})
 
 
@@ -135,6 +136,24 @@ class Requests:
         if self.path is None or self.path == path:
             return True
         return self.path.endswith("*") and path.startswith(self.path[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What a provider was asked; `known`: by who had the secret. A path that ends in `*` is a beginning."""
+
+    host: str
+    path: str = "*"
+    known: bool = False
+
+    def hits(self, origin: Origin) -> int:
+        return sum(
+            line["site"] == self.host
+            and (line["known"] or not self.known)
+            and fnmatchcase(line["target"].partition("?")[0], self.path)
+            and _is(origin, control=line["from"] in CONTROLS)
+            for line in lines(PROVIDERS_LOG)
+        )
 
 
 @dataclass(frozen=True, slots=True)

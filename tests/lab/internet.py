@@ -78,7 +78,8 @@ BUCKET, REGION = "lab-objects", "eu-west-1"
 S3 = Site(f"s3.{REGION}.amazonaws.com", "93.184.215.66")
 S3_BUCKET = Site(f"{BUCKET}.s3.{REGION}.amazonaws.com", "93.184.215.67")
 REFLECTOR = Site("reflector.example.com", "93.184.215.68")  # says what authority it was sent, in every way
-PROVIDERS = (OPENAI, ANTHROPIC, STRIPE, GITHUB, GITHUB_GIT, SLACK, S3, S3_BUCKET, REFLECTOR)
+REFLECTOR_2 = Site("reflector.example.net", "93.184.215.69")  # the same for somebody else
+PROVIDERS = (OPENAI, ANTHROPIC, STRIPE, GITHUB, GITHUB_GIT, SLACK, S3, S3_BUCKET, REFLECTOR, REFLECTOR_2)
 SITES = (WWW, OTHER, PYPI, NPM, GIT, EXPIRED, SELF_SIGNED, WRONG_HOST)
 
 PRIVATE = "10.0.1.5"

@@ -31,7 +31,6 @@ from tests.lab import (
 from tests.lab.evidence import forget, lines
 from tests.lab.namespaces import LabError, inside, run
 
-READY_SECONDS = 15.0
 SETTLE_SECONDS = 5.0
 DISCARD_PORT = 9  # RFC 863
 BRIDGE = "docker0"
@@ -161,15 +160,11 @@ class Lab:
             )  # fmt: skip
 
     def _wait_ready(self) -> None:
-        def printed(name: str) -> bool:
-            log = children.LOGS / f"{name}.log"
-            return log.exists() and "ready" in log.read_text()
-
-        wanted: dict[str, Callable[[], bool]] = {
-            "witness": lambda: printed("witness"),
-            "canary": lambda: printed("canary"),
-            "other-ports": lambda: printed("other-ports"),
-            "liar": lambda: printed("liar"),
+        wanted: dict[str, Callable[[], bool] | None] = {
+            "witness": None,
+            "canary": None,
+            "other-ports": None,
+            "liar": None,
             "nginx": lambda: self.fetch(internet.WWW.name, internet.WWW.address).returncode == 0,
             "dnsmasq": lambda: internet.WWW.address in self.dig(internet.WWW.name),
             "githttp": lambda: (
@@ -180,16 +175,9 @@ class Lab:
             ),
         }
         if self.bridge_address:
-            wanted["host-canary"] = lambda: printed("host-canary")
-        deadline = time.monotonic() + READY_SECONDS
+            wanted["host-canary"] = None
         for name, ready in wanted.items():
-            while not ready():
-                if not children.alive(name) or time.monotonic() > deadline:
-                    log = children.LOGS / f"{name}.log"
-                    raise LabError(
-                        f"{name} did not get ready: {log.read_text()[-1500:] if log.exists() else 'no log'}"
-                    )
-                time.sleep(0.05)
+            children.until_ready(name, ready)
 
     def assert_closed(self) -> None:
         """No lab namespace leads to the host or past it. Raises `LabError` naming the opening.

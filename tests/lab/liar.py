@@ -7,16 +7,14 @@ connection; after a lie the connection stays open, so that whatever the other si
 
 from __future__ import annotations
 
-import socket
 import socketserver
 import ssl
-import sys
-import threading
 import warnings
 from contextlib import suppress
 
 from tests.lab import internet, switching
-from tests.lab.certificates import AUTHORITY, certificate_path
+from tests.lab.certificates import AUTHORITY
+from tests.lab.tls_server import TLSServer, context_of, serve
 
 PATIENCE = 0.3  # seconds without a byte: then a request is complete, whatever it says of itself
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -87,40 +85,8 @@ def _said(request: bytes) -> bytes:
     return OK + b"Content-Length: %d\r\n\r\n%b" % (len(request), request)
 
 
-class Server(socketserver.ThreadingTCPServer):
-    """Listens, in TLS where it is given a context."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], context: ssl.SSLContext | None) -> None:
-        self._context = context
-        super().__init__(address, Lies)
-
-    def finish_request(
-        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
-    ) -> None:
-        if self._context is not None and isinstance(request, socket.socket):
-            try:
-                request = self._context.wrap_socket(request, server_side=True)
-            except OSError:
-                return
-        super().finish_request(request, client_address)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is nothing to tell."""
-
-
-def _context(site: internet.Site) -> ssl.SSLContext:
-    file = certificate_path(site)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file, file.with_suffix(".key"))
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 def _old() -> ssl.SSLContext:
-    context = _context(internet.OLD_TLS)
+    context = context_of(internet.OLD_TLS)
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.options &= ~(ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1)
     with warnings.catch_warnings(action="ignore"):
@@ -129,7 +95,7 @@ def _old() -> ssl.SSLContext:
 
 
 def _asking() -> ssl.SSLContext:
-    context = _context(internet.ASKS_WHO)
+    context = context_of(internet.ASKS_WHO)
     context.maximum_version = (
         ssl.TLSVersion.TLSv1_2
     )  # in 1.3 a client would hear of it after the handshake only
@@ -140,18 +106,14 @@ def _asking() -> ssl.SSLContext:
 
 def main() -> None:
     """Serve until killed."""
-    servers = [
-        Server((internet.LIAR.address, 80), None),
-        Server((internet.LIAR.address, 443), _context(internet.LIAR)),
-        Server((internet.OLD_TLS.address, 443), _old()),
-        Server((internet.ASKS_WHO.address, 443), _asking()),
-    ]
-    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
-    for thread in threads:
-        thread.start()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    threads[0].join()
+    serve(
+        [
+            TLSServer((internet.LIAR.address, 80), Lies, None),
+            TLSServer((internet.LIAR.address, 443), Lies, context_of(internet.LIAR)),
+            TLSServer((internet.OLD_TLS.address, 443), Lies, _old()),
+            TLSServer((internet.ASKS_WHO.address, 443), Lies, _asking()),
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -245,6 +245,15 @@ def reflector(asked: Asked, secret: str) -> Said:
             return Said(
                 302, (b"",), "text/plain", {"Location": f"https://{internet.OTHER.name}/canary/redirected"}
             )
+        case "close":
+            return Said(200, (said,), "text/plain", {"Connection": "close"})
+        case "away":
+            return Said(
+                302,
+                (b"",),
+                "text/plain",
+                {"Location": f"https://{internet.OTHER.name}/canary/{quote(secret)}"},
+            )
         case "forms":
             return _json(200, forms)
     return Said(200, (said,), "text/plain")
@@ -337,6 +346,7 @@ PROVIDERS = {
     internet.S3: Provider(signed, s3),
     internet.S3_BUCKET: Provider(signed, s3),
     internet.REFLECTOR: Provider(bearer, reflector),
+    internet.REFLECTOR_2: Provider(bearer, reflector),
 }
 
 

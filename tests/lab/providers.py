@@ -7,30 +7,28 @@ everything that the appliance or a container can read.
 from __future__ import annotations
 
 import json
-import ssl
-import sys
 import threading
 import time
 from collections.abc import Mapping
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.lab import children, evidence, internet
-from tests.lab.certificates import certificate_path
 from tests.lab.internet import Site
-from tests.lab.namespaces import LabError, run
+from tests.lab.namespaces import run
 from tests.lab.provider_wire import CONTENT, PROVIDERS, REPOSITORIES, Asked, answer
+from tests.lab.tls_server import TLSServer, context_of, serve
 
 NAME = "providers"
 SECRETS = CONTENT / "secrets.json"
-LOG = CONTENT / "seen.jsonl"
-READY_SECONDS = 15.0
+LOG = evidence.PROVIDERS_LOG
 _lock = threading.Lock()
 
 
 def start(secrets: Mapping[Site, str]) -> None:
-    """All providers, each of which knows one secret. Raises `LabError`."""
+    """All providers, each of which knows one secret; those that serve are stopped. Raises `LabError`."""
+    children.stop(NAME)
     REPOSITORIES.mkdir(parents=True, exist_ok=True)
     for name in ("demo", "second"):
         repository = REPOSITORIES / "lab" / f"{name}.git"
@@ -38,13 +36,9 @@ def start(secrets: Mapping[Site, str]) -> None:
         run("git", "-C", str(repository), "config", "http.receivepack", "true")
     SECRETS.touch(mode=0o600)
     SECRETS.write_text(json.dumps({site.name: secret for site, secret in secrets.items()}))
+    (children.LOGS / f"{NAME}.log").unlink(missing_ok=True)
     children.start_module(NAME, "tests.lab.providers", namespace=internet.INTERNET)
-    log = children.LOGS / f"{NAME}.log"
-    deadline = time.monotonic() + READY_SECONDS
-    while "ready" not in (log.read_text() if log.exists() else ""):
-        if not children.alive(NAME) or time.monotonic() > deadline:
-            raise LabError(f"the providers did not get ready: {log.read_text()[-1500:]}")
-        time.sleep(0.05)
+    children.until_ready(NAME)
 
 
 def seen(site: Site) -> list[dict[str, Any]]:
@@ -113,39 +107,20 @@ class Provider(BaseHTTPRequestHandler):
         """The record says it."""
 
 
-class Listener(ThreadingHTTPServer):
-    """TLS at one site's address."""
-
-    daemon_threads = True
-
-    def __init__(self, site: Site, secret: str) -> None:
-        file = certificate_path(site)
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(file, file.with_suffix(".key"))
-        self._context.set_alpn_protocols(["http/1.1"])
-        super().__init__((site.address, 443), type("Of", (Provider,), {"site": site, "secret": secret}))
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        try:
-            request = self._context.wrap_socket(request, server_side=True)
-        except OSError:
-            return
-        super().finish_request(request, client_address)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is nothing to tell."""
+def _provider(site: Site, secret: str) -> type[Provider]:
+    return type("Of", (Provider,), {"site": site, "secret": secret})
 
 
 def main() -> None:
     """Serve until killed."""
     secrets = json.loads(SECRETS.read_text())
-    listeners = [Listener(site, secrets[site.name]) for site in PROVIDERS if site.name in secrets]
-    threads = [threading.Thread(target=listener.serve_forever, daemon=True) for listener in listeners]
-    for thread in threads:
-        thread.start()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    threads[0].join()
+    serve(
+        [
+            TLSServer((site.address, 443), _provider(site, secrets[site.name]), context_of(site))
+            for site in PROVIDERS
+            if site.name in secrets
+        ]
+    )
 
 
 if __name__ == "__main__":

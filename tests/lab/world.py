@@ -21,15 +21,16 @@ from appliance.settings import Settings
 from appliance.supervise import NAME as SUPERVISOR
 from appliance.verify import world
 from appliance.verify.case import Evidence, Image, Layer, Output, Seat
-from appliance.verify.world import Packages, Server, Targets
-from tests.lab import appliance, internet, packages, policies
+from appliance.verify.world import Account, Accounts, Packages, Server, Targets
+from tests.lab import accounts, appliance, internet, packages, policies
+from tests.lab.accounts import Kept
 from tests.lab.containers import (
     IMAGES,
     build_images,
     build_static_client,
     run_hardened,
 )
-from tests.lab.evidence import HostConnections, NeighbourConnections, Packets, Queries, Requests
+from tests.lab.evidence import Calls, HostConnections, NeighbourConnections, Packets, Queries, Requests
 from tests.lab.lab import BRIDGE, HTTP_TEXT, PROBE, Lab, exclusive, host_addresses
 from tests.lab.namespaces import LabError, run
 from tests.lab.neighbour import PORT as NEIGHBOUR_PORT
@@ -69,6 +70,22 @@ TARGETS = Targets(
 )
 
 
+def _account(kept: Kept) -> Account:
+    return Account(kept.name, _site(kept.sites[0]), kept.secret)
+
+
+def _accounts(mirror: Kept, chat: Kept, theirs: Kept) -> Accounts:
+    run_dir = appliance.DIRECTORIES["run_dir"]
+    sockets = Settings(run_dir=run_dir)
+    return Accounts(
+        _account(mirror),
+        _account(chat),
+        _account(theirs),
+        str(sockets.calls_socket),
+        str(sockets.dials_socket),
+    )
+
+
 class LabWorld:
     """See `appliance.verify.world.World`.
 
@@ -77,16 +94,18 @@ class LabWorld:
 
     def __init__(self, *, stays: bool = False) -> None:
         self.stays = stays
-        self.targets = replace(TARGETS, setup=LabSetup(self, until))
+        self.kept = accounts.of_battery()
+        self.targets = replace(TARGETS, setup=LabSetup(self, until), accounts=_accounts(*self.kept))
         self.tenants = {"reader": policies.READER, "lister": policies.LISTER}
         self._lab: Lab | None = None
         self._residents: dict[str, Resident] = {}
         self._away = False
 
     def attach(self, lab: Lab) -> None:
-        """Use this lab, in which an appliance with the tenants of `policies` is up."""
+        """Use this lab, in which an appliance with the tenants of `policies` is up; accounts are put into it."""
         self._lab = lab
         self.close()
+        accounts.keep(self.kept)
 
     @property
     def lab(self) -> Lab:
@@ -117,6 +136,9 @@ class LabWorld:
 
     def requests(self, host: str, method: str | None = None, path: str | None = None) -> Evidence:
         return Requests(host, method, path)
+
+    def calls(self, account: Account, path: str = "*", *, known: bool = False) -> Evidence:
+        return Calls(account.site.name, path, known)
 
     def queries(self, name: str) -> Evidence:
         return Queries(name)

@@ -16,7 +16,8 @@ import pytest
 
 from appliance.verify.case import Output
 from tests.lab import internet, providers
-from tests.lab.bound import BOUND, KEY_ID, UNBOUND, BoundWorld, records
+from tests.lab.accounts import KEY_ID
+from tests.lab.bound import BOUND, UNBOUND, BoundWorld, records
 from tests.lab.internet import Site
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
