@@ -89,9 +89,6 @@ TUNNEL_TOO_OLD = failed(504, "tunnel-too-old", "The WebSocket reached its greate
 OWN_CERTIFICATE_UNUSABLE = failed(
     502, "credential-unusable", "The account's certificate, or its key, cannot be used.", _ASK_OPERATOR
 )
-OWN_CERTIFICATE_UNUSABLE = failed(
-    502, "credential-unusable", "The account's certificate, or its key, cannot be used.", _ASK_OPERATOR
-)
 BODY_INVALID_MEND = "Send a body that fits the integration's schema."
 
 
