@@ -178,7 +178,8 @@ class Call:
     async def _carry(self) -> None:
         means, attestation, head = self._means, self._attestation, self._head
         allowed = self._allowed = self._first_checks()
-        self._handshake = None if head.upgrade is None else asked(head)
+        if head.upgrade is not None:
+            self._handshake = self._asked(head)
         self._claim = means.audit.claim()
         body = await self._body_if_needed(allowed.group)
         self._passed(Check.POLICY, checks.body_fits(allowed.group, head.method, body))
@@ -202,6 +203,13 @@ class Call:
             upstream.abort()
             raise
         self._send(upstream, applied(outgoing, injection), scrubbing, body)
+
+    def _asked(self, head: RequestHead) -> Handshake:
+        """What a WebSocket is opened by, and a place for it. Raises `Refused`, `CallRefused`."""
+        handshake = asked(head)
+        if not self._means.websockets.take(self._attestation.tenant):
+            raise CallRefused(refusals.WEBSOCKETS_FULL)
+        return handshake
 
     def _container(self) -> Refusal | None:
         attestation = self._attestation
@@ -469,6 +477,8 @@ class Call:
         self._over = True
         self._pieces = []
         self._means.keeping.give_back(self._attestation.tenant, self._promised)
+        if self._handshake is not None:
+            self._means.websockets.leave(self._attestation.tenant)
         self._means.deadlines.forget(self)
         self._forget_secret()
         running, self._running = self._running, None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from appliance.broker.calls.keeping import Keeping
+from appliance.broker.calls.websocket import Places
 
 if TYPE_CHECKING:
     from appliance.audit.log import AuditLog
@@ -70,5 +71,6 @@ class Means:
     audit: AuditLog
     deadlines: Deadlines
     keeping: Keeping = field(default_factory=Keeping)
+    websockets: Places = field(default_factory=Places)
     ended: Callable[[str], bool] = lambda _: False
     """Whether the execution on this endpoint was ended for good."""

@@ -84,6 +84,10 @@ HANDLE_DEAD = denied(
     403, "handle-dead", "The handle in the request is not alive.",
     "Ask for a new one; a handle lives at most 300 s and as long as its execution.",
 )  # fmt: skip
+WEBSOCKETS_FULL = failed(
+    503, "websockets-too-many", "Too many WebSockets of this tenant, or of all, are open.",
+    "Close one that is not needed.",
+)  # fmt: skip
 TUNNEL_IDLE = failed(504, "tunnel-idle", "Nothing went through the WebSocket for too long.")
 TUNNEL_TOO_OLD = failed(504, "tunnel-too-old", "The WebSocket reached its greatest age.", "Open another.")
 OWN_CERTIFICATE_UNUSABLE = failed(

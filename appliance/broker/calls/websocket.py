@@ -13,6 +13,7 @@ reason is that of the record. Two records, with one `request_id`: when it is ope
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,6 +53,28 @@ PIECE = 4096
 GOING_AWAY, PROTOCOL_ERROR, POLICY, TOO_BIG, INTERNAL_ERROR, BAD_GATEWAY = 1001, 1002, 1008, 1009, 1011, 1014
 
 _log = Logger()
+
+
+class Places:
+    """How many may be open: each keeps two descriptors, and one of its worker's connections, for hours."""
+
+    def __init__(self, of_tenant: int = 256, in_all: int = 768) -> None:
+        self._of_tenant = of_tenant
+        self._in_all = in_all
+        self._taken: Counter[str] = Counter()
+
+    def take(self, tenant: str) -> bool:
+        """Whether there is one more, until it is left."""
+        if self._taken[tenant] >= self._of_tenant or self._taken.total() >= self._in_all:
+            return False
+        self._taken[tenant] += 1
+        return True
+
+    def leave(self, tenant: str) -> None:
+        """One that was taken."""
+        self._taken[tenant] -= 1
+        if not self._taken[tenant]:
+            del self._taken[tenant]
 
 
 class Opener(Protocol):

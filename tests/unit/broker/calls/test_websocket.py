@@ -10,8 +10,10 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from appliance.broker.calls import websocket
+from appliance.broker.calls.call import Call
+from appliance.broker.calls.connection import CallConnection
 from appliance.broker.calls.refusals import ACCOUNT_WITHDRAWN
-from appliance.broker.calls.websocket import CLOSING_SECONDS, LOOK_SECONDS, Rate
+from appliance.broker.calls.websocket import CLOSING_SECONDS, LOOK_SECONDS, Places, Rate
 from appliance.broker.scrub.stream import Stream
 from appliance.handover import HANDED_OVER_SECONDS
 from appliance.policy.bound import Bound, CompiledAccount, CompiledGroup
@@ -223,6 +225,42 @@ def test_frames_before_the_101_are_nobodys() -> None:
     n = Open()
     n.says(frame(TEXT, b"early"))
     assert n.worker.aborted
+
+
+def test_how_many_are_open_is_bounded_for_each_tenant_and_in_all() -> None:
+    places = Places(of_tenant=2, in_all=3)
+    assert [places.take(tenant) for tenant in ("a", "a", "a", "b", "b")] == [True, True, False, True, False]
+    places.leave("a")
+    assert places.take("b")
+
+
+@pytest.mark.parametrize("way", ["refused", "no 101", "closed", "hung up"])
+def test_a_place_is_left_however_it_ends(way: str) -> None:
+    n = Open(*(("X-Api-Key: own",) if way == "refused" else ()))
+    object.__setattr__(n.means, "websockets", Places(of_tenant=1))
+    n.connection = CallConnection(0, lambda *found: Call(n.means, *found))
+    n.connection.transport = n.worker
+    n.worker.clear()
+    n.get("/live", *ASKS, *(("X-Api-Key: own",) if way == "refused" else ()))
+    if way == "no 101":
+        n.answer()
+    elif way != "refused":
+        n.switch()
+        n.policy = policy_of(None) if way == "closed" else n.policy
+        n.says(frame(TEXT, b"x"))
+        assert way == "closed" or not n.means.websockets.take("acme")
+        n.connection.connectionLost()
+    assert n.means.websockets.take("acme")
+
+
+def test_without_a_place_no_secret_is_read() -> None:
+    n = Neighbours(live())
+    object.__setattr__(n.means, "websockets", Places(of_tenant=0))
+    n.get("/live", *ASKS)
+    assert (n.record.reason, n.record.outcome) == ("websockets-too-many", "failed")
+    assert n.log == []
+    n.get("/data/1")
+    assert n.held
 
 
 # Carrying.
