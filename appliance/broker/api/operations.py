@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.refusals import ADDRESS_DENIED, AUDIT_UNAVAILABLE, EXECUTION_ENDED
 from appliance.broker.calls.secrets import InThread
 from appliance.broker.denied import Denied
-from appliance.broker.dpop.challenge import challenge_fields
+from appliance.broker.dpop.challenge import challenge_fields, nonce_fields
 from appliance.broker.dpop.presented import Scheme, read_presented
 from appliance.broker.dpop.target import TargetUri
 from appliance.broker.dpop.verifier import ProofRequest
@@ -54,6 +54,8 @@ class Admitted:
     asked: Asked
     identity: WorkloadIdentity
     conversation: Conversation
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    """What goes with a refusal, as an answer has it too: a fresh nonce (RFC 9449 section 8.2)."""
 
     @property
     def attestation(self) -> Attestation:
@@ -104,6 +106,7 @@ class Operations:
             self._record_refusal(attestation, reason, detail)
 
     async def _answer(self, asked: Asked, route: Route, conversation: Conversation) -> None:
+        admitted: Admitted | None = None
         try:
             admitted = await self._admit(asked, conversation)
             await self.table[route.operation](admitted)
@@ -115,7 +118,7 @@ class Operations:
         except CallRefused as refused:
             if refused.refusal.status == 401 or refused.refusal is ADDRESS_DENIED:
                 self._record_refusal(asked.attestation, refused.refusal.reason, refused.refusal.detail)
-            conversation.refuse(refused.refusal)
+            conversation.refuse(refused.refusal, tuple(admitted.fields) if admitted else ())
         except SQLAlchemyError:
             conversation.refuse(refusals.STORE_UNAVAILABLE)
         except AuditUnavailable:
@@ -163,6 +166,8 @@ async def authorised(
     found: Authorised = await in_thread(
         identities.sessions.authorise, presented, admitted.presenter, admitted.proof_request, now
     )
+    if found.nonce is not None:
+        admitted.fields.extend(_texts(nonce_fields(found.nonce)))
     return found
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import secrets
 import time
 
 import pytest
 
 from appliance.broker.api.routes import ROUTES
+from appliance.broker.dpop.nonce_key import shared_nonce_key
+from appliance.broker.dpop.nonces import Nonces
 from appliance.policy.bound import Bound
 from tests.unit.broker.api.support import BEARER, Answer, Broker, Client
 from tests.unit.broker.calls.support import SECRET
@@ -140,6 +144,77 @@ def test_000_11_a_bound_session_serves_with_a_proof_of_this_request_and_once(bro
     assert Answer(client.hear()).status == 200
     again = client.ask("POST /execute", bound, good, body=GOOD)
     assert (again.status, again.reason) == (401, "proof_replayed")
+
+
+class BoundWorkload:
+    """A workload with a session that is bound to a key."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker, self.client = broker, broker.workload()
+        moment = int(time.time())
+        self.current, self.before = Nonces(shared_nonce_key(broker.database)).accepted(
+            "acme", "spiffe://lab/tenant/acme/workload/c1", moment
+        )
+        opening = self.proved("/v1/session", self.current, ath=ABSENT)
+        opened = self.client.ask("POST /v1/session", opening, body={"ttl": 60, "dpop": True})
+        self.token = opened.json["token"]
+
+    def proved(self, path: str, nonce: str, **claims: object) -> str:
+        uri = f"https://broker.egress.internal{path}"
+        return "DPoP: " + proof(EC_KEY, htu=uri, iat=int(time.time()), nonce=nonce, **claims)
+
+    def executes(self, nonce: str, body: object = GOOD) -> Answer:
+        ath = b64(hashlib.sha256(self.token.encode()).digest())
+        proved = self.proved("/execute", nonce, ath=ath, jti=secrets.token_hex(8))
+        return self.client.ask("POST /execute", f"Authorization: DPoP {self.token}", proved, body=body)
+
+
+def nonces(answer: Answer) -> list[bytes]:
+    return re.findall(rb"\r\ndpop-nonce: ?([^\r]*)", answer.head + b"\r", re.IGNORECASE)
+
+
+def test_000_11_an_answer_of_a_provider_brings_the_nonce_that_the_next_proof_needs(broker: Broker) -> None:
+    bound = BoundWorkload(broker)
+    assert bound.executes(bound.before).octets == b""
+    broker.neighbours.answer(
+        b"HTTP/1.1 200 OK\r\nDPoP-Nonce: of-the-provider\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
+    )
+    answer = Answer(bound.client.hear())
+    assert (answer.status, answer.body) == (200, b"ok")
+    assert nonces(answer) == [bound.current.encode()]
+    assert b"\r\nCache-Control: no-store" in answer.head
+
+
+def test_000_11_a_long_answer_has_it_once_in_its_head(broker: Broker) -> None:
+    bound = BoundWorkload(broker)
+    bound.executes(bound.before)
+    broker.neighbours.answer(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\nContent-Type: text/plain\r\n\r\n" + b"x" * 60000
+    )
+    broker.neighbours.answer(b"\r\n\r\n" + b"x" * 29996)
+    answer = Answer(bound.client.hear())
+    assert nonces(answer) == [bound.current.encode()]
+    assert answer.octets.lower().count(b"dpop-nonce") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [({**GOOD, "account": "nobody"}, "account-not-bound"), ({**GOOD, "method": "DELETE"}, None), ({}, "body-invalid")],
+)  # fmt: skip
+def test_000_11_a_refusal_brings_it_as_well(broker: Broker, body: dict, reason: str | None) -> None:
+    bound = BoundWorkload(broker)
+    refused = bound.executes(bound.before, body)
+    assert refused.status in {400, 403, 405}
+    assert reason in {None, refused.reason}
+    assert nonces(refused) == [bound.current.encode()]
+
+
+def test_000_11_who_has_the_newest_nonce_is_told_none(broker: Broker) -> None:
+    bound = BoundWorkload(broker)
+    bound.executes(bound.current)
+    broker.neighbours.answer()
+    assert nonces(Answer(bound.client.hear())) == []
+    assert nonces(bound.executes(bound.current, {})) == []
 
 
 def test_004_16_authority_of_ones_own_ends_the_execution(broker: Broker) -> None:
