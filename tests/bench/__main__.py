@@ -40,6 +40,7 @@ ALONE = {
     "fairness": "fairness",
     "memory": "memory",
     "scrub": "scrub",
+    "injected": "injected",
 }
 """Modules that bring their own surroundings: each has `measure(rounds)`."""
 

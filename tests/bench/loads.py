@@ -81,11 +81,17 @@ def wrk(
 
 
 def client(
-    mode: str, seats: Sequence[Seat], scheme: str, seconds: int, connections: int, *further: str
+    mode: str,
+    seats: Sequence[Seat],
+    scheme: str,
+    seconds: int,
+    connections: int,
+    *further: str,
+    to: internet.Site = SITE,
 ) -> Load:
     """A load of `data/load.c`, see there. Raises `LoadFailed`."""
     each = max(1, connections // len(seats))
-    site = internet.BENCH_TUNNEL if mode == "tunnel" else SITE
+    site = internet.BENCH_TUNNEL if mode == "tunnel" else to
     kind = "-" if mode == "tunnel" else {"http": "plain", "https": "tls"}[scheme]
     argv = (str(CLIENT), mode, kind, site.name, site.address, str(each), str(seconds), *further)
     commands = [seat.command(("env", f"PROXY={seat.proxy or ''}", *argv)) for seat in seats]

@@ -1,4 +1,7 @@
-"""The one server that all are compared by: nginx with 1 KiB objects and a large one, plain and over TLS."""
+"""The one server that all are compared by: nginx with 1 KiB objects and a large one, plain and over TLS.
+
+The same objects are at a second name, to which the broker adds a secret.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from pathlib import Path
 
 from tests.lab.certificates import certificate_path
 from tests.lab.internet import BENCH as SITE
+from tests.lab.internet import REFLECTOR as PROVIDER
+from tests.lab.internet import Site
 
 OBJECT_BYTES = 1024
 BULK_BYTES = 512 * 2**20
@@ -16,7 +21,7 @@ PATHS = 1000
 
 def configuration(directory: Path) -> str:
     """The whole nginx.conf."""
-    certificate = certificate_path(SITE)
+    servers = "".join(_server(site, directory) for site in (SITE, PROVIDER))
     temporary = "\n".join(
         f"    {kind}_temp_path {directory}/tmp/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -40,10 +45,17 @@ http {{
     open_file_cache max=2000 inactive=1h;
     keepalive_requests 100000000;
     keepalive_timeout 300s;
+{servers}}}
+"""
+
+
+def _server(site: Site, directory: Path) -> str:
+    certificate = certificate_path(site)
+    return f"""
     server {{
-        listen {SITE.address}:80 backlog=4096;
-        listen {SITE.address}:443 ssl backlog=4096;
-        server_name {SITE.name};
+        listen {site.address}:80 backlog=4096;
+        listen {site.address}:443 ssl backlog=4096;
+        server_name {site.name};
         ssl_certificate {certificate};
         ssl_certificate_key {certificate.with_suffix(".key")};
         ssl_protocols TLSv1.2 TLSv1.3;
@@ -52,7 +64,6 @@ http {{
         location /o/ {{ try_files /object.txt =404; }}
         location = {BULK_PATH} {{ try_files /bulk.bin =404; }}
     }}
-}}
 """
 
 
