@@ -36,6 +36,8 @@ NICE, NICE_BEHIND = -10, -5
 
 In 20 s at 4,100 requests/s, on one processor for both, they interrupted 13 turns of it, and now 3.
 """
+DESCRIPTORS = 65536
+"""Open files that a process may have, where the host lets it: connections, for the most part."""
 AUTOGROUP = Path("/proc/self/autogroup")
 
 ERASING = {

@@ -1,4 +1,4 @@
-"""`python -m netns.launch <process>`: from root to one process of the appliance, and never back.
+"""`python -m netns.launch [--in-place] <process>`: from root to one process of the appliance, and never back.
 
 First everything inherited goes (descriptors, environment); then all is validated into one `Launch`; then the
 steps are done in their order, one error for each, naming the object; at last the process replaces us by exec.
@@ -11,21 +11,24 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from appliance import privilege
+from appliance.folders import Folder, folders
 from appliance.inherited import FIRST_DESCRIPTOR
-from appliance.privilege import Identity, PrivilegeError
-from appliance.processes import SQUID, Process, processes
+from appliance.privilege import DESCRIPTORS, Identity, PrivilegeError
+from appliance.processes import Process, processes
 from appliance.readiness import VARIABLES
 from appliance.settings import SETTINGS_VARIABLE, Settings, SettingsError, load
 from netns import namespaces
 from netns.listening import open_listener
 
 KEPT_VARIABLES = ("PATH", "LANG", SETTINGS_VARIABLE, *VARIABLES)
-DESCRIPTORS = 65536
+IN_PLACE = "--in-place"
+FOLDERS = "--folders"
 _PARKED = 512  # listeners wait here until their final places are free
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -38,17 +41,11 @@ class LaunchError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
-    """A directory that must exist with this owner before the process starts."""
-
-    path: Path
-    uid: int
-    mode: int
-
-
-@dataclass(frozen=True, slots=True)
 class Launch:
-    """Everything that the steps need, validated."""
+    """Everything that the steps need, validated.
+
+    `in_place`: whoever started us has put us into the network namespace already, and is taken at no word.
+    """
 
     process: Process
     identity: Identity
@@ -56,6 +53,7 @@ class Launch:
     folders: tuple[Folder, ...]
     environment: Mapping[str, str]
     command: tuple[str, ...]
+    in_place: bool = False
 
 
 def prepare(settings: Settings, name: str, environment: Mapping[str, str]) -> Launch:
@@ -80,36 +78,22 @@ def prepare(settings: Settings, name: str, environment: Mapping[str, str]) -> La
             groups=frozenset({settings.uids.group} if process.uid else ()),
         ),
         namespace=settings.namespace if process.in_gateway_namespace else None,
-        folders=_folders(settings, process),
+        folders=folders(settings, process),
         environment=kept,
         command=(sys.executable, *isolation, "-m", process.module, *process.arguments),
     )
-
-
-def _folders(settings: Settings, process: Process) -> tuple[Folder, ...]:
-    folders = [
-        *(Folder(path, 0, 0o755) for path in (settings.run_dir, settings.state_dir, settings.log_dir)),
-        Folder(settings.audit_dir, 0, 0o755),
-        Folder(settings.audit_dir / process.name, process.uid, 0o750),
-    ]
-    if process.name == "broker":
-        folders.append(Folder(settings.ca_dir, process.uid, 0o755))
-        folders.append(Folder(settings.vault_dir, process.uid, 0o700))
-    if process.uid == settings.uids.gateway:
-        folders.append(Folder(settings.limits_dir, process.uid, 0o700))
-    if process.name == SQUID:
-        folders.append(Folder(settings.run_dir / SQUID, process.uid, 0o700))
-    return tuple(folders)
 
 
 def launch(plan: Launch) -> None:
     """Do the steps; does not return. Raises `LaunchError`."""
     process, uid = plan.process, plan.identity.uid
     _step("make directories", lambda: _make_all(plan.folders))
-    if plan.namespace is not None:
+    if plan.in_place:
+        _step("look where we are", lambda: _verify_place(plan))
+    elif plan.namespace is not None:
         namespace = plan.namespace
         _step(f"enter network namespace {namespace}", lambda: namespaces.enter(namespace))
-    if process.without_network:
+    elif process.without_network:
         _step("leave every network", namespaces.leave_all)
     descriptors = _step("open listeners", lambda: [open_listener(x, uid) for x in process.listeners])
     _step("set limits", lambda: privilege.limit_descriptors(DESCRIPTORS))
@@ -131,6 +115,19 @@ def _step(what: str, act: Callable[[], _T]) -> _T:
         return act()
     except (OSError, PrivilegeError) as error:
         raise LaunchError(f"cannot {what}: {error}") from error
+
+
+def _verify_place(plan: Launch) -> None:
+    """Raises `LaunchError` where a process of another place would have been put."""
+    if plan.namespace is not None and namespaces.identity(plan.namespace) != namespaces.identity(None):
+        raise LaunchError(
+            f"this is not network namespace {plan.namespace}; start it by its unit, once netd is ready"
+        )
+    if plan.process.without_network and namespaces.links() - namespaces.FALLBACK_TUNNELS != {"lo"}:
+        raise LaunchError(
+            f"{plan.process.name} is to have no network, and there is one here; "
+            "start it by its unit, with PrivateNetwork=yes"
+        )
 
 
 def _make_all(folders: tuple[Folder, ...]) -> None:
@@ -180,12 +177,22 @@ def _readable(program: str) -> None:
 
 
 def run(arguments: list[str], environment: Mapping[str, str]) -> None:
-    """Launch the one process named in `arguments`; does not return. Raises `LaunchError`, `SettingsError`."""
-    if len(arguments) != 1:
-        raise LaunchError("usage: python -m netns.launch PROCESS")
+    """Launch the one process that `arguments` name, and do not return; or make everybody's directories.
+
+    Raises `LaunchError`, `SettingsError`.
+    """
+    *options, name = arguments or ["-"]
+    if arguments != [FOLDERS] and (options not in ([], [IN_PLACE]) or name.startswith("-")):
+        raise LaunchError(f"usage: python -m netns.launch [{IN_PLACE}] PROCESS | {FOLDERS}")
     if os.geteuid() != 0:
         raise LaunchError("the launcher changes uids and namespaces and needs root; use: sudo egress up")
-    launch(prepare(load(), arguments[0], environment))
+    settings = load()
+    if name == FOLDERS:
+        for process in processes(settings):
+            wanted = folders(settings, process)
+            _step(f"make directories of {process.name}", partial(_make_all, wanted))
+        return
+    launch(replace(prepare(settings, name, environment), in_place=IN_PLACE in options))
 
 
 def main() -> None:

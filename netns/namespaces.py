@@ -21,6 +21,12 @@ _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+FALLBACK_TUNNELS = frozenset(
+    {"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "sit0", "ip6tnl0", "ip6gre0", "ip6_vti0"}
+)
+"""What a kernel with tunnel modules puts into each namespace, down (sysctl fb_tunnels_only_for_init_net)."""
+
+
 class NamespaceError(OSError):
     """A namespace cannot be made, entered or removed; `str()` names it."""
 
@@ -41,6 +47,11 @@ def identity(name: str | None) -> int | None:
     except OSError:
         return None
     return seen.st_ino if seen.st_dev == _OWN.stat().st_dev else None
+
+
+def links(table: Path = Path("/proc/self/net/dev")) -> set[str]:
+    """Names of the interfaces where we are (proc(5)). Read, for a sandbox may leave us no netlink socket."""
+    return {line.partition(":")[0].strip() for line in table.read_text(encoding="ascii").splitlines()[2:]}
 
 
 def create(name: str) -> None:

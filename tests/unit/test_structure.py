@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("appliance", "netns", "squid")
 
 LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.stepwise", "appliance.faults",
-          "appliance.processes",
+          "appliance.processes", "appliance.folders",
           "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.peer", "appliance.workload", "appliance.control", "appliance.acceptor", "appliance.reactor", "appliance.readiness",
           "appliance.links", "appliance.admission_probe", "appliance.docker_root", "appliance.platform_url")  # fmt: skip
 
@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
                            "appliance.reserved_names", "appliance.platform_url", "appliance.workload"),
     "appliance.platform_url": ("appliance.names", "appliance.http1"),
     "appliance.processes": ("appliance.settings",),
+    "appliance.folders": ("appliance.settings", "appliance.processes"),
     "appliance.control": ("appliance.ipc", "appliance.peer"),
     "appliance.acceptor": (),
     "appliance.reactor": (),
@@ -74,7 +75,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 # No I/O, no clock, no reactor: decisions that return values.
-PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance.addresses", "appliance.processes", "appliance.http1", "appliance.websocket", "appliance.policy",
+PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance.addresses", "appliance.processes", "appliance.folders", "appliance.http1", "appliance.websocket", "appliance.policy",
         "appliance.tls.clienthello", "appliance.tls.authority", "appliance.audit.record", "appliance.audit.chain",
         "appliance.resolver.cache", "appliance.resolver.pins", "appliance.resolver.exchange", "appliance.resolver.judgement",
         "appliance.broker.vault.envelope", "appliance.broker.scrub", "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.base_url", "appliance.gateway.refusals",
