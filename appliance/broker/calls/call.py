@@ -418,7 +418,6 @@ class Call:
         except AuditUnavailable:
             self._end(refusals.AUDIT_UNAVAILABLE)
             return
-        answer.stop()
         answer.begun, answer.status = True, head.status
         self.deadline = NEVER
         self._websocket = opened

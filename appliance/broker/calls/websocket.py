@@ -88,7 +88,7 @@ class Opener(Protocol):
         """The tenant's, in force now."""
 
     def websocket_ended(self, refusal: Refusal | None, detail: str) -> None:
-        """Once. Without a refusal both sides ended it in good order; `detail` says with which code."""
+        """Once: end the provider's connection too. Without a refusal all was in order; `detail` says how."""
 
 
 def request_fields(fields: Headers, handshake: Handshake) -> Headers:
@@ -283,7 +283,6 @@ class WebSocket:
         self._ended = True
         code = self._to_provider.close_code or self._close_code
         self._to_container = None  # it knows the secrets
-        self._upstream.abort()
         said = f"The WebSocket ended with code {code}." if code else "The WebSocket ended without a code."
         self._opener.websocket_ended(refusal, said)
 

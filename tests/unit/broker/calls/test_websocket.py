@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,7 @@ from appliance.broker.calls.call import Call
 from appliance.broker.calls.connection import CallConnection
 from appliance.broker.calls.refusals import ACCOUNT_WITHDRAWN
 from appliance.broker.calls.websocket import CLOSING_SECONDS, LOOK_SECONDS, Places, Rate
+from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.scrub.stream import Stream
 from appliance.handover import HANDED_OVER_SECONDS
 from appliance.policy.bound import Bound, CompiledAccount, CompiledGroup
@@ -439,6 +442,46 @@ def test_the_worker_that_hangs_up_leaves_one_record_and_no_connection() -> None:
     assert n.audit.open_claims == 0
     n.clock.pump([1] * 10)
     assert len(n.audit.records) == 2
+    assert not n.means.deadlines._watched
+
+
+@pytest.mark.parametrize("way", ["hung up", "closed", "broken"])
+def test_004_01_what_knows_the_secret_is_gone_with_it_and_waits_for_no_collection(way: str) -> None:
+    n = Open()
+    known: list[weakref.ref] = []
+
+    def scrubbing(live):
+        made = Scrubber(live)
+        known.append(weakref.ref(made))
+        return made
+
+    object.__setattr__(n.means, "scrubbing", scrubbing)
+    n.connection = CallConnection(0, lambda *found: Call(n.means, *found))
+    n.connection.transport = n.worker
+    n.worker.clear()
+    gc.disable()
+    try:
+        n.get("/live", *ASKS)
+        n.switch()
+        assert known[0]() is not None
+        if way == "hung up":
+            n.connection.connectionLost()
+        elif way == "closed":
+            n.answer(frame(CLOSE, NORMAL, mask=None))
+            n.upstreams[-1].connectionLost(DONE)
+        else:
+            n.upstreams[-1].connectionLost(LOST)
+        assert known[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_a_worker_that_was_not_read_is_read_to_its_end() -> None:
+    n = Open().switch()
+    n.upstreams[0].transport.producer.pauseProducing()
+    assert n.worker.producerState == "paused"
+    n.upstreams[0].connectionLost(LOST)
+    assert n.worker.producerState == "producing"
 
 
 def test_one_that_said_close_before_it_hung_up_left_in_good_order() -> None:
