@@ -14,7 +14,7 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from tests.lab import children, evidence, internet
+from tests.lab import children, evidence, internet, realtime
 from tests.lab.internet import Site
 from tests.lab.namespaces import run
 from tests.lab.provider_wire import CONTENT, PROVIDERS, REPOSITORIES, Asked, answer
@@ -62,6 +62,11 @@ class Provider(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = Asked(self.site, self.command, self.path, self.headers, self._body(self.headers))
         known, said = answer(asked, self.secret)
+        if known and realtime.wanted(self):
+            self._record(asked, known=known, status=101)
+            realtime.converse(self, asked.authority)
+            self.close_connection = True
+            return
         self._record(asked, known=known, status=said.status)
         self.send_response(said.status)
         self.send_header("Content-Type", said.kind)
