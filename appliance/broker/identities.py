@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography import x509
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -27,7 +28,7 @@ from appliance.broker.sessions import Sessions
 class Identities:
     """All of it blocks: in a process with a reactor it belongs in a thread.
 
-    `algorithms` are those of DPoP proofs.
+    `algorithms` are those of DPoP proofs, `external_roots` those of an operator's own CA for workloads.
     """
 
     root: RootAuthority
@@ -37,6 +38,12 @@ class Identities:
     sessions: Sessions
     algorithms: frozenset[str]
     engine: Engine
+    external_roots: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def trust(self) -> Trust:
+        """What workloads' certificates may lead to."""
+        return Trust(self.root.instance, (self.root.certificate, *self.external_roots))
 
     def expel(self, tenant: str, endpoint: str, container: str, now: datetime) -> None:
         """End what was got over an endpoint, for good: its certificates, and its container's sessions.
@@ -53,7 +60,12 @@ class Identities:
         self.engine.dispose()
 
 
-def open_identities(url: str, root: RootAuthority, now: Callable[[], datetime]) -> Identities:
+def open_identities(
+    url: str,
+    root: RootAuthority,
+    now: Callable[[], datetime],
+    external_roots: tuple[x509.Certificate, ...] = (),
+) -> Identities:
     """Over the database at `url`. Raises `DatabaseError`."""
     engine = open_database(url)
     try:
@@ -67,8 +79,9 @@ def open_identities(url: str, root: RootAuthority, now: Callable[[], datetime]) 
         root=root,
         workloads=workloads,
         certificates=WorkloadCertificates(root, workloads, now),
-        gate=WorkloadGate(Trust(root.instance, (root.certificate,)), workloads),
+        gate=WorkloadGate(Trust(root.instance, (root.certificate, *external_roots)), workloads),
         sessions=Sessions(SessionTable(engine), verifier),
         algorithms=verifier.algorithms,
         engine=engine,
+        external_roots=external_roots,
     )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TextIO
 
+from cryptography import x509
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.inotify import INotify
 from twisted.internet.threads import deferToThread
@@ -24,12 +25,16 @@ from appliance.broker.api.control import HandleControl, WorkloadControl
 from appliance.broker.api.serving import Interface
 from appliance.broker.ca import CaError, open_authority
 from appliance.broker.calls.connection import CallConnection, Handed
+from appliance.broker.calls.platform_requests import PlatformRequests
 from appliance.broker.calls.serving import Calls
 from appliance.broker.calls.slot_sessions import SlotSessions
 from appliance.broker.calls.withdrawing import Withdrawing
 from appliance.broker.database import DatabaseError
 from appliance.broker.identities import Identities, open_identities
 from appliance.broker.identity.address_check import AddressAllowlist
+from appliance.broker.identity.external_ca import ExternalCa
+from appliance.broker.identity.external_enrolment import ExternalEnrolment, read_roots
+from appliance.broker.identity.verification import Trust
 from appliance.broker.scrub.observer import ScrubbingObserver
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.signing import Signing
@@ -84,7 +89,7 @@ def _run() -> None:
     sink = Sink(settings.audit_dir, PROCESS)
     authority = open_authority(settings.ca_dir, settings.instance, _now())
     vault = open_vault(settings)
-    identities = open_identities(settings.vault_url, authority, _now)
+    identities = open_identities(settings.vault_url, authority, _now, _external_roots(settings))
     globalLogBeginner.beginLoggingTo([log_observer(sys.stderr)], redirectStandardIO=False)
 
     from twisted.internet import reactor  # noqa: PLC0415 - only a main may import it
@@ -153,6 +158,7 @@ class Calling:
         self._interface = Interface(
             reactor, settings.uids.gateway, identities, self._feed, self._calls,
             policy=policy, audit=sink, in_thread=deferToThread, now=_now, addresses=addresses,
+            external=_external(reactor, settings, identities, PlatformRequests(self._calls, policy)),
         )  # fmt: skip
         self._feed.on_removed(self._calls.departed)
         self._feed.on_removed(self._interface.departed)
@@ -188,6 +194,23 @@ class Calling:
         self._interface.stop()
         self._feed.stop()
         self._calls.stop()
+
+
+def _external_roots(settings: configuration.Settings) -> tuple[x509.Certificate, ...]:
+    """Of the operator's own CA for workloads, if there is one. Raises `SettingsError`."""
+    ca = settings.enrolment.external_ca
+    return () if ca is None else read_roots(ca.trust)
+
+
+def _external(
+    reactor: Any, settings: configuration.Settings, identities: Identities, requests: PlatformRequests
+) -> ExternalEnrolment | None:
+    ca = settings.enrolment.external_ca
+    if ca is None:
+        return None
+    trust = Trust(settings.instance, identities.external_roots)
+    signing = ExternalCa(ca.url, trust, requests.post, reactor, _now, timeout=ca.timeout)
+    return ExternalEnrolment(signing, identities.workloads, settings.instance, _now)
 
 
 def _policy(store: PolicyStore, tenant: str) -> TenantPolicy:

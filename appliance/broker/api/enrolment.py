@@ -2,18 +2,19 @@
 
 `POST` with a PEM signing request → the chain (`application/pem-certificate-chain`, RFC 8555 section 9.1) and
 `X-Egress-Renew-After`: seconds until the next should be asked for, in the same way. A request comes from the
-gateway like a call, with no account.
+gateway like a call, with no account. Where the operator's settings name an external CA, that signs in the
+broker's place (`external_enrolment`), for as long as somebody waits for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from appliance.audit.log import AuditLog, AuditUnavailable
@@ -24,6 +25,8 @@ from appliance.broker.calls import checks
 from appliance.broker.calls.refusals import AUDIT_UNAVAILABLE, INTERNAL
 from appliance.broker.calls.secrets import InThread
 from appliance.broker.identity.certificates import MAX_REQUEST, Issued, WorkloadCertificates
+from appliance.broker.identity.external_ca import ExternalCaError, TrustMaterial
+from appliance.broker.identity.external_enrolment import ExternalEnrolment, Recorded
 from appliance.broker.identity.workloads import Attestation as Attested
 from appliance.broker.identity.workloads import EnrolmentRefused, serial_text
 from appliance.http1.framing import BodyKind
@@ -55,6 +58,7 @@ class Enrolments:
     in_thread: InThread
     pace: Pace
     now: Callable[[], datetime]
+    external: ExternalEnrolment | None = None
     is_open: bool = False
 
     def begin(self, connection: CallConnection, attestation: Attestation, head: RequestHead) -> Enrolment:
@@ -83,6 +87,7 @@ class Enrolment:
         self._body = b""
         self._body_done = head.framing.kind is not BodyKind.CHUNKED and not head.framing.length
         self._over = False
+        self._asking: Deferred[TrustMaterial] | None = None
 
     def start(self) -> None:
         """Refuse what can be refused before the body."""
@@ -112,6 +117,8 @@ class Enrolment:
     def abandoned(self) -> None:
         """The container is gone; what was issued to it counts no longer than its link."""
         self._over = True
+        if self._asking is not None:
+            self._asking.cancel()
 
     def _first_refusal(self) -> Refusal | None:
         shared, attestation, head = self._shared, self._attestation, self._head
@@ -136,11 +143,17 @@ class Enrolment:
             return
         try:
             link = Attested(attestation.endpoint, attestation.tenant, attestation.container)
-            issued: Issued = await shared.in_thread(shared.certificates.issue, self._body, link)
+            issued = await self._signed(link)
             claim.write(self._record("certificate-issued", serial_text(issued.certificate)))
         except EnrolmentRefused as error:
-            claim.write(self._record("certificate-refused", attestation.endpoint, error))
+            claim.write(self._refused(Outcome.DENIED, error.code, error.detail))
             self._refuse(refusals.of_enrolment(error))
+        except ExternalCaError as error:
+            claim.write(self._refused(Outcome.FAILED, error.code, error.detail))
+            self._refuse(refusals.of_external_ca(error))
+        except CancelledError:
+            gone = "the container went while the external CA was asked"
+            claim.write(self._refused(Outcome.FAILED, "client-closed", gone))
         except SQLAlchemyError:
             self._refuse(refusals.STORE_UNAVAILABLE)
         except AuditUnavailable:
@@ -150,18 +163,36 @@ class Enrolment:
         finally:
             claim.release()
 
-    def _record(self, event: str, subject: str, error: EnrolmentRefused | None = None) -> LifecycleRecord:
+    async def _signed(self, link: Attested) -> Issued | Recorded:
+        """Raises `EnrolmentRefused`, `ExternalCaError`; `CancelledError` when nobody waits any more."""
+        shared = self._shared
+        issued: Issued | Recorded
+        if shared.external is None:
+            issued = await shared.in_thread(shared.certificates.issue, self._body, link)
+            return issued
+        self._asking = Deferred.fromCoroutine(shared.external.ask(self._body, link))
+        try:
+            material = await self._asking
+        finally:
+            self._asking = None
+        issued = await shared.in_thread(shared.external.record, material, link)
+        return issued
+
+    def _record(self, event: str, subject: str) -> LifecycleRecord:
         whose = self._attestation.container or self._attestation.endpoint
         return LifecycleRecord(
             event=event,
             subject=subject,
             tenant=self._attestation.tenant,
-            outcome=Outcome.ALLOWED if error is None else Outcome.DENIED,
-            reason=None if error is None else error.code,
-            detail=f"for {whose}" if error is None else error.detail,
+            outcome=Outcome.ALLOWED,
+            detail=f"for {whose}",
         )
 
-    def _answer(self, issued: Issued) -> None:
+    def _refused(self, outcome: Outcome, reason: str, detail: str) -> LifecycleRecord:
+        record = self._record("certificate-refused", self._attestation.endpoint)
+        return replace(record, outcome=outcome, reason=reason, detail=detail)
+
+    def _answer(self, issued: Issued | Recorded) -> None:
         if self._over:
             return
         self._over = True

@@ -10,6 +10,7 @@ from dataclasses import replace
 from appliance.broker.calls.refusals import denied, failed
 from appliance.broker.denied import Denied
 from appliance.broker.handles import HandleRefused
+from appliance.broker.identity.external_ca import ExternalCaError, ExternalCaFault
 from appliance.broker.identity.verification import CertificateRefusal
 from appliance.broker.identity.workloads import EnrolmentRefused
 from appliance.http1.refused import Refused
@@ -122,6 +123,12 @@ def of_enrolment(error: EnrolmentRefused) -> Refusal:
     status = _STATUSES.get(error.code, 403)
     mend = "Send a PEM signing request for a P-256 key." if status == 400 else "Ask the operator."
     return denied(status, error.code, f"No certificate: {error.detail}.", mend)
+
+
+def of_external_ca(error: ExternalCaError) -> Refusal:
+    """No certificate from the operator's CA; nothing of what it said is in that."""
+    status = 504 if error.code is ExternalCaFault.TIMEOUT else 502
+    return failed(status, error.code, f"No certificate: {error.detail}.", "Try again, or ask the operator.")
 
 
 _STATUSES = {"csr_invalid": 400, "life_invalid": 400, "attestation_invalid": 400}

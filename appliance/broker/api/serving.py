@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from appliance.broker.calls.secrets import InThread
     from appliance.broker.calls.serving import Calls
     from appliance.broker.identities import Identities
+    from appliance.broker.identity.external_enrolment import ExternalEnrolment
     from appliance.broker.identity.address_check import AddressAllowlist
     from appliance.endpoints import Endpoint, EndpointFeed
     from appliance.handover import Attestation
@@ -46,11 +47,12 @@ class Interface:
         in_thread: InThread,
         now: Callable[[], datetime],
         addresses: AddressAllowlist | None = None,
+        external: ExternalEnrolment | None = None,
     ) -> None:
-        """`uid` is the gateway's; for `addresses` see `operations`."""
+        """`uid` is the gateway's; for `addresses` see `operations`, for `external` `enrolment`."""
         self.enrolments = Enrolments(
             certificates=identities.certificates, endpoints=feed.table, audit=audit, in_thread=in_thread,
-            pace=Pace(enrolment.AT_ONCE, enrolment.EACH, reactor.seconds), now=now,
+            pace=Pace(enrolment.AT_ONCE, enrolment.EACH, reactor.seconds), now=now, external=external,
         )  # fmt: skip
         self._departures = Departures(
             reactor, feed, identities.workloads, in_thread, now=now, known=self.enrolments.open
@@ -77,7 +79,7 @@ class Interface:
         )  # fmt: skip
         self._deadlines = Deadlines(reactor)
         self.connections = WorkloadConnections(
-            uid, ServerTls(identities.root, now).connection, self._converse, self._deadlines
+            uid, ServerTls(identities.root, identities.trust, now).connection, self._converse, self._deadlines
         )
 
     def start(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from appliance.broker.calls.own_request import OwnRequest
 from appliance.policy.platform import ACCOUNT
@@ -32,12 +32,19 @@ class _Platform:
     tenant: str = PLATFORM
 
 
-class PlatformRequests:
-    """`policy` gives the one in force of a tenant, and of `PLATFORM`."""
+class Ways(Protocol):
+    """What `serving.Calls` has for it."""
 
-    def __init__(self, requests: OwnRequests, dials: Dials, policy: Callable[[str], TenantPolicy]) -> None:
-        self._requests = requests
-        self._dials = dials
+    requests: OwnRequests
+    dials: Dials
+
+
+class PlatformRequests:
+    """Over the workers of `calls`. `policy` gives the one in force of a tenant, and of `PLATFORM`."""
+
+    def __init__(self, calls: Ways, policy: Callable[[str], TenantPolicy]) -> None:
+        self._requests = calls.requests
+        self._dials = calls.dials
         self._policy = policy
 
     async def fetch(self, url: str) -> OwnAnswer:

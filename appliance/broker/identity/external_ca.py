@@ -91,13 +91,26 @@ class TrustMaterial:
 
 
 class ExternalCa:
-    """One CA. `trust` holds the operator's roots for it. Raises `ValueError` for a URL that is not https."""
+    """One CA. `trust` holds the operator's roots for it.
+
+    Raises `ValueError` for a URL that is not https, and for another `timeout` than one of up to ten seconds.
+    """
 
     def __init__(
-        self, url: str, trust: Trust, post: Post, clock: IReactorTime, now: Callable[[], datetime]
+        self,
+        url: str,
+        trust: Trust,
+        post: Post,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        *,
+        timeout: float = ANSWER_WITHIN,
     ) -> None:
         if not url.startswith("https://"):
             raise ValueError("an external CA's address begins with https://")
+        if not 0 < timeout <= ANSWER_WITHIN:
+            raise ValueError(f"an external CA has {ANSWER_WITHIN:g} seconds at most, and some time")
+        self._timeout = timeout
         self._url = url
         self._trust = trust
         self._post = post
@@ -125,7 +138,7 @@ class ExternalCa:
 
     async def _answer(self, request: bytes) -> bytes | ExternalCaFault:
         try:
-            return await within(ANSWER_WITHIN, self._clock, self._ask(request))
+            return await within(self._timeout, self._clock, self._ask(request))
         except CancelledError:
             raise
         except AnswerTooSlow:

@@ -170,6 +170,11 @@ def judge_gateway(
     return presented.id if isinstance(presented.id, GatewayId) else _refuse(CertificateFault.KIND)
 
 
+def is_root(certificate: x509.Certificate) -> bool:
+    """Whether it is self-signed and may sign others. Raises what cryptography does for one it cannot read."""
+    return _signed(certificate, certificate) and _may_sign(certificate, 0) and _may_sign_clients(certificate)
+
+
 def _fault_of(standing: Standing) -> CertificateFault | None:
     if standing.revoked:
         return CertificateFault.REVOKED

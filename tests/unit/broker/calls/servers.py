@@ -122,10 +122,11 @@ class WithAServer(TestCase):
         port = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         self.dials = Dials(port.getHost().port)
-        deadlines = Deadlines(reactor)
+        self.deadlines = deadlines = Deadlines(reactor)
         deadlines.start()
         self.addCleanup(deadlines.stop)
-        self.providers = Providers(reactor, self.dials, UpstreamTrust(bundle), deadlines, Bounds())
+        self.trust = UpstreamTrust(bundle)
+        self.providers = Providers(reactor, self.dials, self.trust, deadlines, Bounds())
         self.addCleanup(self.quiet)
 
     async def quiet(self) -> None:

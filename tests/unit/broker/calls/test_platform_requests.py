@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from appliance.broker.calls.own_request import OwnRequests
@@ -28,7 +30,9 @@ class ToThePlatform(WithAServer):
         self.dials.workers = workers
         policy = policy or Named()
         policies = {PLATFORM: policy, "acme": Anywhere(exchanging(("other.example", 443)))}
-        return PlatformRequests(OwnRequests(self.providers), self.dials, policies.__getitem__)
+        return PlatformRequests(
+            SimpleNamespace(requests=OwnRequests(self.providers), dials=self.dials), policies.__getitem__
+        )
 
     async def test_json_is_posted_and_the_answer_is_read_within_its_bound(self) -> None:
         answer = await self.requests().post("https://ok.example/sign", b'{"csr": ""}')
