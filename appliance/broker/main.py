@@ -24,6 +24,7 @@ from appliance.audit.sink import Sink
 from appliance.broker.api.control import HandleControl, WorkloadControl
 from appliance.broker.api.serving import Interface
 from appliance.broker.ca import CaError, open_authority
+from appliance.broker.callers.serving import CallerInterface
 from appliance.broker.calls.connection import CallConnection, Handed
 from appliance.broker.calls.platform_requests import PlatformRequests
 from appliance.broker.calls.serving import Calls
@@ -85,7 +86,7 @@ def log_observer(stream: TextIO) -> ILogObserver:
 
 def _run() -> None:
     settings = configuration.load()
-    sockets = inherited_sockets("control", "calls", "dials", "workloads")
+    sockets = inherited_sockets("control", "calls", "dials", "workloads", "callers")
     sink = Sink(settings.audit_dir, PROCESS)
     authority = open_authority(settings.ca_dir, settings.instance, _now())
     vault = open_vault(settings)
@@ -160,12 +161,17 @@ class Calling:
             policy=policy, audit=sink, in_thread=deferToThread, now=_now, addresses=addresses,
             external=_external(reactor, settings, identities, PlatformRequests(self._calls, policy)),
         )  # fmt: skip
+        self._callers = CallerInterface(
+            reactor, settings.callers, identities.engine, self._calls,
+            policy=policy, audit=sink, in_thread=deferToThread, now=_now,
+        )  # fmt: skip
         self._feed.on_removed(self._calls.departed)
         self._feed.on_removed(self._interface.departed)
         self._acceptors = [
             Acceptor(reactor, sockets["calls"], self._calls.connections),
             Acceptor(reactor, sockets["dials"], self._calls.dials),
             Acceptor(reactor, sockets["workloads"], self._interface.connections),
+            Acceptor(reactor, sockets["callers"], self._callers.connections),
         ]
 
     def start(self) -> None:
@@ -173,6 +179,7 @@ class Calling:
         self._watch.start()
         self._feed.start()
         self._interface.start()
+        self._callers.start()
         self._calls.start()
 
     def operations(self) -> Mapping[str, Operation]:
@@ -180,6 +187,7 @@ class Calling:
         return {
             **HandleControl(self._calls.handles).operations(),
             **self._workloads.operations(),
+            **self._callers.operations(),
             "reload": reload_operation(self._reloads),
         }
 
@@ -192,6 +200,7 @@ class Calling:
             acceptor.close()
         self._watch.stop()
         self._interface.stop()
+        self._callers.stop()
         self._feed.stop()
         self._calls.stop()
 

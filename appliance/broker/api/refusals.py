@@ -52,7 +52,7 @@ STORE_UNAVAILABLE = failed(503, "store_unavailable", "The broker's database does
 
 def too_often(seconds: int) -> Refusal:
     """RFC 6585 section 4."""
-    refusal = denied(429, "too-often", "This workload asks for that too often.", "Wait, then ask again.")
+    refusal = denied(429, "too-often", "That is asked for too often.", "Wait, then ask again.")
     return replace(refusal, retry_after=seconds)
 
 

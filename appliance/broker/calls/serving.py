@@ -89,7 +89,7 @@ class Calls:
         )  # fmt: skip
         self.is_over = ending.is_over
         self.secrets = CallSecrets(vault, self.handles, in_thread, is_session)
-        self._means = Means(
+        self.means = Means(
             policy=policy,
             endpoints=endpoints,
             secrets=self.secrets,
@@ -128,9 +128,14 @@ class Calls:
             return self._own(connection, attestation, head)
         return self.begin_call(connection, attestation, head)
 
-    def begin_call(self, connection: Any, attestation: Attestation, head: RequestHead) -> Handed:
-        """A call of a workload, however it came; `connection` does what a `CallConnection` does for it."""
-        call = Call(self._means, connection, attestation, head)
+    def begin_call(
+        self, connection: Any, attestation: Attestation, head: RequestHead, means: Means | None = None
+    ) -> Call:
+        """A call, however it came; `connection` does what a `CallConnection` does for it.
+
+        `means` differ from ours (`means`) where it is no container that calls.
+        """
+        call = Call(means or self.means, connection, attestation, head)
         self._under_way.add(call)
         return call
 

@@ -98,6 +98,10 @@ class ApiKeyInfo:
     expires_at: int | None
     revoked_at: int | None
 
+    def is_active(self, now: datetime) -> bool:
+        """Whether it lets its actor in."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > _seconds(now))
+
 
 class ApiKeys:
     """The table, by what is done with it. `entropy` gives that many random octets."""

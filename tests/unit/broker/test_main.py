@@ -25,8 +25,8 @@ from appliance.broker.main import log_observer
 from appliance.tls.authority import new_key, signing_request
 
 HAND_OVER = (
-    "import fcntl, os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='4',"
-    " LISTEN_FDNAMES='control:calls:dials:workloads');"
+    "import fcntl, os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='5',"
+    " LISTEN_FDNAMES='control:calls:dials:workloads:callers');"
     "given = [fcntl.fcntl(int(one), fcntl.F_DUPFD, 64) for one in sys.argv[1:]];"
     "[os.dup2(one, 3 + at, inheritable=True) for at, one in enumerate(given)];"
     "os.execv(sys.executable, [sys.executable, '-m', 'appliance.broker.main'])"
@@ -48,7 +48,7 @@ class Appliance:
 
     def start(self) -> subprocess.Popen[str]:
         with ExitStack() as stack:
-            names = ("broker", "broker-calls", "broker-dials", "broker-workloads")
+            names = ("broker", "broker-calls", "broker-dials", "broker-workloads", "broker-callers")
             descriptors = [self.listening(stack, name) for name in names]
             return subprocess.Popen(
                 [sys.executable, "-c", HAND_OVER, *map(str, descriptors)],
@@ -176,7 +176,10 @@ def test_without_a_socket_it_says_what_starts_it(appliance: Appliance) -> None:
         env=appliance.environment, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "no control and no calls and no dials and no workloads socket was passed" in done.stderr
+    assert (
+        "no control and no calls and no dials and no workloads and no callers socket was passed"
+        in done.stderr
+    )
     assert not (appliance.root / "ca").exists()
 
 
@@ -214,3 +217,49 @@ def test_the_operator_has_the_policies_read_and_hears_which_are_in_force(applian
     assert refused["error"] == "policy-invalid"
     assert "acme.yaml:1:" in str(refused["detail"])
     assert "Traceback" not in end(process)
+
+
+def test_002_07_002_22_a_process_of_the_host_with_a_key_is_known_and_without_one_is_nobody(
+    appliance: Appliance,
+) -> None:
+    process = appliance.start()
+    made = appliance.ask(op="caller-add", tenant="acme", actor="ci", scopes=["openai:write"])
+    refused, known, revoked = b"", b"", b""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(appliance.root / "broker-callers.sock"))
+        refused = executed(caller)
+        known = executed(caller, str(made["key"]))
+        assert appliance.ask(op="caller-revoke", id=made["id"])["was_active"] is True
+        revoked = executed(caller, str(made["key"]))
+    assert refused.startswith(b"HTTP/1.1 401 ")
+    assert known.startswith(b"HTTP/1.1 403 ")
+    assert b"account-not-bound" in known
+    assert b"api_key_revoked" in revoked
+    errors = end(process)
+    assert "Traceback" not in errors
+    secret = str(made["key"])[21:]
+    assert secret not in errors
+    assert not any(secret.encode() in octets for octets in files(appliance.root).values())
+
+
+def executed(caller: socket.socket, key: str | None = None) -> bytes:
+    """The answer to a call, in one piece as the broker writes it."""
+    body = b'{"account":"x","url":"https://api.example.com/","method":"GET","headers":{},"body":null}'
+    proof = "" if key is None else f"Authorization: Bearer {key}\r\n"
+    head = (
+        "POST /execute HTTP/1.1\r\nHost: broker.egress.internal\r\nContent-Type: application/json\r\n"
+        f"{proof}Content-Length: {len(body)}\r\n\r\n"
+    )
+    caller.sendall(head.encode() + body)
+    return caller.recv(65536)
+
+
+def test_004_40_what_looks_like_a_credential_stands_in_no_record(appliance: Appliance) -> None:
+    token = "ghp_" + "a1B2" * 9
+    process = appliance.start()
+    assert appliance.ask(op="workload-disable", tenant="acme", workload=token)["ok"] is True
+    end(process)
+    (file,) = (appliance.root / "audit" / "broker").glob("*.jsonl")
+    assert "workload-disabled" in file.read_text()
+    assert "[scrubbed:github-token]" in file.read_text()
+    assert token not in file.read_text()

@@ -52,13 +52,14 @@ class FromWorker(Wire):
     """A Unix socket whose peer has a uid."""
 
     uid = UID
+    pid = os.getpid()
 
     def getHandle(self):
         return self
 
     def getsockopt(self, level, name, size=0):
         assert (level, name) == (socket.SOL_SOCKET, socket.SO_PEERCRED)
-        return struct.pack("3i", os.getpid(), self.uid, self.uid)
+        return struct.pack("3i", self.pid, self.uid, self.uid)
 
 
 class Broker:

@@ -234,3 +234,15 @@ def test_sockets_that_nobody_asked_for_have_a_bound_and_are_closed() -> None:
     held = list(channel._sockets)
     channel.connectionLost()
     assert all(each.fileno() < 0 for each in held)
+
+
+def test_for_a_call_that_came_by_no_worker_each_worker_has_its_turn() -> None:
+    _, dials, first, _ = connected()
+    assert dials.any_worker() == -1
+    first.message_received({"worker": 4})
+    second = dials.buildProtocol(None)
+    second.makeConnection(Unix())
+    second.message_received({"worker": 2})
+    assert sorted(dials.any_worker() for _ in range(4)) == [2, 2, 4, 4]
+    first.connectionLost()
+    assert [dials.any_worker() for _ in range(2)] == [2, 2]
