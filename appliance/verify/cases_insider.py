@@ -16,12 +16,12 @@ from appliance.verify.attempts import get
 from appliance.verify.case import Case, Layer, Outcome, Output, Seat
 from appliance.verify.cases_broker import called
 from appliance.verify.parts import requested
+from appliance.verify.tenants import told
 from appliance.verify.world import Accounts, World
 
 REFUSED, REACHES = Outcome.REFUSED, Outcome.REACHES
 KERNEL = frozenset({Layer.KERNEL})
 REACHED = ("REACHED",)
-LIE = "f" * 64
 RESTING = 6
 """Calls that close the connection which they use: no connection of an earlier case is left to be used again."""
 INSIDER = Path(insider.__file__).read_text(encoding="utf-8")
@@ -59,8 +59,16 @@ def rows(world: World) -> list[Case]:
             Seat.GATEWAY, _insider("call", inner, accounts, words={"lie": {"container": LIE}})
         )
         log = inner.egress("--json", "log", "--kind", "call", "-n", "100").text
-        told = "NOT ON RECORD" if "/insider/plain" not in log else "LIED" if LIE in log else "as netd says"
+        told = "NOT ON RECORD" if "/insider/plain" not in log else "LIED" if lie in log else "as netd says"
         return Output(said.status, f"{said.text}on record: {told}\n")
+
+    def sealed(inner: World) -> Output:
+        before = _decryptions(inner)
+        said = calls(inner)
+        after = _decryptions(inner)
+        return Output(
+            said.status, f"{said.text}decrypted: {before}, {after} {'DECRYPTED' if before != after else ''}\n"
+        )
 
     def as_root(inner: World) -> Output:
         return inner.in_gateway(*_insider("call", inner, accounts, words={"root": {}}))
@@ -94,6 +102,8 @@ def rows(world: World) -> list[Case]:
         Case("H10-record", f"{who}: it says that another container calls: the record has netd's word", REACHES, lies, canaries[:1],
              forbid=("LIED", "NOT ON RECORD"), seat=Seat.GATEWAY, layers=KERNEL),
         refused("H10-calls", f"{who}: calls for who is not there, or another's, or to another host", calls),
+        Case("H10-sealed", f"{who}: for a call that is refused no secret is decrypted", REFUSED, sealed, canaries,
+             forbid=("DECRYPTED",), seat=Seat.GATEWAY, layers=KERNEL),
         refused("H10-dials-elsewhere", f"{who}: it connects the broker to somebody else than it said", dials(found=[address], lead=world.targets.literal, unheard=True)),
         refused("H10-finds-inward", f"{who}: it finds a private address for a provider", dials(found=[private], unwanted=True)),
         refused("H10-finds-mixed", f"{who}: or one among public ones", dials(found=[address, private], unwanted=True)),
@@ -101,6 +111,11 @@ def rows(world: World) -> list[Case]:
         refused("H10-squid", "the process squid, taken over: a call", as_squid, Seat.SQUID),
         refused("H10-root", "root, which may open the socket, and is no worker: a call", as_root),
     ]  # fmt: skip
+
+
+def _decryptions(world: World) -> int:
+    """How often the broker has opened a secret. Raises `OSError`."""
+    return int(told(world.egress("--json", "vault", "status"))["decryptions"])
 
 
 def _insider(way: str, world: World, accounts: Accounts, **further: object) -> tuple[str, ...]:

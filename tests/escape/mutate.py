@@ -28,7 +28,8 @@ from appliance.listeners import listening_pid
 from appliance.processes import processes
 from appliance.verify import battery
 from appliance.verify.case import Layer, Result
-from tests.escape.mutations import MUTATIONS, Edit, Kernel, Mutation, Process
+from tests.escape.mutation import Edit, Kernel, Mutation, Process
+from tests.escape.mutations import MUTATIONS
 from tests.lab import appliance, policies
 from tests.lab.containers import build_images
 from tests.lab.lab import Lab, exclusive

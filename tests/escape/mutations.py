@@ -7,87 +7,10 @@ the way at all, they are in one row, and with `each` it is tried that any of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from appliance.verify.case import Layer
-
-
-class Process(StrEnum):
-    """What the names of the processes that read a changed text begin with."""
-
-    GATEWAY = "gateway"
-    RESOLVER = "resolver"
-    NETD = "netd"
-    SQUID = "squid"
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A text of the installed program that stands once in `file`, and what stands there instead."""
-
-    file: str
-    old: str
-    new: str
-
-    def applied(self, text: str) -> str:
-        """`text` with the change. Raises `ValueError` unless there is exactly one place for it."""
-        return _replaced(self.file, text, self.old, self.new)
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """Changes to what nft lists of the gateway's table, and commands in its namespace, with what undoes them."""
-
-    rules: tuple[tuple[str, str], ...] = ()
-    commands: tuple[tuple[str, ...], ...] = ()
-    undo: tuple[tuple[str, ...], ...] = ()
-
-    def applied(self, listing: str) -> str:
-        """The table without the rules. Raises `ValueError` unless each stands there once."""
-        for old, new in self.rules:
-            listing = _replaced("nft list", listing, old, new)
-        return listing
-
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """One protection, or several that stand for each other, and how to take it away.
-
-    `reached`: whether a canary must be hit (True), must not be for somebody else holds (False), or may be.
-    `anew`: it is about how a container is started, so its case needs one that is.
-    """
-
-    name: str
-    protects: str
-    case: str
-    edits: tuple[Edit, ...] = ()
-    restart: tuple[Process, ...] = (Process.GATEWAY,)
-    kernel: Kernel | None = None
-    reached: bool | None = None
-    each: bool = False
-    layer: Layer | None = None
-    anew: bool = False
-
-    def parts(self) -> Iterator[Mutation]:
-        """With `each`, the same with only one of its changes; else nothing."""
-        if not self.each:
-            return
-        for edit in self.edits:
-            yield replace(self, edits=(edit,), each=False)
-        if self.kernel is not None:
-            for rule in self.kernel.rules:
-                yield replace(self, kernel=Kernel((rule,)), each=False)
-            for command in self.kernel.commands:
-                yield replace(self, kernel=replace(self.kernel, rules=(), commands=(command,)), each=False)
-
-
-def _replaced(where: str, text: str, old: str, new: str) -> str:
-    count = text.count(old)
-    if count != 1:
-        raise ValueError(f"{where} has {count} places that read {old!r}; a mutation needs one")
-    return text.replace(old, new)
+from tests.escape.mutation import Edit, Kernel, Mutation, Process
 
 
 def _source(
@@ -119,6 +42,13 @@ def _netd(
     name: str, protects: str, case: str, *edits: tuple[str, str, str], reached: bool | None = None
 ) -> Mutation:
     return _source(name, protects, case, (Process.NETD,), *edits, reached=reached)
+
+
+def _broker(
+    name: str, protects: str, case: str, *edits: tuple[str, str, str], reached: bool | None = None
+) -> Mutation:
+    changes = tuple((f"appliance/broker/{file}", old, new) for file, old, new in edits)
+    return _source(name, protects, case, (Process.BROKER,), *changes, reached=reached)
 
 
 JUDGES = (Process.GATEWAY, Process.RESOLVER)
@@ -351,6 +281,64 @@ WEBSOCKETS = (
               "if not self._ended and not self._exchange.still_allowed(policy):", "if False:")),
 )  # fmt: skip
 
+UNSEALED = """\
+        from twisted.internet.defer import Deferred
+        found = self._means.policy(attestation.tenant).account(attestation.account)
+        Deferred.fromCoroutine(self._means.secrets.of_account(attestation, found)) if found else None
+        self._passed(Check.INTENT, checks.intent(attestation, head))
+"""
+
+BROKER = (
+    _broker("callers-uid", "nobody but the gateway hands calls over", "H10-root",
+            ("calls/connection.py", "        if peer.uid != self._uid:\n", "        if False:\n"), reached=True),
+    _broker("link-of-a-call", "a call is for a link that netd knows", "H10-calls",
+            ("calls/checks.py",
+             "if endpoint is None or endpoint.tenant != attestation.tenant or str(endpoint.address) != source:",
+             "if False:"), reached=True),
+    _broker("word-of-netd", "no worker says whom a record is about", "H10-record",
+            ("calls/checks.py", "return replace(attestation, container=endpoint.container, run=endpoint.run)",
+             "return attestation")),
+    _broker("host-of-an-account", "a secret goes to the hosts of its account", "H10-calls",
+            ("calls/checks.py", 'group = account.groups.get(verdict.group or "")',
+             "group = next(iter(account.groups.values()))"),
+            ("calls/checks.py", "if verdict.account != account.name or group is None or", "if"), reached=True),
+    _broker("address-of-a-provider", "every address of a provider is judged", "H10-finds-inward",
+            ("calls/checks.py", "        if not verdict.allowed:\n            return refusals.denied(403, str(verdict.reason)",
+             "        if False:\n            return refusals.denied(403, str(verdict.reason)")),
+    _broker("peer-of-a-socket", "the broker speaks to nobody but whom it judged", "H10-dials-elsewhere",
+            ("calls/dials.py", "if address is None or address not in addresses:", "if address is None:")),
+    _broker("sealed-until-allowed", "no secret is decrypted for a call that is refused", "H10-sealed",
+            ("calls/call.py", "        self._passed(Check.INTENT, checks.intent(attestation, head))\n",
+             UNSEALED)),
+    _broker("own-authority", "who brings an authority of his own collides", "H2-collisions",
+            ("calls/authority.py", "        if name not in ours:\n            raise Collision",
+             "        if name not in ours:\n            continue\n            raise Collision"), reached=True),
+    _broker("end-of-a-collision", "and is stopped", "H2-collisions",
+            ("calls/ending.py", "        self._stop(attestation, reason, why)\n", "        pass\n"), reached=False),
+    _broker("reference-and-account", "a reference names the account's own secret", "H3-references",
+            ("calls/call.py", "elif found.kind is Kind.REFERENCE and found.value not in {account.secret, account.name}:",
+             "elif False:"), reached=True),
+    _gateway("references-elsewhere", "a handle or a reference goes to nobody else", "H3-references",
+             ("appliance/gateway/judging.py", "if verdict.account is None and _for_the_broker(head):", "if False:"),
+             reached=True),
+    _broker("handle-and-execution", "a handle serves the container that it was given to", "H8-stolen",
+            ("handles.py", "if held is None or held.bound != bound:", "if held is None:"), reached=True),
+    _broker("certificate-and-link", "a certificate serves the link that it was issued to", "H8-stolen",
+            ("api/operations.py", "if (found.endpoint, found.id.tenant) != (attestation.endpoint, attestation.tenant):",
+             "if False:"), reached=True),
+    _broker("token-and-certificate", "a session's token serves the certificate that it was opened with", "H8-stolen",
+            ("sessions.py", "if not same_thumbprint(session.x5t_s256, presenter.thumbprint):", "if False:"), reached=False),
+    _broker("end-of-handles", "what is ended is dead", "H7-interface",
+            ("handles.py", "        return self._purge(tuple(self._executions.get(execution, ())))",
+             "        return 0")),
+    _broker("scrubbing", "no answer holds the secret", "H9-echo",
+            ("calls/serving.py", "scrubbing=Scrubber,", "scrubbing=lambda _live: Scrubber(()),")),
+    _broker("scrubbed-redirects", "nor the address that an answer leads to", "H9-away",
+            ("calls/serving.py", "scrubbing=Scrubber,", "scrubbing=lambda _live: Scrubber(()),"), reached=True),
+    _broker("issued-authority", "nor what a provider hands out as authority", "H9-echo",
+            ("calls/authority.py", 'return _folded(name.decode("latin-1")) in ISSUED', "return False")),
+)  # fmt: skip
+
 SETUP = (
     _source("private-addresses-uplinked", "a company's proxy is asked for no private address", "G9-proxy",
             (*JUDGES, Process.NETD), JUDGED_ANSWER, JUDGED_ROUTE, reached=True),
@@ -395,5 +383,5 @@ FALLBACK = (
 )  # fmt: skip
 
 MUTATIONS: tuple[Mutation, ...] = (
-    *HOSTS, *TLS, *WIRE, *POLICY, *NAMES, *TOGETHER, *OPERATOR, *ADMISSION, *SEAL, *DEPARTURE, *KERNEL, *FALLBACK, *WEBSOCKETS, *SETUP,
+    *HOSTS, *TLS, *WIRE, *POLICY, *NAMES, *TOGETHER, *OPERATOR, *ADMISSION, *SEAL, *DEPARTURE, *KERNEL, *FALLBACK, *WEBSOCKETS, *BROKER, *SETUP,
 )  # fmt: skip

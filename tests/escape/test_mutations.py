@@ -10,7 +10,8 @@ import pytest
 
 from appliance.verify import battery
 from tests.escape.mutate import ROOT, Bench, bench, run
-from tests.escape.mutations import MUTATIONS, Edit, Kernel
+from tests.escape.mutation import Edit, Kernel
+from tests.escape.mutations import MUTATIONS
 from tests.lab.world import plan
 
 AT_LEAST = 30
