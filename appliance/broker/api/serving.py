@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from appliance.broker.calls.secrets import InThread
     from appliance.broker.calls.serving import Calls
     from appliance.broker.identities import Identities
-    from appliance.broker.identity.external_enrolment import ExternalEnrolment
     from appliance.broker.identity.address_check import AddressAllowlist
+    from appliance.broker.identity.external_enrolment import ExternalEnrolment
     from appliance.endpoints import Endpoint, EndpointFeed
     from appliance.handover import Attestation
     from appliance.policy.tenant import TenantPolicy
