@@ -98,11 +98,13 @@ class Worker(Protocol):
             await found.addTimeout(5, reactor)
 
 
-class Wired(TestCase):
+class WithAProvider(TestCase):
+    """A provider on loopback, and a broker's socket for calls at `path`."""
+
     async def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        path = str(Path(directory.name) / "calls.sock")
+        path = self.path = str(Path(directory.name) / "calls.sock")
         origin = Origin()
         bundle = Path(directory.name) / "bundle.pem"
         bundle.write_text(pem(origin.ca))
@@ -138,14 +140,20 @@ class Wired(TestCase):
         self.connections = CallConnections(os.getuid(), lambda *found: Call(n.means, *found))
         calls = reactor.listenUNIX(path, self.connections)
         self.addCleanup(calls.stopListening)
-        self.worker = Worker()
-        await UNIXClientEndpoint(reactor, path).connect(Factory.forProtocol(lambda: self.worker))
         self.addCleanup(self.quiet)
 
     async def quiet(self) -> None:
-        self.worker.transport.loseConnection()
+        self.connections.close()
         self.providers.close()
         await deferLater(reactor, 0.1)
+
+
+class Wired(WithAProvider):
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.worker = Worker()
+        await UNIXClientEndpoint(reactor, self.path).connect(Factory.forProtocol(lambda: self.worker))
+        self.addCleanup(self.worker.transport.loseConnection)
 
     async def open(self) -> None:
         self.worker.transport.write(ATTESTED.line() + ASK)
