@@ -55,8 +55,9 @@ def rows(world: World) -> list[Case]:
         return inner.run_as(Seat.GATEWAY, _insider("call", inner, accounts, words={"as a worker": {}}))
 
     def lies(inner: World) -> Output:
+        lie = secrets.token_hex(32)
         said = inner.run_as(
-            Seat.GATEWAY, _insider("call", inner, accounts, words={"lie": {"container": LIE}})
+            Seat.GATEWAY, _insider("call", inner, accounts, words={"lie": {"container": lie}})
         )
         log = inner.egress("--json", "log", "--kind", "call", "-n", "100").text
         told = "NOT ON RECORD" if "/insider/plain" not in log else "LIED" if lie in log else "as netd says"
@@ -103,7 +104,7 @@ def rows(world: World) -> list[Case]:
              forbid=("LIED", "NOT ON RECORD"), seat=Seat.GATEWAY, layers=KERNEL),
         refused("H10-calls", f"{who}: calls for who is not there, or another's, or to another host", calls),
         Case("H10-sealed", f"{who}: for a call that is refused no secret is decrypted", REFUSED, sealed, canaries,
-             forbid=("DECRYPTED",), seat=Seat.GATEWAY, layers=KERNEL),
+             forbid=(*REACHED, "DECRYPTED"), seat=Seat.GATEWAY, layers=KERNEL),
         refused("H10-dials-elsewhere", f"{who}: it connects the broker to somebody else than it said", dials(found=[address], lead=world.targets.literal, unheard=True)),
         refused("H10-finds-inward", f"{who}: it finds a private address for a provider", dials(found=[private], unwanted=True)),
         refused("H10-finds-mixed", f"{who}: or one among public ones", dials(found=[address, private], unwanted=True)),
