@@ -62,11 +62,9 @@ class PolicyStore:
 
 
 def _held(old: PolicySet, new: PolicySet) -> list[object]:
-    """What `old` holds for the tenants whose policy is another in `new`."""
-    indexes = {
-        id(index): index
-        for name, policy in old.tenants.items()
-        if new.tenants.get(name) is not policy
-        for index in policy.layers
-    }
+    """What `old` holds for those whose policy is another in `new`."""
+    changed = [policy for name, policy in old.tenants.items() if new.tenants.get(name) is not policy]
+    if old.platform is not None and old.platform is not new.platform:
+        changed.append(old.platform)
+    indexes = {id(index): index for policy in changed for index in policy.layers}
     return [each for index in indexes.values() for each in index.held()]
