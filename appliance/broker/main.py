@@ -18,7 +18,7 @@ from twisted.logger import ILogObserver, Logger, globalLogBeginner, textFileLogO
 from appliance import privilege
 from appliance import settings as configuration
 from appliance.acceptor import Acceptor
-from appliance.audit.log import AuditUnavailable
+from appliance.audit.log import AuditLog, AuditUnavailable
 from appliance.audit.record import LifecycleRecord
 from appliance.audit.sink import Sink
 from appliance.broker.api.control import HandleControl, WorkloadControl
@@ -36,6 +36,7 @@ from appliance.broker.identity.address_check import AddressAllowlist
 from appliance.broker.identity.external_ca import ExternalCa
 from appliance.broker.identity.external_enrolment import ExternalEnrolment, read_roots
 from appliance.broker.identity.verification import Trust
+from appliance.broker.records import ScrubbedLog
 from appliance.broker.scrub.observer import ScrubbingObserver
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.signing import Signing
@@ -88,6 +89,7 @@ def _run() -> None:
     settings = configuration.load()
     sockets = inherited_sockets("control", "calls", "dials", "workloads", "callers")
     sink = Sink(settings.audit_dir, PROCESS)
+    audit = ScrubbedLog(sink)
     authority = open_authority(settings.ca_dir, settings.instance, _now())
     vault = open_vault(settings)
     identities = open_identities(settings.vault_url, authority, _now, _external_roots(settings))
@@ -95,13 +97,13 @@ def _run() -> None:
 
     from twisted.internet import reactor  # noqa: PLC0415 - only a main may import it
 
-    signing = Signing(authority, sink, _now)
+    signing = Signing(authority, audit, _now)
     uids = settings.uids
     signers = frozenset({uids.gateway, uids.squid} if settings.has_fallback else {uids.gateway})
-    calling = Calling(reactor, settings, sockets, vault, identities=identities, sink=sink)
+    calling = Calling(reactor, settings, sockets, vault, identities=identities, audit=audit)
     operations = {
         **signing.operations(signers),
-        **_of_the_vault(vault, sink, settings, calling.withdrawing),
+        **_of_the_vault(vault, audit, settings, calling.withdrawing),
         **calling.operations(),
     }
     acceptor = Acceptor(
@@ -109,7 +111,7 @@ def _run() -> None:
         sockets["control"],
         ControlFactory(operations),
     )
-    sink.write(LifecycleRecord(event="started"))
+    audit.write(LifecycleRecord(event="started"))
     calling.start()
     report_readiness(reactor, lambda: sink.ready)
     reactor.addSystemEventTrigger("before", "shutdown", calling.stop)
@@ -117,7 +119,7 @@ def _run() -> None:
     reactor.addSystemEventTrigger("after", "shutdown", identities.close)
     reactor.addSystemEventTrigger("before", "shutdown", acceptor.close)
     reactor.run()
-    sink.write(LifecycleRecord(event="stopped"))
+    audit.write(LifecycleRecord(event="stopped"))
     sink.close()
 
 
@@ -126,7 +128,7 @@ class Calling:
 
     def __init__(
         self, reactor: Any, settings: configuration.Settings, sockets: Mapping[str, socket.socket],
-        vault: Vault, *, identities: Identities, sink: Sink,
+        vault: Vault, *, identities: Identities, audit: AuditLog,
     ) -> None:  # fmt: skip
         """Raises `TrustStoreError`, `SettingsError`."""
         store = PolicyStore(settings)
@@ -146,24 +148,24 @@ class Calling:
             reactor, settings, vault,
             policy=policy,
             endpoints=self._feed.table,
-            audit=sink, in_thread=deferToThread, now=_now,
+            audit=audit, in_thread=deferToThread, now=_now,
             is_session=SlotSessions(identities, deferToThread, _now, addresses).is_session,
             own=self._begin_own, expel=partial(_expel, identities),
         )  # fmt: skip
         self.withdrawing = self._calls.withdrawing
         store.listen(self.withdrawing.policies_changed)
         self._workloads = WorkloadControl(
-            identities, self._feed.table, self.withdrawing.workload_disabled, sink,
+            identities, self._feed.table, self.withdrawing.workload_disabled, audit,
             in_thread=deferToThread, now=_now,
         )  # fmt: skip
         self._interface = Interface(
             reactor, settings.uids.gateway, identities, self._feed, self._calls,
-            policy=policy, audit=sink, in_thread=deferToThread, now=_now, addresses=addresses,
+            policy=policy, audit=audit, in_thread=deferToThread, now=_now, addresses=addresses,
             external=_external(reactor, settings, identities, PlatformRequests(self._calls, policy)),
         )  # fmt: skip
         self._callers = CallerInterface(
             reactor, settings.callers, identities.engine, self._calls,
-            policy=policy, audit=sink, in_thread=deferToThread, now=_now,
+            policy=policy, audit=audit, in_thread=deferToThread, now=_now,
         )  # fmt: skip
         self._feed.on_removed(self._calls.departed)
         self._feed.on_removed(self._interface.departed)
@@ -232,7 +234,7 @@ async def _expel(identities: Identities, tenant: str, endpoint: str, container: 
 
 
 def _of_the_vault(
-    vault: Vault, sink: Sink, settings: configuration.Settings, withdrawing: Withdrawing
+    vault: Vault, audit: AuditLog, settings: configuration.Settings, withdrawing: Withdrawing
 ) -> Mapping[str, Operation]:
     """What the operator may do with the vault; a locked one is said to be so."""
     if vault.keyring.state() is not State.OPEN:
@@ -240,7 +242,7 @@ def _of_the_vault(
     change = partial(change_key_file, vault.keyring, settings.vault_key_file)
     by_file = settings.vault.unlock == "key_file"
     control = VaultControl(
-        vault, sink, deferToThread, _now, change if by_file else None, withdrawing=withdrawing
+        vault, audit, deferToThread, _now, change if by_file else None, withdrawing=withdrawing
     )
     return control.operations()
 

@@ -53,6 +53,9 @@ class Scrubbing(Protocol):
     def fields(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Header fields where no body follows."""
 
+    def octets(self, data: bytes) -> bytes:
+        """What is there as a whole, without secrets."""
+
     def body(self, fields: Iterable[tuple[bytes, bytes]]) -> Stream:
         """For the body behind these fields, which goes on without a content coding. Raises `ScrubFault`."""
 

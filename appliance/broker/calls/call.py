@@ -25,6 +25,7 @@ from appliance.broker.calls.recording import call_record
 from appliance.broker.calls.websocket import WebSocket
 from appliance.broker.credentials.inject import needs_body
 from appliance.broker.credentials.outgoing import CredentialError, Outgoing, applied
+from appliance.broker.records import scrubbed
 from appliance.broker.scrub.faults import ScrubFault
 from appliance.handover import ANSWER_SECONDS
 from appliance.http1.body import LAST_CHUNK, encode_chunk
@@ -81,6 +82,7 @@ class Call:
         self._revealed: Revealed | None = None
         self._upstream: Upstream | None = None
         self._answer: Answer | None = None
+        self._scrubbing: Scrubbing | None = None
         self._handshake: Handshake | None = None
         self._websocket: WebSocket | None = None
         self._is_form = media_type(head.content_type) == FORM
@@ -347,7 +349,7 @@ class Call:
 
     def _send(self, upstream: Upstream, outgoing: Outgoing, scrubbing: Scrubbing, body: bytes | None) -> None:
         head, transport = self._head, self._connection.transport
-        self._upstream = upstream
+        self._upstream, self._scrubbing = upstream, scrubbing
         answer = self._answer = Answer(transport, upstream, scrubbing, self, self._attestation.request_id)
         lines = b"".join(b"%b: %b\r\n" % field for field in outgoing.headers)
         line = f"{outgoing.method} {outgoing.target} HTTP/1.1\r\n".encode("ascii")
@@ -492,9 +494,13 @@ class Call:
                 upstream.rest()
             else:
                 upstream.abort()
+        scrubbing, self._scrubbing = self._scrubbing, None
         claim = self._claim
         try:
-            (self._means.audit if claim is None else claim).write(self._record(refusal, detail))
+            record = self._record(refusal, detail)
+            if scrubbing is not None:
+                record = scrubbed(record, scrubbing.octets)
+            (self._means.audit if claim is None else claim).write(record)
         except AuditUnavailable:
             return False
         finally:

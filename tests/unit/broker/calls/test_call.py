@@ -359,3 +359,22 @@ def test_a_field_that_names_another_resource_is_refused(line: str) -> None:
     assert reason(n.said) == "other-resource"
     assert n.log == []
     assert n.killed == []
+
+
+def test_004_40_the_secret_of_the_call_stands_in_its_record_in_no_form() -> None:
+    n = Neighbours()
+    n.get(f"/data/{SECRET}", "X-Page: 1")
+    n.answer()
+    assert n.record.path == "/data/[scrubbed:secret]"
+    n = Neighbours()
+    n.get("/data/1")
+    n.answer(b"HTTP/1.1 200 " + SECRET.encode() + b"\x01\r\n\r\n")
+    assert SECRET not in repr(n.record)
+
+
+def test_004_40_nothing_of_it_is_held_when_the_record_is_written() -> None:
+    n = Neighbours()
+    n.get()
+    call = n.connection._call
+    n.answer()
+    assert call._scrubbing is None
