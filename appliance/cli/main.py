@@ -11,6 +11,7 @@ import click
 
 from appliance import settings as settings_module
 from appliance.cli import (
+    callers,
     doctor,
     fallback,
     handles,
@@ -88,7 +89,8 @@ def completion(obj: Cli, shell: str) -> None:
 for command in (
     lifecycle.up, lifecycle.down, status.status, doctor.doctor, tenants.tenant,
     run.run, run.shell, policies.policy, logs.log, top.top, verify.verify, fallback.fallback,
-    secrets.secret, secrets.vault, handles.handle, workloads.workload, integrations.integration,
+    secrets.secret, secrets.vault, handles.handle, workloads.workload, callers.caller,
+    integrations.integration,
     version.version,
 ):  # fmt: skip
     cli.add_command(command)
