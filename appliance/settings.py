@@ -248,24 +248,27 @@ JwtAlgorithm = Literal[
 class JwtSettings(_Model):
     """Callers with a JWT: of which issuer, for which audience and tenant, signed how.
 
-    The issuer's keys stand in one file: `jwks_file` (a JWK set), `public_key_file` (one key, PEM), or
-    `secret_file` (for HMAC; the broker's alone). A file that changes is read again.
+    The issuer's keys stand in one place: `jwks_url` (a JWK set, asked through a worker), `jwks_file` (one
+    here), `public_key_file` (one key, PEM), or `secret_file` (for HMAC; the broker's alone). A file that
+    changes is read again.
     """
 
     issuer: Annotated[str, Field(min_length=1)]
     audience: Annotated[str, Field(min_length=1)]
     tenant: TenantName
     algorithms: Annotated[tuple[JwtAlgorithm, ...], Field(min_length=1)]
+    jwks_url: PlatformUrl | None = None
     jwks_file: AbsolutePath | None = None
     public_key_file: AbsolutePath | None = None
     secret_file: AbsolutePath | None = None
 
     @model_validator(mode="after")
     def _has_one_source_that_fits(self) -> JwtSettings:
-        files = (self.jwks_file, self.public_key_file, self.secret_file)
-        if sum(file is not None for file in files) != 1:
+        places = (self.jwks_url, self.jwks_file, self.public_key_file, self.secret_file)
+        if sum(place is not None for place in places) != 1:
             raise ValueError(
-                "the issuer's keys stand in one place; write one of jwks_file, public_key_file, secret_file"
+                "the issuer's keys stand in one place; "
+                "write one of jwks_url, jwks_file, public_key_file, secret_file"
             )
         if any(name.startswith("HS") != (self.secret_file is not None) for name in self.algorithms):
             raise ValueError(
@@ -426,9 +429,9 @@ class Settings(_Model):
     @property
     def platform_hosts(self) -> frozenset[tuple[str, int]]:
         """Host and port of what the broker itself asks, for no tenant; workers connect it to these alone."""
-        ca = self.enrolment.external_ca
-        urls = [] if ca is None else [ca.url]
-        return frozenset(map(service_of, urls))
+        ca, jwt = self.enrolment.external_ca, self.callers.jwt
+        urls = (None if ca is None else ca.url, None if jwt is None else jwt.jwks_url)
+        return frozenset(service_of(url) for url in urls if url is not None)
 
     def control_socket(self, process: str) -> Path:
         """Unix socket on which `process` (for example `gateway-0`) answers."""

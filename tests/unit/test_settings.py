@@ -109,9 +109,15 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         (JWT.format("algorithms: [none], jwks_file: /k"), "callers.jwt.algorithms[0]"),
         (JWT.format("algorithms: [], jwks_file: /k"), "callers.jwt.algorithms"),
         (JWT.format("jwks_file: /k"), "callers.jwt.algorithms"),
-        (JWT.format("algorithms: [ES256]"), "write one of jwks_file, public_key_file, secret_file"),
+        (JWT.format("algorithms: [ES256]"), "write one of jwks_url, jwks_file, public_key_file"),
         (JWT.format("algorithms: [ES256], jwks_file: /k, public_key_file: /p"), "stand in one place"),
         (JWT.format("algorithms: [RS256, HS256], public_key_file: /p"), "belong to secret_file"),
+        (
+            JWT.format("algorithms: [RS256], jwks_url: 'https://i.example/keys', jwks_file: /k"),
+            "in one place",
+        ),
+        (JWT.format("algorithms: [RS256], jwks_url: 'http://i.example/keys'"), "write https://HOST/PATH"),
+        (JWT.format("algorithms: [HS256], jwks_url: 'https://i.example/keys'"), "belong to secret_file"),
         (JWT.format("algorithms: [RS256], secret_file: /s"), "belong to secret_file"),
     ],
 )
@@ -159,6 +165,11 @@ def test_002_08_002_23_by_default_nobody_is_trusted_and_no_issuer_counts(tmp_pat
     settings = load(written(tmp_path, JWT.format("algorithms: [ES256, Ed25519], jwks_file: /k")))
     assert settings.callers.jwt is not None
     assert settings.callers.jwt.algorithms == ("ES256", "Ed25519")
+    assert settings.platform_hosts == frozenset()
+    asked = load(
+        written(tmp_path, JWT.format("algorithms: [ES256], jwks_url: 'https://I.example:8443/keys'"))
+    )
+    assert asked.platform_hosts == {("i.example", 8443)}
     assert settings.callers_socket == Path("/run/egress/broker-callers.sock")
 
 

@@ -18,16 +18,19 @@ from appliance.broker.callers.executing import CallerExecutions
 from appliance.broker.callers.secrets import CallerSecrets
 from appliance.broker.callers.standing import ENDED, Standing
 from appliance.broker.calls.for_caller import CallerAttestation
+from appliance.broker.calls.platform_requests import PlatformRequests
 from appliance.broker.calls.under_way import UnderWay
 from appliance.broker.identity import key_files
 from appliance.broker.identity.api_keys import ApiKeys
 from appliance.broker.identity.callers import Callers
+from appliance.broker.identity.jwks import Fetch, Jwks
 from appliance.broker.identity.jwt_callers import JwtCallers, JwtIssuer
 from appliance.broker.identity.trusted_headers import TrustedHeaders
 from appliance.outgoing.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+    from twisted.internet.interfaces import IReactorTime
 
     from appliance.audit.log import AuditLog
     from appliance.broker.calls.call import Call
@@ -58,7 +61,8 @@ class CallerInterface:
     ) -> None:
         """What the settings leave out accepts nobody; API keys count always."""
         keys, standing = ApiKeys(database), Standing(now)
-        jwt = None if settings.jwt is None else _jwt(settings.jwt, now)
+        fetch = PlatformRequests(calls, policy).fetch
+        jwt = None if settings.jwt is None else _jwt(settings.jwt, fetch, reactor, now)
         trusted = settings.trusted
         callers = Callers(
             in_thread, now, api_keys=keys, jwt=jwt,
@@ -109,12 +113,13 @@ class CallerInterface:
         )
 
 
-def _jwt(settings: JwtSettings, now: Callable[[], datetime]) -> JwtCallers:
+def _jwt(settings: JwtSettings, fetch: Fetch, clock: IReactorTime, now: Callable[[], datetime]) -> JwtCallers:
     issuer = JwtIssuer(settings.issuer, settings.audience, settings.tenant, frozenset(settings.algorithms))
-    return JwtCallers(issuer, _keys(settings), lambda: now().timestamp())
+    keys = _file(settings) if settings.jwks_url is None else Jwks(settings.jwks_url, fetch, clock)
+    return JwtCallers(issuer, keys, lambda: now().timestamp())
 
 
-def _keys(settings: JwtSettings) -> KeyFile:
+def _file(settings: JwtSettings) -> KeyFile:
     """Read once now, so that a fault is in the log before anybody calls."""
     if settings.jwks_file is not None:
         found = key_files.key_set_file(settings.jwks_file)

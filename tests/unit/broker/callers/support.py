@@ -34,6 +34,21 @@ async def in_thread(function, *arguments):
     return function(*arguments)
 
 
+class Served:
+    """An answer's head, and its body in one piece."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status = status
+        self._body = body
+
+    async def read(self, most: int) -> bytes:
+        piece, self._body = self._body[:most], self._body[most:]
+        return piece
+
+    def abort(self) -> None:
+        self._body = b""
+
+
 class Host:
     """The host's processes, before a broker; `now` goes with the clock."""
 
@@ -42,9 +57,12 @@ class Host:
         self.neighbours = n = Neighbours()
         self.audit = n.audit
         self.database = database
+        self.own: list[tuple] = []
+        self.published: tuple[int, bytes] | None = None
+        """Status and body of the issuer's key set."""
         self.keys = ApiKeys(database)
         calls = SimpleNamespace(
-            means=n.means, dials=SimpleNamespace(any_worker=lambda: 3),
+            means=n.means, dials=SimpleNamespace(any_worker=lambda: 3), requests=self,
             begin_call=lambda connection, attestation, head, means: Call(
                 means, connection, attestation, head
             ),
@@ -54,6 +72,13 @@ class Host:
             policy=n.means.policy, audit=self.audit, in_thread=in_thread, now=self.now,
         )  # fmt: skip
         self.interface.start()
+
+    async def send(self, asker, policy, account, request):
+        """What the broker itself asks of a server; see `platform_requests`."""
+        self.own.append((asker.worker, asker.tenant, request.method, request.url))
+        if self.published is None:
+            raise ConnectionError
+        return Served(*self.published)
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.clock.seconds())

@@ -26,6 +26,7 @@ from appliance.broker.calls.call import Call
 from appliance.broker.calls.providers import Providers
 from appliance.broker.database import open_database
 from appliance.broker.identity.api_keys import ApiKeys
+from appliance.broker.identity.jwks import PAUSE
 from appliance.outgoing.deadlines import Deadlines
 from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.policy.verdict import Outcome, Reason, Verdict
@@ -122,6 +123,26 @@ def test_002_08_an_unknown_key_id_is_refused_and_a_set_that_is_gone_is_503(
     assert (refused.status, refused.reason) == (503, "jwt_keys_unavailable")
 
 
+def test_002_08_a_key_set_is_fetched_over_a_worker_when_it_is_needed_and_not_for_each_call(
+    database: Engine,
+) -> None:
+    url = "https://issuer.example/keys"
+    host = Host(database, jwt=ISSUER | {"algorithms": ["ES256"], "jwks_url": url})
+    assert host.own == []
+    refused = host.process().by(token(**LIVE))
+    assert (refused.status, refused.reason) == (503, "jwt_keys_unavailable")
+    assert host.audit.records[-1].reason == "jwt_keys_unavailable"
+    host.published = (200, json.dumps({"keys": [published(EC)]}).encode())
+    host.clock.advance(PAUSE)
+    process = host.process()
+    for _ in range(2):
+        process.by(token(**LIVE))
+        assert process.answered().status == 200
+    assert process.by(token(**LIVE, header={"kid": "other"})).reason == "jwt_key_unknown"
+    assert host.own == [(3, "@platform", "GET", url)] * 2
+    assert not process.by(token(RSA, "RS256", **LIVE)).octets.startswith(b"HTTP/1.1 2")
+
+
 def test_002_08_a_mode_that_is_not_configured_accepts_nobody(host: Host, database: Engine) -> None:
     assert host.process().by(token(**LIVE)).reason == "jwt_malformed"
     closed = Host(database, trusted=None)
@@ -193,7 +214,7 @@ class OverRealSockets(TestCase):
         self.providers = Providers(reactor, Dials(), UpstreamTrust(bundle), deadlines)
         calls = SimpleNamespace(
             means=replace(n.means, providers=self.providers, deadlines=deadlines),
-            dials=SimpleNamespace(any_worker=lambda: 0),
+            dials=SimpleNamespace(any_worker=lambda: 0), requests=None,
             begin_call=lambda connection, attestation, head, means: Call(
                 means, connection, attestation, head
             ),
