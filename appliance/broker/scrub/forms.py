@@ -60,12 +60,12 @@ ESCAPE_BEGUN = (
 class Notation:
     """`part_of` gives for a unit, a character or an octet, all ways in which it may be written.
 
-    `plain` has by octet those that are no escapes; None where a unit may itself begin one, or is not ASCII.
-    `escaped` are the octets that can be: None for all units.
+    `plain` has by octet those octets that stand for it without an escape; None where a unit may itself begin
+    an escape, or is not ASCII. `escaped` are the units of which there are escapes, None where of all.
     """
 
     part_of: Callable[[Any], Part]
-    plain: Parts | None
+    plain: tuple[bytes, ...] | None
     escaped: bytes | None = None
 
 
@@ -191,17 +191,17 @@ _OF_BASE64 = {octet: literal(bytes((octet,)))[0] for octet in range(128)} | {
     ord("+"): one_of((_character("+"),), literal(b"-")),
     ord("/"): one_of((_character("/"),), literal(b"_")),
 }
-_THEMSELVES = tuple(Part(quoted(bytes((octet,))), b"", 1) for octet in range(128))
+_THEMSELVES = tuple(bytes((octet,)) for octet in range(128))
 
 
-def _but(octets: dict[int, bytes]) -> Parts:
-    return tuple(Part(octets[at], b"", 1) if at in octets else part for at, part in enumerate(_THEMSELVES))
+def _with(others: dict[bytes, bytes]) -> tuple[bytes, ...]:
+    return tuple(octet + others.get(octet, b"") for octet in _THEMSELVES)
 
 
 _UNICODE = Notation(_character, None)
 _OCTETS = Notation(_octet, None)
-_ASCII = Notation(lambda octet: _character(chr(octet)), _but({ord(" "): b"[ +]"}))
-_HEX = Notation(_DIGITS.__getitem__, _but({octet: part.whole for octet, part in _DIGITS.items()}), b"")
-_BASE64 = Notation(_OF_BASE64.__getitem__, _but({ord("+"): b"[+-]", ord("/"): b"[/_]"}), b"+/")
+_ASCII = Notation(lambda octet: _character(chr(octet)), _with({b" ": b"+"}))
+_HEX = Notation(_DIGITS.__getitem__, _with({digit: digit.upper() for digit in b"a b c d e f".split()}), b"")
+_BASE64 = Notation(_OF_BASE64.__getitem__, _with({b"+": b"-", b"/": b"_"}), b"+/")
 _ENDS = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/-_%&\\#;")
 """Of hexadecimal, of base64, and of escapes that have begun or stand for any character."""

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from appliance.broker.scrub.forms import Piece, pieces, possible_ends
-from appliance.broker.scrub.glance import MOST_READ, Glance, unescaped
+from appliance.broker.scrub.glance import _ALIKE, FEW, MOST_READ, Glance, unescaped
 from appliance.broker.scrub.rules import LiveRules
 from appliance.broker.scrub.scrubber import Scrubber
 from appliance.broker.scrub.thorough import Thorough
@@ -161,6 +161,31 @@ def test_after_a_doubt_all_is_looked_at_thoroughly() -> None:
     assert rules.first(TOKEN[:8], 0) is None
     assert rules._glance is None
     assert rules.first(b"<" + TOKEN, 0) == (1, 1, 1 + len(TOKEN), "secret", None)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_004_37_many_octets_are_looked_at_as_few_are(secret: bytes) -> None:
+    few, many = glance(secret), glance(secret)
+    assert many.sure(b"." * (FEW + 1), 0)
+    units = pieces([secret])[0].units
+    for text in (
+        units,
+        b"nothing",
+        b"%20 nothing",
+        secret.hex().upper().encode(),
+        b"&#%d;" % secret[0] + secret[1:],
+    ):
+        assert isinstance(text, bytes)
+        assert many.sure(text, 0) == few.sure(text, 0) == (b"nothing" in text), text
+    assert "_doubtful" in vars(many)
+    assert "_doubtful" not in vars(few)
+
+
+def test_004_37_what_stands_for_the_same_unit_is_alike() -> None:
+    for notation in {piece.notation for piece in pieces([TOKEN])}:
+        assert notation.plain is not None
+        for octet, standing in enumerate(notation.plain):
+            assert {*standing.translate(_ALIKE)} == {*bytes((octet,)).translate(_ALIKE)}
 
 
 def test_escapes_are_read_to_a_bound() -> None:
