@@ -36,6 +36,7 @@ class Identities:
     certificates: WorkloadCertificates
     gate: WorkloadGate
     sessions: Sessions
+    replays: Replays
     algorithms: frozenset[str]
     engine: Engine
     external_roots: tuple[x509.Certificate, ...] = ()
@@ -54,6 +55,14 @@ class Identities:
         for name in {endpoint, container} - {""}:
             self.workloads.revoke_workload(tenant, name, now)
             self.sessions.revoke_workload(WorkloadId(self.root.instance, tenant, name), now)
+
+    def prune(self, now: datetime) -> int:
+        """Remove rows of what is over: certificates, departed endpoints, sessions, used proofs. How many.
+
+        Raises `Denied` and `SQLAlchemyError` where the database does not answer.
+        """
+        moment = int(now.timestamp())
+        return self.workloads.prune(now) + self.sessions.prune(now) + self.replays.prune(moment)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -74,13 +83,15 @@ def open_identities(
         engine.dispose()
         raise DatabaseError("the database gives no key for nonces; see its own log") from error
     workloads = Workloads(engine)
-    verifier = Verifier(Replays(engine), nonces)
+    replays = Replays(engine)
+    verifier = Verifier(replays, nonces)
     return Identities(
         root=root,
         workloads=workloads,
         certificates=WorkloadCertificates(root, workloads, now),
         gate=WorkloadGate(Trust(root.instance, (root.certificate, *external_roots)), workloads),
         sessions=Sessions(SessionTable(engine), verifier),
+        replays=replays,
         algorithms=verifier.algorithms,
         engine=engine,
         external_roots=external_roots,

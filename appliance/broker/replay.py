@@ -32,6 +32,9 @@ PRUNED_AT_ONCE = 8
 """With each proof that is recorded, at most so many that are over are removed: more than one, so that what
 is over does not pile up, and few, so that nobody pays for a flood of others."""
 
+PRUNED_IN_ONE = 1000
+"""In one transaction of `prune`."""
+
 used_proofs = Table(
     "used_proofs",
     metadata,
@@ -82,23 +85,40 @@ class Replays:
                         kept_until=kept_until,
                     )
                 )
-                _prune(connection, now)
+                _prune(connection, now, PRUNED_AT_ONCE)
         except IntegrityError:
             return False
         except SQLAlchemyError as error:
             raise store_unavailable() from error
         return True
 
+    def prune(self, now: int) -> int:
+        """Remove all that are over, a few at a time: nobody waits for long. How many.
 
-def _prune(connection: Connection, now: int) -> None:
+        Raises `Denied` (`store_unavailable`).
+        """
+        gone = 0
+        while True:
+            try:
+                with self._begin() as connection:
+                    removed = _prune(connection, now, PRUNED_IN_ONE)
+            except SQLAlchemyError as error:
+                raise store_unavailable() from error
+            gone += removed
+            if removed < PRUNED_IN_ONE:
+                return gone
+
+
+def _prune(connection: Connection, now: int, most: int) -> int:
     over = (
         select(*_KEY)
         .where(used_proofs.c.kept_until < now)
         .order_by(used_proofs.c.kept_until)
-        .limit(PRUNED_AT_ONCE)
+        .limit(most)
         # PostgreSQL: two that prune at once take different rows and do not wait for each other.
         .with_for_update(skip_locked=True)
     )
     rows = [tuple(row) for row in connection.execute(over)]
     if rows:
         connection.execute(delete(used_proofs).where(tuple_(*_KEY).in_(rows)))
+    return len(rows)

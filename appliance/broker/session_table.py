@@ -36,6 +36,8 @@ from appliance.broker.denied import store_unavailable
 
 PRUNED_AT_ONCE = 8
 """With each new session, at most so many that are over are removed."""
+PRUNED_IN_ONE = 1000
+"""In one transaction of `prune`."""
 
 sessions = Table(
     "sessions",
@@ -97,7 +99,7 @@ class SessionTable:
                     token_hash=hash_token(token), **{name: getattr(session, name) for name in _COLUMNS}
                 )
             )
-            _prune(connection, session.opened_at)
+            _prune(connection, session.opened_at, PRUNED_AT_ONCE)
         return True
 
     def find(self, token: str) -> Session | None:
@@ -116,6 +118,16 @@ class SessionTable:
         change = update(sessions).where(which, sessions.c.revoked_at.is_(None)).values(revoked_at=now)
         with _or_denied(), self._begin() as connection:
             return connection.execute(change).rowcount
+
+    def prune(self, now: int) -> int:
+        """Remove all that are over, a few at a time: nobody waits for long. How many."""
+        gone = 0
+        while True:
+            with _or_denied(), self._begin() as connection:
+                removed = _prune(connection, now, PRUNED_IN_ONE)
+            gone += removed
+            if removed < PRUNED_IN_ONE:
+                return gone
 
     def live(self, tenant: str, now: int) -> int:
         """How many of a tenant are neither over nor revoked."""
@@ -155,19 +167,20 @@ def _live(connection: Connection, tenant: str, now: int) -> int:
     return connection.execute(query).scalar_one()
 
 
-def _prune(connection: Connection, now: int) -> None:
-    """Remove some that are over; a revoked one stays to its end, so that its use is told from a guess."""
+def _prune(connection: Connection, now: int, most: int) -> int:
+    """Remove some that are over; how many. A revoked one stays to its end: its use is told from a guess."""
     over = (
         select(sessions.c.id)
         .where(sessions.c.expires_at <= now)
         .order_by(sessions.c.expires_at)
-        .limit(PRUNED_AT_ONCE)
+        .limit(most)
         # PostgreSQL: two that prune at once take different rows and do not wait for each other.
         .with_for_update(skip_locked=True)
     )
     gone = list(connection.execute(over).scalars())
     if gone:
         connection.execute(delete(sessions).where(sessions.c.id.in_(gone)))
+    return len(gone)
 
 
 _COLUMNS = Session.__slots__

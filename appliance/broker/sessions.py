@@ -258,6 +258,10 @@ class Sessions:
         """How many sessions of a tenant are live."""
         return self._table.live(tenant, int(now.timestamp()))
 
+    def prune(self, now: datetime) -> int:
+        """Forget sessions that are over. How many."""
+        return self._table.prune(int(now.timestamp()))
+
     def _live(self, token: str, now: datetime) -> Session:
         session = self._find(token) if 0 < len(token) <= MAX_TOKEN else None
         if session is None:

@@ -1,5 +1,7 @@
 """Containers that left hold no certificate that counts: those that leave now, and those that left unseen.
 
+What is over takes no room: rows of it are removed every so often, whether anybody asks for anything or not.
+
 Before the first certificate is issued, the database is told which endpoints there still are: while no broker
 ran, some may have gone.
 """
@@ -20,12 +22,12 @@ if TYPE_CHECKING:
     from appliance.endpoints import Endpoint, EndpointFeed
 
 LOOK_SECONDS = 0.5
-PRUNE_SECONDS = 3600.0
+PRUNE_SECONDS = 300.0
 _log = Logger()
 
 
 class Departures:
-    """`known` is called once: when it is settled which endpoints are live."""
+    """`known` is called once: when it is settled which endpoints are live. `prune` removes what is over."""
 
     def __init__(
         self,
@@ -36,12 +38,14 @@ class Departures:
         *,
         now: Callable[[], datetime],
         known: Callable[[], None],
+        prune: Callable[[datetime], object],
     ) -> None:
         self._feed = feed
         self._workloads = workloads
         self._in_thread = in_thread
         self._now = now
         self._known = known
+        self._prune_table = prune
         self._looking = LoopingCall(self._look)
         self._pruning = LoopingCall(self._prune)
         self._looking.clock = self._pruning.clock = clock
@@ -76,12 +80,12 @@ class Departures:
         return Deferred.fromCoroutine(self._look_now())
 
     def _prune(self) -> Deferred[bool]:
-        return Deferred.fromCoroutine(self._tried(self._workloads.prune, self._now()))
+        return Deferred.fromCoroutine(self._tried(self._prune_table, self._now()))
 
     async def _tried(self, function: Callable[..., object], *arguments: object) -> bool:
         try:
             await self._in_thread(function, *arguments)
         except Exception as error:  # noqa: BLE001 - it is tried again, or refused elsewhere
-            _log.error("the table of workloads was not changed: {kind}", kind=type(error).__name__)
+            _log.error("the tables of workloads were not changed: {kind}", kind=type(error).__name__)
             return False
         return True

@@ -55,7 +55,13 @@ class Interface:
             pace=Pace(enrolment.AT_ONCE, enrolment.EACH, reactor.seconds), now=now, external=external,
         )  # fmt: skip
         self._departures = Departures(
-            reactor, feed, identities.workloads, in_thread, now=now, known=self.enrolments.open
+            reactor,
+            feed,
+            identities.workloads,
+            in_thread,
+            now=now,
+            known=self.enrolments.open,
+            prune=identities.prune,
         )
         sessions = self._sessions = SessionOperations(
             identities=identities, policy=policy, audit=audit, in_thread=in_thread, now=now,

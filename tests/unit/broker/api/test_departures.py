@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from twisted.internet.task import Clock
 
-from appliance.broker.api.departures import LOOK_SECONDS, Departures
+from appliance.broker.api.departures import LOOK_SECONDS, PRUNE_SECONDS, Departures
 from tests.unit.gateway.support import ENDPOINT
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -41,7 +41,13 @@ def rig():
     clock, workloads, known = Clock(), Workloads(), []
     feed = SimpleNamespace(ready=False, table=[ENDPOINT])
     departures = Departures(
-        clock, feed, workloads, in_thread, now=lambda: NOW, known=lambda: known.append(True)
+        clock,
+        feed,
+        workloads,
+        in_thread,
+        now=lambda: NOW,
+        known=lambda: known.append(True),
+        prune=workloads.prune,
     )
     departures.start()
     return SimpleNamespace(clock=clock, workloads=workloads, known=known, feed=feed, departures=departures)
@@ -65,6 +71,12 @@ def test_a_database_that_is_away_is_asked_again(rig) -> None:
     rig.workloads.fails = False
     rig.clock.advance(LOOK_SECONDS)
     assert rig.known == [True]
+
+
+def test_what_is_over_is_removed_at_the_start_and_every_so_often(rig) -> None:
+    rig.clock.advance(PRUNE_SECONDS)
+    rig.clock.advance(PRUNE_SECONDS)
+    assert rig.workloads.done == [("prune",)] * 3
 
 
 def test_who_leaves_departs(rig) -> None:
