@@ -15,6 +15,7 @@ from appliance.cli.failures import Failure, require_root
 from appliance.cli.output import Cli, pass_cli, printable
 from appliance.cli.policies import loaded
 from appliance.cli.tenants import existing, write_document
+from appliance.names import Authority, InvalidName, format_host
 from appliance.policy.accounts_text import NotEditable, with_account, without_account
 from appliance.policy.explain import explain
 from appliance.policy.loader import check_accounts_text, load_catalog
@@ -132,6 +133,12 @@ def _account(bound: _Bound) -> dict[str, Any]:
     }
 
 
+def _token_hosts(definition: Definition) -> dict[str, Any]:
+    """Where its secrets are exchanged, if they are and the definition says so itself."""
+    named = definition.document.token_hosts
+    return {} if named is None else {"token_hosts": list(map(str, named))}
+
+
 def _slot(slot: Slot) -> str:
     """Where the secret goes, in a few words."""
     how = f" ({slot.template})" if slot.template else ""
@@ -165,7 +172,7 @@ def show(cli: Cli, name: str) -> None:
     elif (definition := catalog.get(name)) is not None:
         facts = {
             **definition.document.model_dump(mode="json", exclude_none=True),
-            "token_hosts": [str(named) for named in definition.document.token_hosts or ()],
+            **_token_hosts(definition),
             "own": catalog.is_own(name),
         }
     else:
@@ -201,6 +208,10 @@ def _dictionary(value: Mapping[str, Any]) -> str:
 @click.option("--name", "account", metavar="NAME", help="Name of the account (default: INTEGRATION-TENANT).")
 @click.option("--secret", metavar="NAME", help="Name of the secret in the vault (default: the account's).")
 @click.option("--host", metavar="NAME", help="The server, where the integration asks for it.")
+@click.option(
+    "--token-host", "token_hosts", multiple=True, metavar="NAME[:PORT]",
+    help="Where its secret is exchanged for a token, where the integration asks (default: its own server).",
+)  # fmt: skip
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="Only this group; may be repeated.")
 @click.option(
     "--parameter", "parameters", multiple=True, metavar="NAME=VALUE",
@@ -214,6 +225,7 @@ def add(
     account: str | None,
     secret: str | None,
     host: str | None,
+    token_hosts: tuple[str, ...],
     groups: tuple[str, ...],
     parameters: tuple[str, ...],
 ) -> None:
@@ -226,7 +238,8 @@ def add(
         existing(cli.settings, tenant)
     written: dict[str, Any] = {
         "name": account or f"{name}-{tenants[0]}", "integration": name, "tenants": list(tenants),
-        "secret": secret, "host": host, "groups": list(groups), "parameters": _parameters(parameters),
+        "secret": secret, "host": host, "token_hosts": _services(token_hosts), "groups": list(groups),
+        "parameters": _parameters(parameters),
     }  # fmt: skip
     written = {key: value for key, value in written.items() if value}
     _change(cli.settings, lambda text: with_account(text, written))
@@ -238,6 +251,19 @@ def add(
         f"next: egress secret set {written.get('secret', written['name'])} --tenant {tenants[0]} "
         f"--integration {name}"
     )
+
+
+def _services(given: tuple[str, ...]) -> list[dict[str, str | int]]:
+    found: list[dict[str, str | int]] = []
+    for item in given:
+        try:
+            authority = Authority.parse(item, default_port=443)
+        except InvalidName as error:
+            raise Failure(
+                f"--token-host: {error.detail}; write it like login.example.com", exit_code=2
+            ) from None
+        found.append({"host": format_host(authority.host), "port": authority.port})
+    return found
 
 
 def _parameters(given: tuple[str, ...]) -> dict[str, list[str]]:

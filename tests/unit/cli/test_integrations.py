@@ -132,11 +132,26 @@ def test_list_and_show(egress: Egress, acme: Settings) -> None:
     assert {i["name"]: i["own"] for i in listed["integrations"]}["crm"] is True
     assert emitted(egress, "show", "c")["groups"][0]["slot"] == "Authorization: Bearer"
     assert emitted(egress, "show", "stripe")["hosts"] == ["api.stripe.com", "files.stripe.com"]
+    assert emitted(egress, "show", "gcp")["token_hosts"] == ["oauth2.googleapis.com:443"]
+    assert emitted(egress, "show", "rest")["token_host"] == "ask"
+    assert "oauth2.googleapis.com:443" in egress("integration", "show", "gcp").output
     for name in ("c", "stripe", "aws", "rest-query"):
         shown = egress("integration", "show", name)
         assert shown.exit_code == 0
         assert "GROUP" in shown.output
     refused(egress("integration", "show", "none"), "no account and no integration 'none'")
+
+
+def test_an_account_says_where_its_secret_is_exchanged(egress: Egress, acme: Settings) -> None:
+    add = ("integration", "add", "rest", "--tenant", "acme", "--host", "api.crm.example", "--name")
+    assert egress(*add, "a").exit_code == 0
+    assert emitted(egress, "show", "a")["token_hosts"] == ["api.crm.example:443"]
+    assert egress("integration", "rm", "a").exit_code == 0
+    assert (
+        egress(*add, "b", "--token-host", "login.example", "--token-host", "id.example:8443").exit_code == 0
+    )
+    assert emitted(egress, "show", "b")["token_hosts"] == ["id.example:8443", "login.example:443"]
+    refused(egress(*add, "c", "--token-host", "a b"), "--token-host", code=2)
 
 
 def test_show_says_what_is_wrong_with_a_definition_of_ones_own(egress: Egress, acme: Settings) -> None:

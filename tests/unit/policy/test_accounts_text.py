@@ -106,3 +106,8 @@ def test_an_odd_way_of_writing_is_left_to_a_person() -> None:
 def test_what_cannot_be_read_is_not_edited(text: str) -> None:
     with pytest.raises(NotEditable, match=r"mend that first"):
         with_account(text, NEW)
+
+
+def test_a_number_is_written_as_one() -> None:
+    text = with_account("", {"name": "a", "token_hosts": [{"host": "login.example", "port": 8443}]})
+    assert "token_hosts: [{host: login.example, port: 8443}]" in text

@@ -146,6 +146,19 @@ def test_000_73_a_ca_that_hangs_is_an_error_within_the_limit(where: str) -> None
     assert not ca.clock.getDelayedCalls()
 
 
+def test_000_73_an_operator_may_grant_less_time_and_no_more() -> None:
+    ca = Ca()
+    hanging(ca, "head")
+    for seconds in (0, -1.0, ANSWER_WITHIN + 0.1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="10 seconds at most"):
+            ExternalCa("https://ca.example/", FORGE.trust, ca.post, ca.clock, lambda: NOW, timeout=seconds)
+    impatient = ExternalCa("https://ca.example/", FORGE.trust, ca.post, ca.clock, lambda: NOW, timeout=2.0)
+    seen: list[Failure] = []
+    Deferred.fromCoroutine(impatient.enrol(csr(FORGE.leaf_key), WHO)).addErrback(seen.append)
+    ca.clock.advance(2)
+    assert seen[0].value.code is ExternalCaFault.TIMEOUT  # type: ignore[union-attr]  # one of ours
+
+
 def test_000_73_a_ca_that_drips_is_an_error_within_the_limit() -> None:
     ca = Ca()
     drips: list[Deferred[bytes]] = []
