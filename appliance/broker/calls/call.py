@@ -189,7 +189,7 @@ class Call:
         assert isinstance(host, HostName)
         addresses = await means.providers.find(attestation, host, attestation.port)
         self._passed(Check.NETWORK, checks.addresses_allowed(self._policy, host, attestation.port, addresses))
-        self._passed(Check.CONTAINER, self._container())
+        self._passed(checks.last(self._attestation), self._container())
         allowed = self._still(host, addresses, body)
         revealed = await self._reveal(allowed, body)
         outgoing = self._outgoing(host, body)
@@ -494,16 +494,13 @@ class Call:
                 upstream.rest()
             else:
                 upstream.abort()
-        scrubbing, self._scrubbing = self._scrubbing, None
         claim = self._claim
         try:
-            record = self._record(refusal, detail)
-            if scrubbing is not None:
-                record = scrubbed(record, scrubbing.octets)
-            (self._means.audit if claim is None else claim).write(record)
+            (self._means.audit if claim is None else claim).write(self._record(refusal, detail))
         except AuditUnavailable:
             return False
         finally:
+            self._scrubbing = None
             if claim is not None:
                 claim.release()  # for a record that could not be made
         return True
@@ -523,7 +520,7 @@ class Call:
     def _record(
         self, refusal: Refusal | None, detail: str | None = None, status: int | None = None
     ) -> CallRecord:
-        return call_record(
+        record = call_record(
             self._attestation,
             self._head,
             self._allowed,
@@ -537,6 +534,7 @@ class Call:
             generation=self._policy.generation,
             detail=detail,
         )
+        return record if self._scrubbing is None else scrubbed(record, self._scrubbing.octets)
 
     def _status(self, refusal: Refusal | None) -> int | None:
         if self._answer is not None and self._answer.begun:

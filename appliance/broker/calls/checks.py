@@ -4,8 +4,8 @@
     binding     the account that the gateway chose is bound to the tenant, here and now
     policy      the one evaluator allows the request by that account's group; its body fits the schema
     network     every address of the host is one that the tenant may be connected to
-    container   the link that the call came over is still the tenant's, as netd says; where no container
-                calls, the caller may still call
+    container   the link that the call came over is still the tenant's, as netd says; `caller` where no
+                container calls: the caller may still call
 
 The first that fails ends the call, and no later one is looked at (requirement 004-31). All stand before the
 first secret is decrypted.
@@ -60,13 +60,14 @@ Long texts, as pictures in base64 are, have few of them.
 
 
 class Check(StrEnum):
-    """The five, in their order."""
+    """The five, in their order; the last is of the container that calls, or of the caller that is none."""
 
     INTENT = "intent"
     BINDING = "binding"
     POLICY = "policy"
     NETWORK = "network"
     CONTAINER = "container"
+    CALLER = "caller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,11 @@ def addresses_allowed(
         if not verdict.allowed:
             return refusals.denied(403, str(verdict.reason), verdict.detail, verdict.mend, verdict.rule)
     return None
+
+
+def last(attestation: Attestation) -> Check:
+    """Whom `container` asks about."""
+    return Check.CALLER if isinstance(attestation, CallerAttestation) else Check.CONTAINER
 
 
 def container(attestation: Attestation, endpoint: Endpoint | None) -> Refusal | None:
