@@ -49,7 +49,8 @@ def live(most: int = 1 << 20, host: str = "api.example.com") -> Bound:
             group=name,
         )  # fmt: skip
         rules.append((where, AllowRule(
-            "accounts[0]", frozenset({("https", 443)}), frozenset({"GET"}), (PathPattern.parse(path),),
+            "accounts[0]", frozenset({("https", 443)}), frozenset({"GET"}),
+            (PathPattern.parse(path), PathPattern.parse(f"{path}/*")),
             frozenset(), frozenset(), False, most, verdict, upgrade=upgrade,
             subprotocols=frozenset({"realtime"} if upgrade else ()),
         )))  # fmt: skip
@@ -282,6 +283,12 @@ def test_000_04_its_beginning_and_its_end_are_on_record() -> None:
     assert n.passed == [(True, TEXT, b"hello"), (True, CLOSE, NORMAL)]
     assert n.received == [(True, CLOSE, NORMAL)]
     assert frame(TEXT, b"hello") not in n.sent  # masked anew
+
+
+def test_004_01_neither_record_has_the_secret_that_a_path_had() -> None:
+    n = Open(path=f"/live/{SECRET}").switch()
+    n.connection.connectionLost()
+    assert [record.path for record in n.audit.records] == ["/live/[scrubbed:secret]"] * 2
 
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
