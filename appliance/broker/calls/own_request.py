@@ -43,6 +43,14 @@ class OwnRequest:
     body: bytes = field(default=b"", repr=False)
 
 
+class NotAsked(NoAnswer):
+    """Nothing was sent; `reason` is the stable code of why, of policy or of the worker that connects."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class OwnRequests:
     """Over connections of `providers`."""
 
@@ -60,17 +68,19 @@ class OwnRequests:
             request.method, "https", host, port, target.path, target.pairs, _content_type(request),
             len(request.body),
         )  # fmt: skip
-        if not judge_exchange(policy, account, facts).allowed:
-            raise NoAnswer
+        verdict = judge_exchange(policy, account, facts)
+        if not verdict.allowed:
+            raise NotAsked(verdict.reason)
         try:
             addresses = await self._providers.find(asker, host, port, account=account)
-            if checks.addresses_allowed(policy, host, port, addresses) is not None:
-                raise NoAnswer
+            refusal = checks.addresses_allowed(policy, host, port, addresses)
+            if refusal is not None:
+                raise NotAsked(refusal.reason)
             upstream = await self._providers.connect(
                 asker, host, port, addresses, fresh=True, account=account
             )
         except CallRefused as refused:
-            raise NoAnswer from refused
+            raise NotAsked(refused.refusal.reason) from refused
         answer = OwnAnswer(upstream)
         upstream.send(answer, request.method, _wire(request, target, Authority(host, port)))
         try:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from appliance.broker.calls.own_request import OwnRequest
+from twisted.logger import Logger
+
+from appliance.broker.calls.own_request import NotAsked, OwnRequest
 from appliance.policy.platform import ACCOUNT
 from appliance.workload import PLATFORM
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _ACCEPT = (b"Accept", b"application/json")
 _JSON = (b"Content-Type", b"application/json")
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +60,8 @@ class PlatformRequests:
 
     async def _send(self, request: OwnRequest) -> OwnAnswer:
         asker = _Platform(self._dials.any_worker())
-        return await self._requests.send(asker, self._policy(PLATFORM), ACCOUNT, request)
+        try:
+            return await self._requests.send(asker, self._policy(PLATFORM), ACCOUNT, request)
+        except NotAsked as error:  # whoever waits is not told; the operator has to mend it
+            _log.warn("{url} was not asked: {reason}", url=request.url, reason=error.reason)
+            raise

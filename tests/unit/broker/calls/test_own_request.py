@@ -25,9 +25,10 @@ class Sent(WithAServer):
         )
         return await OwnRequests(self.providers).send(ATTESTED, policy or Anywhere(), "crm", request)
 
-    async def refused(self, *found, **more) -> None:
-        with pytest.raises(NoAnswer):
+    async def refused(self, *found, **more) -> str:
+        with pytest.raises(NoAnswer) as caught:
             await self.send(*found, **more)
+        return getattr(caught.value, "reason", "")
 
     async def test_a_get_has_neither_body_nor_length_and_is_read_piece_by_piece(self) -> None:
         answer = await self.send(fields=((b"Accept", b"application/json"),))
@@ -42,7 +43,7 @@ class Sent(WithAServer):
 
     async def test_a_host_that_nobody_names_is_not_asked(self) -> None:
         allowing = policy_of(exchanging(("other.example", 443)))  # its profile would allow reading there
-        await self.refused(policy=allowing)
+        assert await self.refused(policy=allowing) == "token-host-not-named"
         await self.refused("https://ok.example:444/keys")
         assert self.dials.accounts == []
 
@@ -53,7 +54,7 @@ class Sent(WithAServer):
         assert self.dials.accounts == []
 
     async def test_000_22_a_private_address_is_not_asked(self) -> None:
-        await self.refused(policy=policy_of(exchanging(("ok.example", 443))))
+        assert await self.refused(policy=policy_of(exchanging(("ok.example", 443)))) == "private-address"
         assert self.dials.dialled == 0
 
     async def test_only_https_urls_with_a_name_are_asked(self) -> None:
@@ -63,7 +64,8 @@ class Sent(WithAServer):
 
     async def test_004_24_who_proves_another_name_is_told_nothing(self) -> None:
         policy = Anywhere(exchanging(("other.example", 443)))
-        await self.refused("https://other.example/", policy=policy, method="POST", body=b"secret")
+        reason = await self.refused("https://other.example/", policy=policy, method="POST", body=b"secret")
+        assert reason == "upstream-certificate-wrong-host"
         assert self.heard == []
 
     async def test_a_redirect_is_an_answer_and_nothing_else(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from appliance.broker.calls.own_request import OwnRequests
 from appliance.broker.calls.platform_requests import PlatformRequests
@@ -59,10 +60,16 @@ class ToThePlatform(WithAServer):
                 await self.requests().fetch(url)
         assert self.dials.accounts == []
 
-    async def test_a_private_address_is_not_asked(self) -> None:
+    async def test_a_private_address_is_not_asked_and_the_operator_reads_why(self) -> None:
+        told: list[LogEvent] = []
+        globalLogPublisher.addObserver(told.append)
+        self.addCleanup(globalLogPublisher.removeObserver, told.append)
         named = frozenset({("ok.example", 443)})
         with pytest.raises(NoAnswer):
             await self.requests(platform_policy(named, OperatorLayer(), RuleIndex(), "one")).fetch(
                 "https://ok.example/"
             )
         assert self.dials.dialled == 0
+        assert [formatEvent(event) for event in told] == [
+            "https://ok.example/ was not asked: private-address"
+        ]
