@@ -27,6 +27,8 @@ from tests.lab.internet import Site
 CONTENT = internet.STATE / "providers"
 REPOSITORIES = CONTENT / "repositories"
 GREETING = "hello from the lab"
+SLOW = 1000
+"""Pieces of an answer that takes its time, with 10 ms between two (`providers`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,8 @@ def reflector(asked: Asked, secret: str) -> Said:
             return Said(
                 302, (b"",), "text/plain", {"Location": f"https://{internet.OTHER.name}/canary/redirected"}
             )
+        case "slow":
+            return Said(200, (said,) * SLOW, "text/plain")
         case "close":
             return Said(200, (said,), "text/plain", {"Connection": "close"})
         case "away":
