@@ -40,7 +40,7 @@ def add(cli: Cli, name: str, tenant: str, scopes: tuple[str, ...], days: int | N
     wish = {"tenant": tenant, "actor": name, "scopes": list(scopes), "seconds": days and days * _DAY}
     _shown(cli, _ask(cli, "caller-add", wish))
     if not scopes:
-        cli.say("it has no scope: no call is allowed with it")
+        click.echo("it has no scope: no call is allowed with it", err=True)
 
 
 @caller.command()
@@ -51,7 +51,7 @@ def rotate(cli: Cli, name: str, tenant: str) -> None:
     """Make another key for NAME, with the same scopes and life; the older one serves until it is revoked."""
     answer = _ask(cli, "caller-rotate", {"tenant": tenant, "actor": name})
     _shown(cli, answer)
-    cli.say(f"when nobody uses the older one any more: egress caller revoke {answer['older']}")
+    click.echo(f"when nobody uses the older one any more: egress caller revoke {answer['older']}", err=True)
 
 
 @caller.command()
