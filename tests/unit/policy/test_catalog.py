@@ -147,7 +147,8 @@ def test_definitions_are_files_of_the_package() -> None:
     """What is in `appliance/` is in the wheel: hatchling takes the folder as it is."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert re.search(r'\[tool\.hatch\.build\.targets\.wheel\]\npackages = \["appliance"', text)
-    assert not re.search(r"^(exclude|only-include)", text, re.MULTILINE)
+    left_out = re.findall(r"^(?:exclude|only-include).*", text, re.MULTILINE)
+    assert not [line for line in left_out if "integrations" in line or "/appliance/cli/build_id" not in line]
     assert SHIPPED.relative_to(ROOT).parts[0] == "appliance"
 
 
