@@ -11,6 +11,7 @@ import select
 import socket
 import subprocess
 import threading
+import time
 from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Network
 
@@ -47,6 +48,14 @@ def run(*command):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
+
+
+def _until_carried(name):
+    """Until the kernel has looked after a link, which is later when there is much to do, it carries nothing."""
+    deadline = time.monotonic() + 5
+    while json.loads(run("ip", "-n", name, "-j", "link", "show", "eth0"))[0]["operstate"] != "UP":
+        assert time.monotonic() < deadline, name
+        time.sleep(0.01)
 
 
 class Loop:
@@ -256,6 +265,7 @@ class Rig:
             "eth0",
         )
         run("ip", "-n", name, "link", "set", "eth0", "up")
+        _until_carried(name)
         run("ip", "-n", name, "route", "add", "default", "via", str(network.gateway))
         return Container(name, attachment, live, str(network.gateway))
 
