@@ -18,7 +18,7 @@ A field that does not apply is `null`; none is ever left out. Shared meanings:
 | `tenant`            | string  | tenant that the link belongs to, `null` when unknown        |
 | `endpoint`          | string  | Docker endpoint id                                          |
 | `container`, `run`  | string  | Docker container id; label `egress.run`                     |
-| `source`            | string  | caller, `address:port`                                      |
+| `source`            | string  | caller, `address:port`; `uid:N` of a process of this host   |
 | `outcome`           | string  | `allowed`, `denied` (by rule), `failed` (allowed, not done) |
 | `reason`            | string  | stable code, for example `method-not-allowed`               |
 | `rule`              | string  | where the deciding rule stands                              |
