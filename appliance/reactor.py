@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet import abstract, tcp
+from twisted.internet import abstract, tcp, unix
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.python import log
@@ -59,6 +59,27 @@ class PromptClient(_Prompt, tcp.Client):
     """A connection that was opened."""
 
 
+class _PromptUnix(_Prompt):
+    """What is written behind a descriptor is queued, and goes with it (unix(7), SCM_RIGHTS)."""
+
+    _sendmsgQueue: list[int]
+
+    def write(self, data: bytes) -> None:
+        """As `_Prompt`'s."""
+        if self._sendmsgQueue:
+            abstract.FileDescriptor.write(self, data)  # type: ignore[arg-type]  # mixed into one
+        else:
+            super().write(data)
+
+
+class PromptUnixServer(_PromptUnix, unix.Server):
+    """An accepted connection on a Unix socket."""
+
+
+class PromptUnixClient(_PromptUnix, unix.Client):
+    """A connection to a Unix socket."""
+
+
 class _Port(tcp.Port):
     transport = PromptServer
 
@@ -68,6 +89,11 @@ class _Connector(tcp.Connector):
         return PromptClient(  # type: ignore[no-untyped-call]  # Twisted
             self.host, self.port, self.bindAddress, self, self.reactor
         )
+
+
+class _UnixConnector(unix.Connector):
+    def _makeTransport(self) -> Any:
+        return PromptUnixClient(self.address, self, self.reactor, self.checkPID)  # type: ignore[no-untyped-call]  # Twisted
 
 
 class PromptReactor(EPollReactor):
@@ -115,6 +141,22 @@ class PromptReactor(EPollReactor):
     ) -> Any:
         """See `IReactorTCP`."""
         connector = _Connector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
+        return connector
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        """See `IReactorSocket`; IPv4 and Unix sockets."""
+        if addressFamily == socket.AF_UNIX:
+            return PromptUnixServer._fromConnectedSocket(fileDescriptor, factory, self)  # type: ignore[no-untyped-call]  # noqa: SLF001 - as above
+        if addressFamily != socket.AF_INET:
+            raise ValueError("only an IPv4 or a Unix socket can be adopted")
+        return PromptServer._fromConnectedSocket(  # type: ignore[no-untyped-call]  # noqa: SLF001 - as above
+            fileDescriptor, addressFamily, factory, self
+        )
+
+    def connectUNIX(self, address: str, factory: Any, timeout: float = 30, checkPID: int = 0) -> Any:
+        """See `IReactorUNIX`."""
+        connector = _UnixConnector(address, factory, timeout, self, checkPID)  # type: ignore[no-untyped-call]  # Twisted
         connector.connect()
         return connector
 

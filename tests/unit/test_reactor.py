@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from twisted.internet.interfaces import IPullProducer
@@ -14,7 +16,13 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from appliance.reactor import PromptClient, PromptReactor, PromptServer
+from appliance.reactor import (
+    PromptClient,
+    PromptReactor,
+    PromptServer,
+    PromptUnixClient,
+    PromptUnixServer,
+)
 
 Pair = tuple[PromptServer, socket.socket]
 
@@ -158,6 +166,60 @@ def test_both_kinds_of_connections_are_prompt(reactor: PromptReactor) -> None:
 def test_only_ipv4_sockets_are_adopted(reactor: PromptReactor) -> None:
     with pytest.raises(ValueError, match="IPv4"):
         reactor.adoptStreamPort(3, socket.AF_UNIX, Factory())
+
+
+class Given(Factory[Protocol]):
+    protocol = Protocol
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"), [(socket.AF_UNIX, PromptUnixServer), (socket.AF_INET, PromptServer)]
+)
+def test_an_adopted_connection_is_prompt(reactor: PromptReactor, family: int, kind: type) -> None:
+    with ExitStack() as stack:
+        if family == socket.AF_UNIX:
+            ours, theirs = map(stack.enter_context, socket.socketpair())
+        else:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            theirs = stack.enter_context(socket.create_connection(listening.getsockname()))
+            ours = stack.enter_context(listening.accept()[0])
+        ours.setblocking(False)
+        connection = reactor.adoptStreamConnection(ours.fileno(), family, Given())
+        assert isinstance(connection, kind)
+        connection.write(b"one")
+        assert theirs.recv(10) == b"one"
+        assert connection not in reactor.getWriters()
+
+
+def test_no_other_connection_is_adopted(reactor: PromptReactor) -> None:
+    with pytest.raises(ValueError, match="IPv4 or a Unix"):
+        reactor.adoptStreamConnection(0, socket.AF_INET6, Given())
+
+
+def test_a_connection_to_a_unix_socket_is_prompt(reactor: PromptReactor, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        connector = reactor.connectUNIX(path, ClientFactory())
+        assert isinstance(connector.transport, PromptUnixClient)
+        connector.disconnect()
+
+
+def test_octets_behind_a_descriptor_go_with_it(reactor: PromptReactor) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Path(os.devnull).open("rb") as file:
+        ours.setblocking(False)
+        connection = reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Given())
+        connection.write(b"before ")
+        connection.sendFileDescriptor(file.fileno())
+        connection.write(b"with it")
+        assert connection in reactor.getWriters()
+        assert connection.doWrite() is None
+        assert theirs.recv(7) == b"before "
+        said, descriptors, _, _ = socket.recv_fds(theirs, 10, 2)
+        assert (said[:1], len(descriptors)) == (b"w", 1)
+        os.close(descriptors[0])
 
 
 def test_what_a_turns_end_is_for_is_done_after_all_events_and_before_the_next_wait(
