@@ -20,23 +20,18 @@ from appliance.broker.calls.answer import Answer
 from appliance.broker.calls.authority import Collision, Kind, in_form, presented
 from appliance.broker.calls.checks import Allowed, Check
 from appliance.broker.calls.dials import CallRefused
-from appliance.broker.calls.keeping import MOST
 from appliance.broker.calls.recording import call_record
+from appliance.broker.calls.request_body import RequestBody
 from appliance.broker.calls.websocket import WebSocket
-from appliance.broker.credentials.inject import needs_body
 from appliance.broker.credentials.outgoing import CredentialError, Outgoing, applied
 from appliance.broker.records import scrubbed
 from appliance.broker.scrub.faults import ScrubFault
 from appliance.handover import ANSWER_SECONDS
-from appliance.http1.body import LAST_CHUNK, encode_chunk
 from appliance.http1.fields import travels_in_request
-from appliance.http1.framing import BodyKind
 from appliance.http1.refused import Refused
 from appliance.http1.writer import framing_field, host_text
 from appliance.names import Authority, HostName
 from appliance.outgoing.deadlines import NEVER
-from appliance.outgoing.tap import Tap
-from appliance.policy.rules import media_type
 from appliance.refusal import Refusal
 from appliance.websocket.handshake import asked, verify_accepted
 
@@ -51,13 +46,9 @@ if TYPE_CHECKING:
     from appliance.http1.head import RequestHead
     from appliance.http1.response import ResponseHead
     from appliance.outgoing.upstream import Upstream
-    from appliance.policy.bound import CompiledAccount, CompiledGroup
+    from appliance.policy.bound import CompiledAccount
     from appliance.policy.limits import TenantLimits
     from appliance.websocket.handshake import Handshake
-
-FORM = "application/x-www-form-urlencoded"
-MAX_FORM_PARTS = 20_000
-"""Its keys are looked at, by the one thread that serves everybody."""
 
 _log = Logger()
 
@@ -85,13 +76,7 @@ class Call:
         self._scrubbing: Scrubbing | None = None
         self._handshake: Handshake | None = None
         self._websocket: WebSocket | None = None
-        self._is_form = media_type(head.content_type) == FORM
-        self._pieces: list[bytes] = []
-        self._gathered = 0
-        self._promised = 0
-        self._body_done = head.framing.kind is not BodyKind.CHUNKED and not head.framing.length
-        self._whole: Deferred[None] | None = None
-        self._feeding = False
+        self._body = RequestBody(head, attestation.tenant, means.keeping, connection.transport)
         self._policy = means.policy(attestation.tenant)
         self._over = False
         self.deadline = NEVER
@@ -107,25 +92,14 @@ class Call:
 
     def body(self, pieces: list[bytes], *, done: bool) -> None:
         """More of the request's body: to the provider, or kept until it is asked for."""
-        self._body_done = done
         if self._over:
+            self._body.done = done
             return
         self._wait()
-        self._gathered += sum(map(len, pieces))
-        if self._allowed is not None and self._gathered > self._allowed.verdict.max_body:
-            self._end(refusals.body_too_large(self._allowed.verdict.max_body, self._allowed.verdict.rule))
-            return
-        if self._answer is not None and self._upstream is not None:
-            self._send_body(pieces)
-        else:
-            self._pieces += pieces
-            if self._whole is None:
-                self._connection.transport.pauseProducing()
-            elif not self._keep(self._gathered):
-                self._end(self._no_room())
-                return
-        if done and self._whole is not None and not self._whole.called:
-            self._whole.callback(None)
+        try:
+            self._body.arrived(pieces, done=done)
+        except CallRefused as refused:
+            self._end(refused.refusal)
 
     def broken(self, fault: Refused) -> None:
         """The body is none, and nothing tells where the next call would begin."""
@@ -180,10 +154,11 @@ class Call:
     async def _carry(self) -> None:
         means, attestation, head = self._means, self._attestation, self._head
         allowed = self._allowed = self._first_checks()
+        self._body.verdict = allowed.verdict
         if head.upgrade is not None:
             self._handshake = self._asked(head)
         self._claim = means.audit.claim()
-        body = await self._body_if_needed(allowed.group)
+        body = await self._body.if_needed(allowed.group)
         self._passed(Check.POLICY, checks.body_fits(allowed.group, head.method, body))
         host = head.host
         assert isinstance(host, HostName)
@@ -245,7 +220,7 @@ class Call:
         ):
             if refusal is not None:
                 raise CallRefused(refusal)
-        self._policy, self._allowed = policy, now
+        self._policy, self._allowed, self._body.verdict = policy, now, now.verdict
         return now
 
     def _first_checks(self) -> Allowed:
@@ -276,7 +251,7 @@ class Call:
                 attestation.withheld.split(), head.pairs,
             )  # fmt: skip
             self._presented = found.kind.value
-            if body is not None and self._is_form:
+            if body is not None and self._body.is_form:
                 in_form(allowed.group.slot, body)
             if found.kind is Kind.TOKEN and not await secrets.is_session(attestation, account, found.value):
                 raise Collision("the slot")  # noqa: TRY301 - both kinds end alike
@@ -298,39 +273,6 @@ class Call:
             raise CallRefused(refusals.ABANDONED)
         self._revealed = revealed
         return revealed
-
-    async def _body_if_needed(self, group: CompiledGroup) -> bytes | None:
-        """The body, where a schema or a signature is over all of it; None where it is streamed."""
-        if group.body is None and not needs_body(group.slot, str(self._head.host)) and not self._is_form:
-            return b"" if self._body_done and not self._pieces else None
-        if not self._body_done:
-            if not self._keep(max(self._gathered, self._head.content_length or 0)):
-                raise CallRefused(self._no_room())
-            self._whole = Deferred()
-            self._connection.transport.resumeProducing()
-            await self._whole
-        body, self._pieces = b"".join(self._pieces), []
-        if self._is_form and (body.count(b"&") > MAX_FORM_PARTS or self._is_coded()):
-            raise CallRefused(refusals.FORM_UNREAD)
-        return body
-
-    def _is_coded(self) -> bool:
-        return any(name.lower().replace(b"_", b"-") == b"content-encoding" for name, _ in self._head.headers)
-
-    def _keep(self, octets: int) -> bool:
-        """Whether the body may have so many octets in memory; promised until the call ends."""
-        more = octets - self._promised
-        if octets > MOST or (more > 0 and not self._means.keeping.take(self._attestation.tenant, more)):
-            return False
-        self._promised = max(octets, self._promised)
-        return True
-
-    def _no_room(self) -> Refusal:
-        assert self._allowed is not None
-        large = max(self._gathered, self._head.content_length or 0) > MOST
-        return (
-            refusals.body_too_large(MOST, self._allowed.verdict.rule) if large else refusals.BODIES_TOO_LARGE
-        )
 
     def _outgoing(self, host: HostName, body: bytes | None) -> Outgoing:
         head, port = self._head, self._attestation.port
@@ -357,32 +299,7 @@ class Call:
         last = websocket.UPGRADE if upgrade else framing_field(head.framing)
         upstream.send(answer, head.method, b"%b%b%b\r\n" % (line, lines, last), upgrade=upgrade)
         self._forget_secret()
-        if body is not None:
-            self._send_body([body] if body else [])
-            return
-        pieces, self._pieces = self._pieces, []
-        upstream.transport.registerProducer(Tap(transport), True)
-        self._feeding = True
-        self._send_body(pieces)
-        transport.resumeProducing()
-
-    def _send_body(self, pieces: list[bytes]) -> None:
-        upstream = self._upstream
-        assert upstream is not None
-        if self._head.framing.kind is BodyKind.CHUNKED:
-            pieces = [encode_chunk(piece) for piece in pieces if piece]
-            if self._body_done:
-                pieces.append(LAST_CHUNK)
-        wire = b"".join(pieces)
-        if wire:
-            upstream.write(wire)
-        if self._body_done:
-            self._stop_feeding(upstream)
-
-    def _stop_feeding(self, upstream: Upstream) -> None:
-        if self._feeding:
-            self._feeding = False
-            upstream.transport.unregisterProducer()
+        self._body.send(upstream, body)
 
     # Its end.
 
@@ -392,7 +309,7 @@ class Call:
 
     def answered(self) -> None:
         """See `answer.Asker`."""
-        kept = self._body_done
+        kept = self._body.done
         self._settle(None, upstream_may_rest=kept)
         self._connection.finished(keep=kept)
 
@@ -463,7 +380,7 @@ class Call:
         if begun:
             self._connection.abort()
             return
-        keep = self._body_done
+        keep = self._body.done
         self._connection.transport.write(
             refusal.page(self._attestation.request_id, close=not keep, head_only=self._head.method == "HEAD")
         )
@@ -476,8 +393,7 @@ class Call:
         if self._over:
             return True
         self._over = True
-        self._pieces = []
-        self._means.keeping.give_back(self._attestation.tenant, self._promised)
+        self._body.let_go()
         if self._handshake is not None:
             self._means.websockets.leave(self._attestation.tenant)
         self._means.deadlines.forget(self)
@@ -489,7 +405,6 @@ class Call:
             self._answer.stop()
         upstream = self._upstream
         if upstream is not None:
-            self._stop_feeding(upstream)
             if upstream_may_rest and not upstream.lost:
                 upstream.rest()
             else:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from twisted.internet.defer import Deferred
 
-from appliance.broker.calls.call import FORM, MAX_FORM_PARTS, Call
+from appliance.broker.calls.call import Call
+from appliance.broker.calls.request_body import FORM, MAX_FORM_PARTS
 from appliance.handover import ANSWER_SECONDS
 from appliance.policy.slot import Slot
 from tests.unit.broker.calls.support import SCHEMA, Neighbours, account, policy_of

@@ -7,7 +7,11 @@ import re
 import pytest
 
 from appliance.broker.calls.call import Call
-from appliance.http1.head import parse_request_head
+from appliance.broker.calls.keeping import Keeping
+from appliance.broker.calls.request_body import FORM, RequestBody
+from appliance.http1.head import RequestHead, parse_request_head
+from appliance.outgoing.pool import Key
+from appliance.outgoing.upstream import Upstream
 from appliance.policy.slot import Hmac, Slot
 from tests.unit.broker.calls.support import (
     ATTESTED,
@@ -15,6 +19,7 @@ from tests.unit.broker.calls.support import (
     Neighbours,
     account,
 )
+from tests.unit.gateway.support import PUBLIC, SITE, Wire
 
 
 def reason(said: bytes) -> str:
@@ -95,3 +100,38 @@ def test_a_body_that_is_there_before_the_call_begins_goes_along() -> None:
     call.body([body], done=True)
     call.start()
     assert neighbours.sent.endswith(b"\r\n\r\n" + body)
+
+
+def body_of(*lines: str) -> RequestBody:
+    wire = "\r\n".join(["POST / HTTP/1.1", "Host: api.example.com", *lines, "", ""]).encode()
+    head = parse_request_head(wire)
+    assert isinstance(head, RequestHead)
+    return RequestBody(head, "acme", Keeping(), Wire())
+
+
+@pytest.mark.parametrize(
+    ("line", "done"),
+    [("X-A: b", True), ("Content-Length: 0", True), ("Content-Length: 1", False), ("Transfer-Encoding: chunked", False)],
+)  # fmt: skip
+def test_it_is_done_at_once_where_there_is_none(line: str, done) -> None:
+    assert body_of(line).done is done
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_form"), [(FORM, True), (f"{FORM}; charset=utf-8", True), ("application/json", False)]
+)
+def test_a_form_is_known_by_its_type(kind: str, is_form) -> None:
+    assert body_of(f"Content-Type: {kind}").is_form is is_form
+
+
+def test_it_is_not_read_before_somebody_wants_it() -> None:
+    body = body_of("Content-Length: 4")
+    body.arrived([b"ab"], done=False)
+    assert body._transport.producerState == "paused"
+    upstream = Upstream(Key("acme", False, SITE, 443), PUBLIC, lambda _: None)
+    upstream.makeConnection(Wire())
+    body.send(upstream, None)
+    assert body._transport.producerState == "producing"
+    body.arrived([b"cd"], done=True)
+    assert upstream.transport.value() == b"abcd"
+    assert upstream.transport.producer is None
