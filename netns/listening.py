@@ -65,8 +65,8 @@ def _unix(listener: Listener, uid: int) -> socket.socket:
     before = os.umask(0o177)
     try:
         opened.bind(str(listener.path))
+        listener.path.chmod(listener.mode)  # while it is ours: of another's file it wants CAP_FOWNER
         os.chown(listener.path, uid, uid if listener.group is None else listener.group)
-        listener.path.chmod(listener.mode)
         opened.listen(BACKLOG)
     except OSError:
         opened.close()
