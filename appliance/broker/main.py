@@ -12,10 +12,10 @@ from typing import Any, TextIO
 from cryptography import x509
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.inotify import INotify
-from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, Logger, globalLogBeginner, textFileLogObserver
 
 from appliance import privilege
+from appliance import reactor as prompt
 from appliance import settings as configuration
 from appliance.acceptor import Acceptor
 from appliance.audit.log import AuditLog, AuditUnavailable
@@ -31,6 +31,7 @@ from appliance.broker.calls.serving import Calls
 from appliance.broker.calls.slot_sessions import SlotSessions
 from appliance.broker.calls.withdrawing import Withdrawing
 from appliance.broker.database import DatabaseError
+from appliance.broker.database_threads import DatabaseThreads
 from appliance.broker.identities import Identities, open_identities
 from appliance.broker.identity.address_check import AddressAllowlist
 from appliance.broker.identity.external_ca import ExternalCa
@@ -95,15 +96,19 @@ def _run() -> None:
     identities = open_identities(settings.vault_url, authority, _now, _external_roots(settings))
     globalLogBeginner.beginLoggingTo([log_observer(sys.stderr)], redirectStandardIO=False)
 
+    prompt.install()
     from twisted.internet import reactor  # noqa: PLC0415 - only a main may import it
 
     signing = Signing(authority, audit, _now)
+    in_thread = DatabaseThreads(reactor)
     uids = settings.uids
     signers = frozenset({uids.gateway, uids.squid} if settings.has_fallback else {uids.gateway})
-    calling = Calling(reactor, settings, sockets, vault, identities=identities, audit=audit)
+    calling = Calling(
+        reactor, settings, sockets, vault, identities=identities, audit=audit, in_thread=in_thread
+    )
     operations = {
         **signing.operations(signers),
-        **_of_the_vault(vault, audit, settings, calling.withdrawing),
+        **_of_the_vault(vault, audit, settings, calling.withdrawing, in_thread),
         **calling.operations(),
     }
     acceptor = Acceptor(
@@ -112,9 +117,11 @@ def _run() -> None:
         ControlFactory(operations),
     )
     audit.write(LifecycleRecord(event="started"))
+    in_thread.start()
     calling.start()
     report_readiness(reactor, lambda: sink.ready)
     reactor.addSystemEventTrigger("before", "shutdown", calling.stop)
+    reactor.addSystemEventTrigger("during", "shutdown", in_thread.stop)
     reactor.addSystemEventTrigger("after", "shutdown", vault.close)
     reactor.addSystemEventTrigger("after", "shutdown", identities.close)
     reactor.addSystemEventTrigger("before", "shutdown", acceptor.close)
@@ -128,7 +135,7 @@ class Calling:
 
     def __init__(
         self, reactor: Any, settings: configuration.Settings, sockets: Mapping[str, socket.socket],
-        vault: Vault, *, identities: Identities, audit: AuditLog,
+        vault: Vault, *, identities: Identities, audit: AuditLog, in_thread: DatabaseThreads,
     ) -> None:  # fmt: skip
         """Raises `TrustStoreError`, `SettingsError`."""
         store = PolicyStore(settings)
@@ -148,24 +155,24 @@ class Calling:
             reactor, settings, vault,
             policy=policy,
             endpoints=self._feed.table,
-            audit=audit, in_thread=deferToThread, now=_now,
-            is_session=SlotSessions(identities, deferToThread, _now, addresses).is_session,
-            own=self._begin_own, expel=partial(_expel, identities),
+            audit=audit, in_thread=in_thread, now=_now,
+            is_session=SlotSessions(identities, in_thread, _now, addresses).is_session,
+            own=self._begin_own, expel=partial(_expel, identities, in_thread),
         )  # fmt: skip
         self.withdrawing = self._calls.withdrawing
         store.listen(self.withdrawing.policies_changed)
         self._workloads = WorkloadControl(
             identities, self._feed.table, self.withdrawing.workload_disabled, audit,
-            in_thread=deferToThread, now=_now,
+            in_thread=in_thread, now=_now,
         )  # fmt: skip
         self._interface = Interface(
             reactor, settings.uids.gateway, identities, self._feed, self._calls,
-            policy=policy, audit=audit, in_thread=deferToThread, now=_now, addresses=addresses,
+            policy=policy, audit=audit, in_thread=in_thread, now=_now, addresses=addresses,
             external=_external(reactor, settings, identities, PlatformRequests(self._calls, policy)),
         )  # fmt: skip
         self._callers = CallerInterface(
             reactor, settings.callers, identities.engine, self._calls,
-            policy=policy, audit=audit, in_thread=deferToThread, now=_now,
+            policy=policy, audit=audit, in_thread=in_thread, now=_now,
         )  # fmt: skip
         self._feed.on_removed(self._calls.departed)
         self._feed.on_removed(self._interface.departed)
@@ -229,12 +236,18 @@ def _policy(store: PolicyStore, tenant: str) -> TenantPolicy:
     return store.current.for_tenant(tenant)
 
 
-async def _expel(identities: Identities, tenant: str, endpoint: str, container: str) -> None:
-    await deferToThread(identities.expel, tenant, endpoint, container, _now())
+async def _expel(
+    identities: Identities, in_thread: DatabaseThreads, tenant: str, endpoint: str, container: str
+) -> None:
+    await in_thread(identities.expel, tenant, endpoint, container, _now())
 
 
 def _of_the_vault(
-    vault: Vault, audit: AuditLog, settings: configuration.Settings, withdrawing: Withdrawing
+    vault: Vault,
+    audit: AuditLog,
+    settings: configuration.Settings,
+    withdrawing: Withdrawing,
+    in_thread: DatabaseThreads,
 ) -> Mapping[str, Operation]:
     """What the operator may do with the vault; a locked one is said to be so."""
     if vault.keyring.state() is not State.OPEN:
@@ -242,7 +255,7 @@ def _of_the_vault(
     change = partial(change_key_file, vault.keyring, settings.vault_key_file)
     by_file = settings.vault.unlock == "key_file"
     control = VaultControl(
-        vault, audit, deferToThread, _now, change if by_file else None, withdrawing=withdrawing
+        vault, audit, in_thread, _now, change if by_file else None, withdrawing=withdrawing
     )
     return control.operations()
 

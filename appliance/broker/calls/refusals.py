@@ -35,6 +35,7 @@ INTERNAL = failed(500, "internal-error", "The broker failed.", _ASK_OPERATOR)
 UPSTREAM_CLOSED = failed(502, "upstream-closed", "The provider closed the connection before it had answered.")
 UPSTREAM_TIMEOUT = failed(504, "upstream-response-timeout", "The provider did not answer in time.")
 HANDSHAKE_TIMEOUT = failed(504, "upstream-connect-timeout", "The provider's TLS handshake took too long.")
+SECRETS_UNAVAILABLE = failed(503, "store_unavailable", "Too much waits for the broker's database.")
 SESSIONS_UNAVAILABLE = failed(503, "sessions-unavailable", "The store of sessions does not answer.")
 ABANDONED = Refusal(
     499, "client-closed", "Whoever asked was gone before the answer was complete.", "", RULE, Outcome.FAILED

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from appliance.broker.calls import refusals
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.handles import Bound, Handles
@@ -55,6 +57,8 @@ class CallSecrets:
             material = stack.enter_context(self._vault.opened(found))
         except VaultError as error:
             raise CallRefused(refusals.of_vault(error.code, error.detail)) from None
+        except SQLAlchemyError:
+            raise CallRefused(refusals.SECRETS_UNAVAILABLE) from None
         if material.kind not in account.kinds:
             stack.close()
             raise CallRefused(refusals.KIND_UNFIT)

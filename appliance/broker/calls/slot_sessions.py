@@ -7,6 +7,8 @@ from datetime import datetime
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from appliance.broker.calls import refusals
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.denied import Denied
@@ -49,6 +51,8 @@ class SlotSessions:
             if denied.status >= 500:
                 raise CallRefused(refusals.SESSIONS_UNAVAILABLE) from None
             return False
+        except SQLAlchemyError:
+            raise CallRefused(refusals.SESSIONS_UNAVAILABLE) from None
         address = IPv4Address(attestation.source.rpartition(":")[0])
         if self._addresses is not None and not self._addresses.holds(address):
             raise CallRefused(refusals.ADDRESS_DENIED)

@@ -27,6 +27,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from appliance.audit.log import AuditLog, AuditUnavailable
 from appliance.audit.record import LifecycleRecord, Outcome
 from appliance.broker.vault.errors import INVALID_SECRET, VaultError
@@ -43,7 +45,7 @@ _T = TypeVar("_T")
 
 
 class InThread(Protocol):
-    """Runs a blocking function elsewhere (`twisted.internet.threads.deferToThread`)."""
+    """Runs a blocking function elsewhere (`database_threads`)."""
 
     def __call__(self, act: Callable[[], _T], /) -> Awaitable[_T]:
         """Its value, or what it raises."""
@@ -281,6 +283,8 @@ class VaultControl:
             return await self._in_thread(act)
         except VaultError as error:
             raise ControlError(error.code, error.detail) from None
+        except SQLAlchemyError:
+            raise ControlError("store-unavailable", "too much waits for the broker's database") from None
 
 
 def material_of(kind: str, octets: bytes) -> Material:

@@ -7,6 +7,7 @@ from OpenSSL import SSL
 
 from appliance.broker.api.operations import AT_ONCE, empty_reply, json_reply
 from appliance.broker.api.pace import Pace
+from appliance.broker.database_threads import DatabaseBusy
 from appliance.broker.identity.address_check import AddressAllowlist
 from appliance.broker.identity.verification import CertificateFault
 from appliance.broker.identity.workloads import workload_certificates
@@ -85,6 +86,18 @@ def test_where_nothing_can_be_asked_nothing_is_answered(broker: Broker) -> None:
     client = broker.workload()
     workload_certificates.drop(broker.database)
     assert client.ask("DELETE /v1/session").reason == "store_unavailable"
+
+
+def test_where_too_much_waits_for_the_database_the_answer_is_503(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(*_: object) -> None:
+        raise DatabaseBusy
+
+    client = broker.workload()
+    monkeypatch.setattr(broker.interface._operations, "in_thread", busy)
+    answer = client.ask("POST /v1/session", body={"ttl": 600})
+    assert (answer.status, answer.reason) == (503, "store_unavailable")
 
 
 def test_answers_are_kept_by_nobody() -> None:

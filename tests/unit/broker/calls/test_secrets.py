@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.secrets import CallSecrets
+from appliance.broker.database_threads import DatabaseBusy
 from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.envelope import KEY, LocalKey
 from appliance.broker.vault.keyring import Source
@@ -102,3 +103,14 @@ def test_004_11_a_handle_serves_its_own_execution_and_account(vault: Vault) -> N
     assert calls.of_handle(ATTESTED, CRM, handle) is None
     other = handles.register(Bound("acme", "e2", "crm"), material, STORED, lambda: None)
     assert calls.of_handle(ATTESTED, CRM, other) is None
+
+
+def test_where_too_much_waits_for_the_database_the_call_is_refused(vault: Vault) -> None:
+    async def busy(*_):
+        raise DatabaseBusy
+
+    calls = CallSecrets(vault, Handles(Clock()), busy, no_session)
+    failure = result(calls.of_account(ATTESTED, CRM))
+    assert isinstance(failure.value, CallRefused)
+    assert (failure.value.refusal.status, failure.value.refusal.reason) == (503, "store_unavailable")
+    assert vault.decryptions == 0

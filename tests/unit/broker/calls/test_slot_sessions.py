@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from appliance.broker.calls import refusals
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.slot_sessions import SlotSessions
+from appliance.broker.database_threads import DatabaseBusy
 from appliance.broker.dpop.target import TargetUri
 from appliance.broker.dpop.verifier import ProofRequest
 from appliance.broker.identities import Identities, open_identities
@@ -89,3 +90,14 @@ def test_000_07_a_session_serves_in_no_slot_from_an_address_outside_the_list(ide
     failure = asked(identities, live, addresses=AddressAllowlist.parse(["2001:db8::/32"]))
     assert isinstance(failure.value, CallRefused)
     assert failure.value.refusal.reason == "workload_ip_denied"
+
+
+def test_where_too_much_waits_for_the_database_nobody_is_taken_for_a_thief(identities: Identities) -> None:
+    async def busy(*_):
+        raise DatabaseBusy
+
+    slot = SlotSessions(identities, busy, now)
+    found: list = []
+    Deferred.fromCoroutine(slot.is_session(ATTESTED, CRM, token(identities))).addBoth(found.append)
+    assert isinstance(found[0].value, CallRefused)
+    assert found[0].value.refusal is refusals.SESSIONS_UNAVAILABLE

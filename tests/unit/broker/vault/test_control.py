@@ -18,6 +18,7 @@ from twisted.internet.testing import StringTransport
 
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord, Record
+from appliance.broker.database_threads import DatabaseBusy
 from appliance.broker.vault import kek as keys
 from appliance.broker.vault.control import MAX_VALUE, VaultControl, material_of
 from appliance.broker.vault.envelope import KEY, LocalKey
@@ -224,6 +225,15 @@ def test_a_vault_that_is_locked_forgets_its_key_and_what_it_has_opened(desk: Des
     assert desk.withdrawn[-1] == ("locked",)
     assert desk.ask("secret-set", **SET)["error"] == "vault-locked"
     assert ("vault-locked", None, None, "allowed", None) in desk.audit.told
+
+
+def test_where_too_much_waits_for_the_database_the_operator_hears_so(desk: Desk) -> None:
+    async def busy(act: object) -> None:
+        raise DatabaseBusy
+
+    desk.in_thread = busy
+    for operation in ("secret-set", "secret-remove", "vault-status"):
+        assert desk.ask(operation, **SET)["error"] == "store-unavailable"
 
 
 def test_a_locked_vault_says_so_and_takes_nothing(locked: Desk) -> None:
