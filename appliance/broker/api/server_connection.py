@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from appliance.broker.api import refusals
 from appliance.broker.api.routes import Route, route_of
-from appliance.broker.calls.refusals import INTERNAL
+from appliance.broker.calls.refusals import BODIES_TOO_LARGE, INTERNAL
 from appliance.http1.body import BodyReader, body_reader
 from appliance.http1.head import RequestHead, parse_request_head
 from appliance.http1.limits import HeadLimits
@@ -78,6 +78,11 @@ class ServerConnection:
     def _answer(self, head: RequestHead, body: bytes, route: Route) -> Deferred[None]:
         """One whole request. It ends by one word to us; it is cancelled when the client has gone."""
         raise NotImplementedError
+
+    def _has_room(self, octets: int) -> bool:
+        """Whether so much of a request's body may be in memory; asked before any of it is read."""
+        del octets
+        return True
 
     def dataReceived(self, data: bytes) -> None:
         """Octets of requests."""
@@ -175,6 +180,9 @@ class ServerConnection:
             self.refuse(found)
             return True
         self._route = found
+        if self._reader is not None and not self._has_room(head.content_length or found.max_body):
+            self.refuse(BODIES_TOO_LARGE)
+            return True
         if head.expect_continue:
             self.transport.write(_CONTINUE)
         if self._reader is None:

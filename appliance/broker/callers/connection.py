@@ -14,6 +14,7 @@ from twisted.internet.protocol import ServerFactory, connectionDone
 
 from appliance.broker.api.routes import FOR_CALLERS, Route, route_of
 from appliance.broker.api.server_connection import REQUEST_SECONDS, ServerConnection
+from appliance.broker.calls.keeping import Keeping
 from appliance.broker.calls.peers import PeerLimits, Peers
 from appliance.http1.head import RequestHead
 from appliance.outgoing.deadlines import Deadlines
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 CONNECTIONS = PeerLimits(of_process=256, in_all=512)
-"""At the same time; each is a call, or rests between two."""
+"""Of one uid, and of all, at the same time; each is a call, or rests between two."""
+OF_PEER, OF_ALL = 64 << 20, 128 << 20
+"""Octets of the bodies of their requests: they are read before anybody has proved who it is."""
 
 
 class Answering(Protocol):
@@ -46,6 +49,7 @@ class CallerConnections(ServerFactory["CallerConnection"]):
         self.deadlines = deadlines
         self.new_id = new_id
         self.peers: Peers[CallerConnection] = Peers(CONNECTIONS)
+        self.bodies = Keeping(OF_PEER, OF_ALL)
 
     def buildProtocol(self, addr: IAddress | None) -> CallerConnection:
         """Somebody connects."""
@@ -72,9 +76,9 @@ class CallerConnection(TwistedProtocol):
         """Ask the kernel who it is."""
         shared = self._shared
         peer = peer_credentials(self.transport.getHandle())
-        self.conversation = CallerConversation(self, shared.new_id(), peer.uid, shared.answering)
+        self.conversation = CallerConversation(self, shared.new_id(), peer.uid, shared)
         self.conversation.transport = self.transport
-        if not shared.peers.enter(self, peer.pid):
+        if not shared.peers.enter(self, peer.uid):
             self.transport.abortConnection()
             return
         shared.deadlines.watch(self)
@@ -102,10 +106,33 @@ class CallerConnection(TwistedProtocol):
 class CallerConversation(ServerConnection):
     """`uid` is the peer's; who calls, each request proves anew."""
 
-    def __init__(self, connection: CallerConnection, name: str, uid: int, answering: Answering) -> None:
+    def __init__(self, connection: CallerConnection, name: str, uid: int, shared: CallerConnections) -> None:
         super().__init__(connection, name, _route)
         self.uid = uid
-        self._answering = answering
+        self._answering = shared.answering
+        self._bodies = shared.bodies
+        self._promised = 0
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The caller is gone."""
+        self._give_back()
+        super().connectionLost(reason)
+
+    def finished(self, *, keep: bool) -> None:
+        """Its body is needed no more."""
+        self._give_back()
+        super().finished(keep=keep)
+
+    def _has_room(self, octets: int) -> bool:
+        if not self._bodies.take(str(self.uid), octets):
+            return False
+        self._promised = octets
+        return True
+
+    def _give_back(self) -> None:
+        promised, self._promised = self._promised, 0
+        if promised:
+            self._bodies.give_back(str(self.uid), promised)
 
     def _answer(self, head: RequestHead, body: bytes, route: Route) -> Deferred[None]:
         del route

@@ -86,8 +86,8 @@ class Host:
     def key(self, *scopes: str, tenant: str = "acme", actor: str = "ci") -> str:
         return self.keys.create(tenant, actor, frozenset(scopes or SCOPES), self.now()).text
 
-    def process(self, uid: int = CI, pid: int | None = None) -> Process:
-        return Process(self, uid, pid)
+    def process(self, uid: int = CI) -> Process:
+        return Process(self, uid)
 
     def tell(self, operation: str, **message: object):
         """The operator's word; what comes of it, or the refusal's code."""
@@ -111,12 +111,10 @@ class Host:
 class Process:
     """A process of the host, by its uid, with the callers' socket open."""
 
-    def __init__(self, host: Host, uid: int, pid: int | None) -> None:
+    def __init__(self, host: Host, uid: int) -> None:
         self.host = host
         self.wire = FromWorker()
         self.wire.uid = uid
-        if pid is not None:
-            self.wire.pid = pid
         self.connection: CallerConnection = host.interface.connections.buildProtocol(None)
         self.connection.makeConnection(self.wire)
 

@@ -6,6 +6,7 @@ import pytest
 
 from appliance.broker.api.routes import ROUTES
 from appliance.broker.api.server_connection import IDLE_SECONDS, REQUEST_SECONDS
+from appliance.broker.calls.keeping import Keeping
 from appliance.broker.calls.peers import PeerLimits, Peers
 from tests.unit.broker.api.support import Answer
 from tests.unit.broker.callers.support import Host
@@ -51,16 +52,41 @@ def test_a_request_in_single_octets_is_the_same(host: Host) -> None:
     assert Answer(heard).reason == "unauthenticated"
 
 
-def test_one_process_has_so_many_connections_and_so_has_the_host(host: Host) -> None:
+def test_one_uid_has_so_many_connections_and_so_has_the_host(host: Host) -> None:
     host.interface.connections.peers = Peers(PeerLimits(of_process=2, in_all=3))
-    first = host.process(pid=7)
+    first = host.process(7)
     assert not first.wire.aborted
-    assert not host.process(pid=7).wire.aborted
-    assert host.process(pid=7).wire.aborted
-    assert not host.process(pid=8).wire.aborted
-    assert host.process(pid=9).wire.aborted
+    assert not host.process(7).wire.aborted
+    assert host.process(7).wire.aborted
+    assert not host.process(8).wire.aborted
+    assert host.process(9).wire.aborted
     first.connection.connectionLost()
-    assert not host.process(pid=9).wire.aborted
+    assert not host.process(9).wire.aborted
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
+def test_bodies_of_nobodies_take_so_much_memory_and_no_more(host: Host, framing: str) -> None:
+    host.interface.connections.bodies = Keeping(of_tenant=2 << 20, in_all=3 << 20)
+    wire = f"POST /execute HTTP/1.1\r\n{HEAD}{framing}\r\n\r\n".encode()
+    first = host.process(7)
+    assert first.say(wire) == host.process(7).say(wire) == b""
+    refused = host.process(7)
+    answer = Answer(refused.say(wire))
+    assert (answer.status, answer.reason) == (503, "bodies-too-large")
+    assert refused.wire.disconnecting
+    assert host.process(8).say(wire) == b""
+    assert Answer(host.process(9).say(wire)).status == 503
+    first.connection.connectionLost()
+    assert host.process(7).say(wire) == b""
+
+
+def test_a_body_that_was_answered_takes_no_memory(host: Host) -> None:
+    host.interface.connections.bodies = Keeping(of_tenant=400, in_all=400)
+    process, key = host.process(), host.key()
+    for _ in range(5):
+        process.by(key)
+        assert process.answered().status == 200
+        assert process.execute().status == 401
 
 
 def test_silence_and_idleness_end_it(host: Host) -> None:
