@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from appliance.audit.log import AuditLog, AuditUnavailable
@@ -18,6 +21,9 @@ from appliance.handover import Attestation
 
 Withdraw = Callable[[str], None]
 """Ends what callers that may not call any more have under way, but for the request with that id."""
+
+TRIES, AGAIN = 60, 2.0
+"""How often the database is told, every so many seconds."""
 
 _log = Logger()
 
@@ -34,6 +40,7 @@ class CallerEnding:
         *,
         in_thread: InThread,
         now: Callable[[], datetime],
+        clock: IReactorTime,
     ) -> None:
         self._standing = standing
         self._keys = keys
@@ -41,6 +48,7 @@ class CallerEnding:
         self._withdraw = withdraw
         self._in_thread = in_thread
         self._now = now
+        self._clock = clock
 
     def kill(self, attestation: Attestation, reason: str, why: str) -> None:
         """See `means.Kill`. Never raises: the call is refused anyway."""
@@ -66,10 +74,12 @@ class CallerEnding:
             Deferred.fromCoroutine(self._revoke(caller.key))
 
     async def _revoke(self, key: str) -> None:
-        try:
-            await self._in_thread(self._keys.revoke, key, self._now())
-        except Exception as error:  # noqa: BLE001 - whatever it was: until the next start it is refused here
-            _log.critical(
-                "key {key} could not be revoked ({why}); run: egress caller revoke {key}",
-                key=key, why=type(error).__name__,
-            )  # fmt: skip
+        """Here it is refused anyway, until the next start."""
+        for _ in range(TRIES):
+            try:
+                await self._in_thread(self._keys.revoke, key, self._now())
+            except SQLAlchemyError:
+                await deferLater(self._clock, AGAIN)
+            else:
+                return
+        _log.critical("key {key} could not be revoked; run: egress caller revoke {key}", key=key)

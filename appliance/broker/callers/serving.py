@@ -68,7 +68,9 @@ class CallerInterface:
             in_thread, now, api_keys=keys, jwt=jwt,
             trusted=None if trusted is None else TrustedHeaders(trusted.tenant, uids=frozenset(trusted.uids)),
         )  # fmt: skip
-        ending = CallerEnding(standing, keys, audit, self._withdraw, in_thread=in_thread, now=now)
+        ending = CallerEnding(
+            standing, keys, audit, self._withdraw, in_thread=in_thread, now=now, clock=reactor
+        )
         self._calls, self._under_way = calls, UnderWay()
         self._means = replace(
             calls.means, kill=ending.kill, secrets=CallerSecrets(calls.means.secrets), ended=lambda _: False
