@@ -24,6 +24,7 @@ from appliance.cli import (
     status,
     tenants,
     top,
+    units,
     verify,
     version,
     workloads,
@@ -91,7 +92,7 @@ for command in (
     run.run, run.shell, policies.policy, logs.log, top.top, verify.verify, fallback.fallback,
     secrets.secret, secrets.vault, handles.handle, workloads.workload, callers.caller,
     integrations.integration,
-    version.version,
+    version.version, units.units,
 ):  # fmt: skip
     cli.add_command(command)
 

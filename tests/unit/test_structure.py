@@ -67,15 +67,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
               "appliance.resolver.nameservers"),
     "squid.model": (*LEAVES, "appliance.policy"),
     "appliance.supervise": (*LEAVES, "appliance.listeners"),
+    "appliance.units": LEAVES,
     "appliance.docker_host": (*LEAVES, "appliance.listeners"),
     "appliance.verify": (*LEAVES, "appliance.policy", "appliance.docker_host"),
     "appliance.preflight": (*LEAVES, "appliance.policy", "appliance.docker_host"),
     "appliance.cli": (*LEAVES, "appliance.policy", "appliance.audit", "appliance.docker_host", "appliance.listeners",
-                      "appliance.preflight", "appliance.supervise", "appliance.verify"),
+                      "appliance.preflight", "appliance.supervise", "appliance.units", "appliance.verify"),
 }  # fmt: skip
 
 # No I/O, no clock, no reactor: decisions that return values.
-PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance.addresses", "appliance.processes", "appliance.folders", "appliance.http1", "appliance.websocket", "appliance.policy",
+PURE = ("appliance.names", "appliance.refusal", "appliance.handover", "appliance.addresses", "appliance.processes", "appliance.folders", "appliance.units", "appliance.http1", "appliance.websocket", "appliance.policy",
         "appliance.tls.clienthello", "appliance.tls.authority", "appliance.audit.record", "appliance.audit.chain",
         "appliance.resolver.cache", "appliance.resolver.pins", "appliance.resolver.exchange", "appliance.resolver.judgement",
         "appliance.broker.vault.envelope", "appliance.broker.scrub", "appliance.resolver.message", "appliance.resolver.outcome", "appliance.resolver.reply", "appliance.gateway.origin", "appliance.gateway.base_url", "appliance.gateway.refusals",

@@ -19,7 +19,7 @@ from tests.unit.cli.typed import Egress, refused
 NAMED = re.compile(r"`egress ([^`]+)`")
 COMMANDS = [
     ("up",), ("down",), ("status",), ("doctor",), ("version",), ("completion",), ("log",), ("run",), ("shell",),
-    ("top",), ("verify",), ("fallback",), ("tenant", "add"), ("tenant", "list"), ("tenant", "show"), ("tenant", "rm"),
+    ("top",), ("units",), ("verify",), ("fallback",), ("tenant", "add"), ("tenant", "list"), ("tenant", "show"), ("tenant", "rm"),
     ("policy", "check"), ("policy", "explain"), ("policy", "schema"), ("policy", "reload"),
     ("integration", "list"), ("integration", "show"), ("integration", "add"), ("integration", "rm"),
     ("integration", "test"),

@@ -1,0 +1,174 @@
+"""appliance.units.render: units of systemd from the table of processes, as systemd itself reads them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.processes import processes
+from appliance.settings import SETTINGS_VARIABLE, Settings
+from appliance.units.render import DOCKER, UNITS, Installed, command, files, quoted
+from netns.launch import prepare
+
+SETTINGS = Settings(workers=3)
+INSTALLED = Installed(Path("/opt/egress/bin/python"))
+TABLE = {process.name: process for process in processes(SETTINGS)}
+ANALYZE = shutil.which("systemd-analyze")
+
+
+def rendered(settings: Settings = SETTINGS, installed: Installed = INSTALLED) -> dict[str, str]:
+    return {str(file.path): file.text for file in files(settings, installed)}
+
+
+def unit(name: str, settings: Settings = SETTINGS) -> dict[str, list[str]]:
+    """Directives of a unit; a key that stands more than once has more than one value."""
+    found: dict[str, list[str]] = {}
+    for line in rendered(settings)[str(UNITS / name)].splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def service(name: str) -> dict[str, list[str]]:
+    return unit(f"egress-{name}.service")
+
+
+def test_each_process_of_the_table_has_a_unit_and_no_unit_has_another() -> None:
+    names = {path.removeprefix(f"{UNITS}/") for path in rendered() if path.endswith(".service")}
+    assert names == {f"egress-{name}.service" for name in (*TABLE, "directories")}
+    assert unit("egress.target")["Wants"] == [" ".join(f"egress-{name}.service" for name in TABLE)]
+
+
+def test_a_setting_that_changes_the_table_changes_the_units() -> None:
+    without = rendered(Settings(workers=1, fallback=False, instance=SETTINGS.instance))
+    gone = {f"{UNITS}/egress-{name}.service" for name in ("gateway-1", "gateway-2", "squid")}
+    assert set(rendered()) - set(without) == gone
+    other = rendered(Settings(instance="second"))
+    assert not set(other) & set(rendered()), "two instances share no file"
+
+
+@pytest.mark.parametrize("name", list(TABLE))
+def test_a_unit_starts_what_the_supervisor_starts(name: str) -> None:
+    """The launcher finds uid, sockets, capabilities and directories in the table, as under `egress up`."""
+    found, process = service(name), TABLE[name]
+    (start,) = found["ExecStart"]
+    sets_uid = "!" if process.uid else ""
+    assert start == f"{sets_uid}/opt/egress/bin/python -I -m netns.launch --in-place {name}"
+    assert prepare(SETTINGS, name, {}).process == process
+    assert found.get("User") == found.get("Group") == ([str(process.uid)] if process.uid else None)
+
+
+@pytest.mark.parametrize("name", list(TABLE))
+def test_a_process_is_put_where_the_table_says(name: str) -> None:
+    found, process = service(name), TABLE[name]
+    inside = ["/run/netns/egress"] if process.in_gateway_namespace else None
+    assert found.get("NetworkNamespacePath") == inside
+    assert found.get("PrivateNetwork") == (["yes"] if process.without_network else None)
+
+
+@pytest.mark.parametrize("name", list(TABLE))
+def test_a_process_says_when_it_is_ready_and_is_ended_when_it_is_silent(name: str) -> None:
+    found = service(name)
+    assert found["Type"] == ["notify"]
+    assert found["NotifyAccess"] == ["main"], "no child of it speaks in its name"
+    assert int(found["WatchdogSec"][0]) > 5, "a worker may read a large policy for 2 s"
+    assert found["Restart"] == ["always"]
+    assert found["StartLimitIntervalSec"] == ["0"], "without them nothing passes: never given up"
+
+
+def test_who_lives_in_the_namespace_starts_when_netd_has_made_it() -> None:
+    for name, process in TABLE.items():
+        after = service(name)["After"][0].split()
+        assert "egress-directories.service" in after
+        before = {"egress-netd.service", "egress-broker.service"} <= set(after)
+        assert before == process.in_gateway_namespace
+
+
+def test_netd_comes_after_what_empties_the_hosts_tables() -> None:
+    assert {"nftables.service", "firewalld.service"} < set(service("netd")["After"][0].split())
+
+
+def test_docker_starts_when_all_of_them_enforce() -> None:
+    """So after a boot no container starts before; one that starts later waits for the driver."""
+    drop_in = rendered()[str(UNITS / f"{DOCKER}.d" / "egress.conf")]
+    assert "[Unit]\nWants=egress.target\nAfter=egress.target\n" in drop_in
+    assert unit("egress.target")["Before"] == [DOCKER]
+    for name in TABLE:
+        assert service(name)["Before"] == [DOCKER]
+        assert service(name)["PartOf"] == ["egress.target"]
+        assert "docker" not in " ".join(service(name)["After"])
+
+
+def test_users_are_those_of_the_settings() -> None:
+    lines = rendered()["sysusers.d/egress.conf"].splitlines()
+    uids = SETTINGS.uids
+    assert lines[0] == f"g egress {uids.group}"
+    assert [tuple(line.split()[:3]) for line in lines[1:]] == [
+        ("u", "egress-broker", str(uids.broker)), ("u", "egress-resolver", str(uids.resolver)),
+        ("u", "egress-gateway", str(uids.gateway)), ("u", "egress-squid", str(uids.squid)),
+    ]  # fmt: skip
+
+
+def test_the_settings_file_goes_with_every_start() -> None:
+    file = Path("/etc/egress/100 % $HOME.yaml")
+    for path, text in rendered(installed=Installed(INSTALLED.python, file)).items():
+        if path.endswith(".service"):
+            assert f'Environment="{SETTINGS_VARIABLE}=/etc/egress/100 %% $HOME.yaml"\n' in text
+    assert SETTINGS_VARIABLE not in "".join(rendered().values())
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("/opt/egress", "/opt/egress"),
+        ("a b", '"a b"'),
+        ('a"b', '"a\\"b"'),
+        ("50%", "50%%"),
+        ("$HOME", "$HOME"),
+        ("a\\b", "a\\\\b"),
+        ("a;b", '"a;b"'),
+    ],
+)
+def test_a_word_is_one_word_whatever_is_in_it(word: str, expected: str) -> None:
+    assert quoted(word) == expected
+    assert command(["x", word]) == f"x {expected}".replace("$", "$$")
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here")
+def test_systemd_reads_them_without_a_complaint(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.symlink_to("/bin/true")
+    for path, text in rendered(installed=Installed(python)).items():
+        place = tmp_path / "etc" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    units = [p for p in (tmp_path / "etc" / UNITS).iterdir() if p.is_file()]
+    done = analyze("verify", "--man=no", *map(str, units))
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+EXPOSURE = {"broker": 1.1, "gateway-0": 2.0, "squid": 2.0, "resolver": 2.1, "netd": 5.3}
+"""What systemd 252 makes of each; the resolver's point over the others is its port, 53."""
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here")
+@pytest.mark.parametrize("name", list(EXPOSURE))
+def test_no_unit_is_more_exposed_than_was_measured(tmp_path: Path, name: str) -> None:
+    file = tmp_path / f"egress-{name}.service"
+    file.write_text(rendered()[str(UNITS / file.name)], encoding="utf-8")
+    done = analyze("security", "--offline=true", "--no-pager", str(file))
+    if "--offline" in done.stderr:
+        pytest.skip("systemd-analyze cannot look at a file here")
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert found, done.stdout + done.stderr
+    assert float(found[1]) <= EXPOSURE[name]
+
+
+def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    assert ANALYZE is not None
+    return subprocess.run([ANALYZE, *words], capture_output=True, text=True, timeout=60, check=False)
