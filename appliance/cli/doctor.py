@@ -15,6 +15,7 @@ from appliance.cli.run import DEFAULT_IMAGE
 from appliance.cli.status import NOT_RUNNING, ask_process, nothing_runs, state
 from appliance.preflight import Check
 from appliance.supervise import NAME as SUPERVISOR
+from appliance.units.render import service_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def running(settings: Settings) -> Iterator[Check]:
     yield Check("appliance", up, "up" if up else "its supervisor is gone, the rest serves on", "egress up")
     for name, answer in answers.items():
         if name != SUPERVISOR or up:
-            yield from _process(settings, name, answer)
+            yield from _process(settings, name, answer, by_systemd="by" in answers[SUPERVISOR])
     if answers["broker"].get("ok"):
         yield vault(ask_process(settings, "broker", {"op": "vault-status"}))
     if answers["netd"].get("ok"):
@@ -74,12 +75,15 @@ def running(settings: Settings) -> Iterator[Check]:
     yield from _docker(settings)
 
 
-def _process(settings: Settings, name: str, answer: Message) -> Iterator[Check]:
+def _process(settings: Settings, name: str, answer: Message, *, by_systemd: bool) -> Iterator[Check]:
     ready = bool(answer.get("ready"))
     why = answer.get("detail") or answer.get("problem") or answer.get("error") or "not ready"
-    yield Check(
-        f"process {name}", ready, "ready" if ready else str(why), f"read {settings.log_dir}/supervisor.log"
+    log = (
+        f"journalctl -u {service_name(settings, name)}"
+        if by_systemd
+        else f"read {settings.log_dir}/supervisor.log"
     )
+    yield Check(f"process {name}", ready, "ready" if ready else str(why), log)
     problem = answer.get("policy_error")
     if problem:
         yield Check(

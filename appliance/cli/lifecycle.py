@@ -17,6 +17,7 @@ from appliance import settings as settings_module
 from appliance.cli.failures import Failure, require_root
 from appliance.cli.output import Cli, counted, pass_cli
 from appliance.cli.status import ask_process, state
+from appliance.cli.systemd import keep_off
 from appliance.listeners import listening_pid, stop_process
 from appliance.processes import processes
 from appliance.supervise import NAME as SUPERVISOR
@@ -42,6 +43,7 @@ def up(cli: Cli) -> None:
     """
     require_root("egress up")
     settings = cli.settings
+    keep_off(settings, "start")
     running = listening_pid(str(settings.control_socket(SUPERVISOR)))
     if running is not None:
         raise Failure(
@@ -165,6 +167,7 @@ def down(cli: Cli, force: bool) -> None:
     """Stop the appliance and remove its namespace, rules and links. Networks and tenants stay defined."""
     require_root("egress down")
     settings = cli.settings
+    keep_off(settings, "stop")
     attached: list[str] = []
     try:
         attached = [f"{c} ({n.name})" for n in docker_host.networks(settings) for c in n.containers]

@@ -53,7 +53,10 @@ def files(settings: Settings, installed: Installed) -> tuple[File, ...]:
     return (
         File(PurePosixPath("sysusers.d") / f"{settings.instance}.conf", _users(settings, table)),
         _unit(_directories_name(settings), _directories(settings, installed)),
-        *(_unit(_name(settings, process), _service(settings, installed, process)) for process in table),
+        *(
+            _unit(service_name(settings, process.name), _service(settings, installed, process))
+            for process in table
+        ),
         _unit(target_name(settings), _target(settings, table)),
         File(UNITS / f"{DOCKER}.d" / f"{settings.instance}.conf", _text(_order_of_docker(settings))),
     )
@@ -64,8 +67,9 @@ def target_name(settings: Settings) -> str:
     return f"{settings.instance}.target"
 
 
-def _name(settings: Settings, process: Process) -> str:
-    return f"{settings.instance}-{process.name}.service"
+def service_name(settings: Settings, process: str) -> str:
+    """The unit of a process by its name in the table."""
+    return f"{settings.instance}-{process}.service"
 
 
 def _directories_name(settings: Settings) -> str:
@@ -112,7 +116,7 @@ def _directories(settings: Settings, installed: Installed) -> Sections:
 
 def _service(settings: Settings, installed: Installed, process: Process) -> Sections:
     directories = _directories_name(settings)
-    outside = [_name(settings, p) for p in processes(settings) if not p.in_gateway_namespace]
+    outside = [service_name(settings, p.name) for p in processes(settings) if not p.in_gateway_namespace]
     first = outside if process.in_gateway_namespace else []
     firewalls = [FIREWALLS] if process.uid == 0 else []
     return (
@@ -175,7 +179,7 @@ def _target(settings: Settings, table: tuple[Process, ...]) -> Sections:
             "Unit",
             (
                 ("Description", f"Egress appliance {settings.instance}"),
-                ("Wants", " ".join(_name(settings, process) for process in table)),
+                ("Wants", " ".join(service_name(settings, process.name) for process in table)),
                 ("Before", DOCKER),
             ),
         ),
