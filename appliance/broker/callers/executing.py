@@ -39,6 +39,8 @@ OF_PEER_AT_ONCE, OF_PEER_EACH = 500, 0.002
 """Requests of one uid, and seconds for each further one: a trusted peer speaks for many callers."""
 AT_ONCE, EACH = 200, 0.01
 """The same of one caller."""
+RECORDED_AT_ONCE, RECORDED_EACH = 60, 1.0
+"""Records of refused credentials from one uid: more would push others' out."""
 
 CREDENTIAL_IN_REQUEST = denied(
     400, "token-in-request", "The caller's own credential stands in the request that is to be sent.",
@@ -60,6 +62,7 @@ class CallerExecutions:
     worker: Callable[[], int]
     audit: AuditLog
     pace_of_peers: Pace
+    pace_of_records: Pace
     pace: Pace
 
     def begin(self, head: RequestHead, body: bytes, conversation: CallerConversation) -> Deferred[None]:
@@ -115,6 +118,8 @@ class CallerExecutions:
     def _record(
         self, conversation: CallerConversation, caller: Caller | None, reason: str, detail: str
     ) -> None:
+        if self.pace_of_records.take(str(conversation.uid)):
+            return
         record = LifecycleRecord(
             event="caller-refused",
             subject=f"uid:{conversation.uid}" if caller is None else caller.principal,

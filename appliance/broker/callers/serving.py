@@ -79,6 +79,9 @@ class CallerInterface:
             callers=callers, standing=standing, policy=policy, audit=audit,
             begin_call=self._begin, worker=calls.dials.any_worker,
             pace_of_peers=Pace(executing.OF_PEER_AT_ONCE, executing.OF_PEER_EACH, reactor.seconds),
+            pace_of_records=Pace(
+                executing.RECORDED_AT_ONCE, executing.RECORDED_EACH, reactor.seconds
+            ),
             pace=Pace(executing.AT_ONCE, executing.EACH, reactor.seconds),
         )  # fmt: skip
         self._deadlines = Deadlines(reactor)

@@ -270,8 +270,12 @@ def test_002_07_one_peer_that_proves_nobody_does_not_fill_the_records(host: Host
     stranger = host.process(STRANGER)
     refused = [stranger.execute().status for _ in range(executing.OF_PEER_AT_ONCE + 9)]
     assert (refused[0], refused[-1]) == (401, 429)
-    assert host.events.count("caller-refused") <= executing.OF_PEER_AT_ONCE
+    assert host.events.count("caller-refused") == executing.RECORDED_AT_ONCE
     assert host.process(CI).execute().status == 401
+    assert host.events.count("caller-refused") == executing.RECORDED_AT_ONCE + 1
+    host.clock.advance(2)
+    assert stranger.execute().status == 401
+    assert host.events.count("caller-refused") == executing.RECORDED_AT_ONCE + 2
 
 
 def test_where_nothing_can_be_asked_or_recorded_nothing_is_answered(host: Host) -> None:
