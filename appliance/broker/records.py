@@ -1,7 +1,7 @@
 """The audit log as the broker writes it: what looks like a credential stands in no record.
 
 A caller chooses paths, names of query keys and more of what a record says, and an error may quote what it
-stumbled over. All texts of a record are searched at once, in some 10 us for most; only where something was
+stumbled over. All texts of a record are searched at once, in some 20 us for most; only where something was
 found is each searched by itself. What no client would have to escape (RFC 3986 section 2.3), and is escaped,
 is searched by what it says: at most a quarter of a millisecond, for `MOST` octets of escapes.
 """
