@@ -304,6 +304,7 @@ def bench_in(lab: Lab) -> Iterator[Bench]:
         stack.enter_context(appliance.Appliance(lab, policies.POLICIES, further={"workers": 1}))
         world = LabWorld(stays=True)
         world.attach(lab)
+        world.keep_secrets()
         stack.callback(world.close)
         yield Bench(world, copy)
 

@@ -205,6 +205,8 @@ def _demo(report: Report, stack: ExitStack) -> None:
         lab.assert_closed()
     world = LabWorld()
     world.attach(lab)
+    with report.step("two tenants' accounts, their secrets in the vault"):
+        world.keep_secrets()
     stack.callback(world.close)
     _run_cases(report, world)
     report.head("What the operator sees")

@@ -102,9 +102,12 @@ class LabWorld:
         self._away = False
 
     def attach(self, lab: Lab) -> None:
-        """Use this lab, in which an appliance with the tenants of `policies` is up; accounts are put into it."""
+        """Use this lab, in which an appliance with the tenants of `policies` is up."""
         self._lab = lab
         self.close()
+
+    def keep_secrets(self) -> None:
+        """Put the battery's accounts into the appliance, and providers into the lab."""
         accounts.keep(self.kept)
 
     @property
@@ -342,6 +345,7 @@ def stand(*, stays: bool = False) -> Iterator[LabWorld]:
         stack.enter_context(appliance.Appliance(lab, policies.POLICIES))
         world = LabWorld(stays=stays)
         world.attach(lab)
+        world.keep_secrets()
         stack.callback(world.close)
         yield world
 
