@@ -15,8 +15,8 @@ from twisted.python.threadpool import ThreadPool
 
 THREADS = 8
 """More would wait for one another: SQLite has one writer, and so have a tenant's sessions."""
-WAITING = 256
-"""Of 1 ms each, on SQLite, they are done in a third of a second."""
+WAITING = 1024
+"""Of 1 ms each, on SQLite, they are done in a second. An endpoint has at most 32 (`api.listener`)."""
 
 T = TypeVar("T")
 
