@@ -69,7 +69,7 @@ class ServerConnection:
         self._head: RequestHead | None = None
         self._route: Route | None = None
         self._reader: BodyReader | None = None
-        self._pieces: list[bytes] = []
+        self._body = bytearray()
         self._running: Deferred[None] | None = None
         self._busy = self._closing = self._reading = False
         self.abandoned: Callable[[], None] | None = None
@@ -173,7 +173,7 @@ class ServerConnection:
         self._requests += 1
         self._buffer = self._buffer[head.head_bytes :]
         reader = body_reader(head.framing)
-        self._head, self._pieces = head, []
+        self._head, self._body = head, bytearray()
         self._reader = None if reader.done else reader
         found = self._find_route(head)
         if isinstance(found, Refusal):
@@ -193,12 +193,12 @@ class ServerConnection:
         assert self._route is not None
         data, self._buffer = self._buffer, b""
         try:
-            self._pieces += reader.feed(data)
+            self._body += b"".join(reader.feed(data))
         except Refused as fault:
             self.refuse(refusals.malformed(fault))
             return
         most = self._route.max_body
-        if sum(map(len, self._pieces)) > most:
+        if len(self._body) > most:
             self.refuse(refusals.body_too_large(most))
         elif reader.done:
             self._reader, self._buffer = None, reader.surplus
@@ -210,7 +210,7 @@ class ServerConnection:
         assert route is not None
         self._busy = True
         self._connection.deadline = NEVER
-        body, self._pieces = b"".join(self._pieces), []
+        body, self._body = bytes(self._body), bytearray()
         running = self._running = self._answer(head, body, route)
         running.addErrback(self._bug)
 

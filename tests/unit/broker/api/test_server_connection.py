@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from types import SimpleNamespace
 
 import pytest
+from twisted.internet.testing import StringTransport
 
-from appliance.broker.api.server_connection import MAX_REQUESTS
+from appliance.broker.api.routes import Route
+from appliance.broker.api.server_connection import MAX_REQUESTS, ServerConnection
 from tests.unit.broker.api.support import Answer, Broker
 
 WISH = json.dumps({"ttl": 60}).encode()
@@ -51,6 +55,20 @@ def test_what_is_no_request_ends_the_connection(broker: Broker, octets: bytes, r
     assert answer.status == 400, reason
     assert b"Connection: close" in answer.head
     assert client.say(WHOLE) == b""
+
+
+def test_a_body_in_small_pieces_takes_no_more_memory_than_in_one() -> None:
+    timing = SimpleNamespace(deadline=0.0)
+    connection = ServerConnection(timing, "c", lambda _: Route("POST", "/x", "execute", 1 << 20))
+    connection.transport = StringTransport()
+    connection.dataReceived(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    chunks = b"2\r\nxy\r\n" * 5000
+    tracemalloc.start()
+    for _ in range(10):
+        connection.dataReceived(chunks)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 3 * 100_000
 
 
 def test_a_refusal_before_the_body_closes(broker: Broker) -> None:
