@@ -23,9 +23,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, bindparam, delete, insert, select
 
 from appliance.broker.database import reading
 from appliance.broker.vault.envelope import Damaged, Place, Random, Sealed, clear, seal, unseal
@@ -201,16 +201,9 @@ class Vault:
         check_names(tenant, integration, name)
         with self.keyring.using(), self._counting:
             self.reads += 1
-        c = secrets_table.c
-        key_id = select(keyring_table.c.key_id).scalar_subquery()
-        query = (
-            select(c.version, c.kind, c.wrapped, c.sealed, key_id.label("key_id"))
-            .where(*_of(tenant, integration, name))
-            .order_by(c.version.desc())
-            .limit(1)
-        )
+        wanted = {"tenant": tenant, "integration": integration, "name": name, "version": version}
         with readable(), reading(self._engine) as connection:
-            row = connection.execute(query if version is None else query.where(c.version == version)).first()
+            row = connection.execute(_NEWEST if version is None else _ONE, wanted).first()
         if row is None:
             raise _unknown(tenant, integration, name, version)
         place = Place(tenant, integration, name, row.version, row.kind)
@@ -282,6 +275,22 @@ class Vault:
                 )
             )
         return place.version
+
+
+def _sealed() -> Select[Any]:
+    c = secrets_table.c
+    key_id = select(keyring_table.c.key_id).scalar_subquery()
+    return (
+        select(c.version, c.kind, c.wrapped, c.sealed, key_id.label("key_id"))
+        .where(*(c[name] == bindparam(name) for name in ("tenant", "integration", "name")))
+        .order_by(c.version.desc())
+        .limit(1)
+    )
+
+
+# Made once: to put one together takes as long as to ask SQLite for it.
+_NEWEST = _sealed()
+_ONE = _NEWEST.where(secrets_table.c.version == bindparam("version"))
 
 
 def _of(tenant: str, integration: str, name: str) -> tuple[ColumnElement[bool], ...]:
