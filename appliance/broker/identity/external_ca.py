@@ -6,6 +6,9 @@ The answer is trust material alone, at most 64 KiB; one with a private key in it
 must be for the key and the name that were asked for, and lead to a root that the operator has configured: the
 CA's own idea of its root does not count. Every failure is one of the fixed codes; nothing that the CA said
 goes further.
+
+The request is the container's and cannot be made anew without its key. So it has to be empty but for the key:
+a CA that copies a subject or names of it would certify to its other users what the container has chosen.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from appliance.broker.identity.certificates import requested_key
 from appliance.broker.identity.spiffe import WorkloadId
 from appliance.broker.identity.strict_json import parse_object
 from appliance.broker.identity.verification import CertificateRefusal, Trust, judge
+from appliance.broker.identity.workloads import EnrolmentRefused
 from appliance.tls.authority import BACKDATED, MAX_WORKLOAD_LIFE
 
 MAX_ANSWER = 64 * 1024
@@ -125,7 +129,7 @@ class ExternalCa:
         """
         key = requested_key(csr)
         # Written anew: PEM may have any text around it.
-        plain = x509.load_pem_x509_csr(csr).public_bytes(Encoding.PEM).decode("ascii")
+        plain = _without_wishes(csr).public_bytes(Encoding.PEM).decode("ascii")
         request = json.dumps({"csr": plain, "spiffe_id": identity.uri}).encode("ascii")
         payload = await self._answer(request)
         outcome = read_material(payload) if isinstance(payload, bytes) else payload
@@ -188,6 +192,20 @@ def read_material(payload: bytes) -> TrustMaterial | ExternalCaFault:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return ExternalCaFault.MALFORMED
     return TrustMaterial(leaf, tuple(between))
+
+
+def _without_wishes(csr: bytes) -> x509.CertificateSigningRequest:
+    """The request, in which nothing but the key is the container's choice. Raises `EnrolmentRefused`."""
+    request = x509.load_pem_x509_csr(csr)
+    try:
+        is_empty = not list(request.subject) and not list(request.attributes)
+    except ValueError:
+        is_empty = False
+    if not is_empty:
+        raise EnrolmentRefused(
+            "csr_invalid", "the request has a subject or attributes; leave both away, the CA is told the name"
+        )
+    return request
 
 
 def _certificate(text: str) -> x509.Certificate:

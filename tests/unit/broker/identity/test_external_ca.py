@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import AttributeOID, NameOID
 from sqlalchemy import Engine
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
@@ -361,6 +363,32 @@ def test_of_a_request_nothing_but_the_request_goes_out() -> None:
     assert isinstance(ca.enrol(b"\xff\x00 " + CANARY.encode() + b"\n" + request), TrustMaterial)
     ((_url, body),) = ca.asked
     assert json.loads(body)["csr"] == request.decode()
+
+
+ADMIN = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "system:admin")])
+EMPTY = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        EMPTY.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("vault.corp.example")]), critical=False
+        ),
+        EMPTY.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True),
+        EMPTY.add_attribute(AttributeOID.CHALLENGE_PASSWORD, b"x"),
+        x509.CertificateSigningRequestBuilder().subject_name(ADMIN),
+    ],
+    ids=["name", "ca", "attribute", "subject"],
+)
+def test_000_76_a_container_chooses_nothing_that_the_ca_might_certify(
+    wish: x509.CertificateSigningRequestBuilder,
+) -> None:
+    ca = Ca()
+    error = ca.enrol(wish.sign(FORGE.leaf_key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    assert isinstance(error, EnrolmentRefused)
+    assert error.code == "csr_invalid"
+    assert ca.asked == []
 
 
 def test_a_ca_is_not_asked_in_the_clear() -> None:
