@@ -8,21 +8,39 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+from typing import cast
 
+import certifi
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from appliance import ipc
 from appliance.audit import place
 from appliance.audit.verify import verify
-from appliance.broker.main import log_observer
+from appliance.broker.database_threads import DatabaseThreads
+from appliance.broker.identities import open_identities
+from appliance.broker.main import Calling, _of_the_vault, log_observer
+from appliance.broker.vault.opening import open_vault
+from appliance.control import Operation, Peer
+from appliance.peer import Credentials
+from appliance.policy.bound import CompiledAccount
+from appliance.refusal import Refusal
+from appliance.settings import Settings
 from appliance.tls.authority import new_key, signing_request
+from tests.unit.broker.calls.support import ATTESTED
+from tests.unit.broker.identity.peers import make_root
+from tests.unit.gateway.support import Log
 
 HAND_OVER = (
     "import fcntl, os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='5',"
@@ -263,3 +281,72 @@ def test_004_40_what_looks_like_a_credential_stands_in_no_record(appliance: Appl
     assert "workload-disabled" in file.read_text()
     assert "[scrubbed:github-token]" in file.read_text()
     assert token not in file.read_text()
+
+
+class UnderWay:
+    """A call that only knows when it was withdrawn."""
+
+    def __init__(self, account: CompiledAccount) -> None:
+        self.attestation, self.account = ATTESTED, account
+        self.withdrawn: list[str] = []
+
+    def withdraw(self, refusal: Refusal) -> None:
+        self.withdrawn.append(refusal.reason)
+
+
+@pytest.fixture
+def calling(tmp_path: Path) -> Iterator[tuple[Calling, Mapping[str, Operation]]]:
+    """The process's parts without a process; the vault's operations."""
+    settings = Settings(
+        config_dir=tmp_path,
+        state_dir=tmp_path,
+        run_dir=tmp_path,
+        log_dir=tmp_path,
+        upstream_ca=Path(certifi.where()),
+    )
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "acme.yaml").write_text("profile: read-only-web\n")
+    vault, in_thread = open_vault(settings), DatabaseThreads(MemoryReactorClock())
+    identities = open_identities(settings.vault_url, make_root(), lambda: datetime.now(UTC))
+    with ExitStack() as stack:
+        sockets = {
+            name: stack.enter_context(socket.socket(socket.AF_UNIX))
+            for name in ("calls", "dials", "workloads", "callers")
+        }
+        made = Calling(
+            MemoryReactorClock(), settings, sockets, vault,
+            identities=identities, audit=Log(), in_thread=in_thread,
+        )  # fmt: skip
+        in_thread._reactor = SimpleNamespace(callFromThread=lambda act, *arguments: act(*arguments))
+        in_thread.start()
+        yield made, _of_the_vault(vault, Log(), settings, made.withdrawing, in_thread)
+        in_thread.stop()
+    vault.close()
+    identities.close()
+
+
+def test_what_the_operator_takes_away_ends_what_is_under_way_with_it(
+    calling: tuple[Calling, Mapping[str, Operation]], tmp_path: Path
+) -> None:
+    made, vault = calling
+    accounts = tmp_path / "accounts.yaml"
+    accounts.write_text("accounts: [{name: crm, integration: github, secret: key, tenants: [acme]}]\n")
+    store = made._reloads.store
+    account = store.reload().for_tenant("acme").account("crm")
+    assert account is not None, store.last_error
+    under_way = UnderWay(account)
+    made._calls._under_way.add(under_way)
+    whose = {"tenant": "acme", "integration": account.integration, "name": "key"}
+    peer = cast("Peer", SimpleNamespace(credentials=Credentials(7, 0, 0)))
+    value = base64.b64encode(CANARY.encode()).decode()
+    for operation in ("secret-set", "secret-remove"):
+        finished, answered = Event(), []
+        answer = vault[operation].answer({**whose, "kind": "static", "value": value}, peer)
+        done = Deferred.fromCoroutine(answer)  # type: ignore[arg-type]  # these answer later
+        done.addBoth(answered.append).addBoth(lambda _, finished=finished: finished.set())
+        assert finished.wait(30)
+        assert isinstance(answered[0], dict), answered
+    assert under_way.withdrawn == ["account-withdrawn"]
+    accounts.write_text("{}\n")
+    assert store.reload().for_tenant("acme").account("crm") is None, store.last_error
+    assert under_way.withdrawn == ["account-withdrawn"] * 2
