@@ -30,6 +30,7 @@ from appliance.audit import place
 from appliance.audit.verify import verify
 from appliance.broker.database_threads import DatabaseThreads
 from appliance.broker.identities import open_identities
+from appliance.broker.identity.address_check import AddressAllowlist
 from appliance.broker.main import Calling, _of_the_vault, log_observer
 from appliance.broker.vault.opening import open_vault
 from appliance.control import Operation, Peer
@@ -303,6 +304,7 @@ def calling(tmp_path: Path) -> Iterator[tuple[Calling, Mapping[str, Operation]]]
         run_dir=tmp_path,
         log_dir=tmp_path,
         upstream_ca=Path(certifi.where()),
+        workload_addresses=("172.18.0.0/16",),
     )
     (tmp_path / "tenants").mkdir()
     (tmp_path / "tenants" / "acme.yaml").write_text("profile: read-only-web\n")
@@ -350,3 +352,12 @@ def test_what_the_operator_takes_away_ends_what_is_under_way_with_it(
     accounts.write_text("{}\n")
     assert store.reload().for_tenant("acme").account("crm") is None, store.last_error
     assert under_way.withdrawn == ["account-withdrawn"] * 2
+
+
+def test_000_07_the_operators_list_is_asked_wherever_a_workload_comes(
+    calling: tuple[Calling, Mapping[str, Operation]],
+) -> None:
+    made, _ = calling
+    listed = AddressAllowlist.parse(["172.18.0.0/16"])
+    assert made._interface._operations.addresses == listed
+    assert made._calls.secrets.is_session.__self__._addresses == listed  # type: ignore[attr-defined]
