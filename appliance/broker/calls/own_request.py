@@ -24,10 +24,15 @@ from appliance.policy.token_hosts import judge_exchange
 from appliance.policy.verdict import RequestFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Address
+
     from appliance.broker.calls.providers import Asker, Providers
     from appliance.http1.target import Target
     from appliance.outgoing.upstream import Upstream
     from appliance.policy.tenant import TenantPolicy
+
+    PolicyNow = Callable[[], TenantPolicy]
 
 MAX_HELD = 256 * 1024
 """Octets of an answer that nobody has read yet."""
@@ -57,10 +62,11 @@ class OwnRequests:
     def __init__(self, providers: Providers) -> None:
         self._providers = providers
 
-    async def send(self, asker: Asker, policy: TenantPolicy, account: str, request: OwnRequest) -> OwnAnswer:
+    async def send(self, asker: Asker, policy: PolicyNow, account: str, request: OwnRequest) -> OwnAnswer:
         """The answer, once its head is there; who reads its body aborts it in the end. Raises `NoAnswer`.
 
-        `policy` is the one of `asker.tenant`, in whose `account` the host is named.
+        `policy` is asked for the one of `asker.tenant`, in whose `account` the host is named. It is asked
+        again before the request goes out: to find and to connect the host takes time.
         """
         target, at = _place(request.url)
         host, port = at
@@ -68,19 +74,20 @@ class OwnRequests:
             request.method, "https", host, port, target.path, target.pairs, _content_type(request),
             len(request.body),
         )  # fmt: skip
-        verdict = judge_exchange(policy, account, facts)
-        if not verdict.allowed:
-            raise NotAsked(verdict.reason)
+        _verify(policy(), account, facts, ())
         try:
             addresses = await self._providers.find(asker, host, port, account=account)
-            refusal = checks.addresses_allowed(policy, host, port, addresses)
-            if refusal is not None:
-                raise NotAsked(refusal.reason)
+            _verify(policy(), account, facts, addresses)
             upstream = await self._providers.connect(
                 asker, host, port, addresses, fresh=True, account=account
             )
         except CallRefused as refused:
             raise NotAsked(refused.refusal.reason) from refused
+        try:
+            _verify(policy(), account, facts, addresses)
+        except NotAsked:
+            upstream.abort()
+            raise
         answer = OwnAnswer(upstream)
         upstream.send(answer, request.method, _wire(request, target, Authority(host, port)))
         try:
@@ -155,6 +162,19 @@ class OwnAnswer:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.callback(None)  # of no effect on one that was cancelled
+
+
+def _verify(
+    policy: TenantPolicy, account: str, facts: RequestFacts, addresses: Sequence[IPv4Address]
+) -> None:
+    """Raises `NotAsked`."""
+    verdict = judge_exchange(policy, account, facts)
+    if not verdict.allowed:
+        raise NotAsked(verdict.reason)
+    assert isinstance(facts.host, HostName)
+    refusal = checks.addresses_allowed(policy, facts.host, facts.port, addresses)
+    if refusal is not None:
+        raise NotAsked(refusal.reason)
 
 
 def _place(url: str) -> tuple[Target, tuple[HostName, int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
@@ -61,7 +62,7 @@ class PlatformRequests:
     async def _send(self, request: OwnRequest) -> OwnAnswer:
         asker = _Platform(self._dials.any_worker())
         try:
-            return await self._requests.send(asker, self._policy(PLATFORM), ACCOUNT, request)
+            return await self._requests.send(asker, partial(self._policy, PLATFORM), ACCOUNT, request)
         except NotAsked as error:  # whoever waits is not told; the operator has to mend it
             _log.warn("{url} was not asked: {reason}", url=request.url, reason=error.reason)
             raise

@@ -146,7 +146,8 @@ class Calls:
         check_exchange_host(revealed.material, account.token_hosts)
         rotated = partial(self._rotated, attestation, allowed, revealed.stored)
         exchanged = self._exchanged.of(tenant, account.name, rotated)
-        post = partial(self._tokens.post, attestation, self._policy(tenant), account.name)
+        policy = partial(self._policy, tenant)
+        post = partial(self._tokens.post, attestation, policy, account.name)
         return await inject(revealed.material, allowed.group.slot, outgoing, self._now(), post, exchanged)
 
     async def _rotated(

@@ -11,9 +11,8 @@ from appliance.broker.identity.bounded_answer import AnswerTooLarge, AnswerTooSl
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
-    from appliance.broker.calls.own_request import OwnRequests
+    from appliance.broker.calls.own_request import OwnRequests, PolicyNow
     from appliance.handover import Attestation
-    from appliance.policy.tenant import TenantPolicy
 
 MAX_ANSWER = 64 * 1024
 SECONDS = 20.0
@@ -30,7 +29,7 @@ class TokenEndpoints:
     async def post(  # noqa: PLR0917 - the first three are bound where it is used
         self,
         attestation: Attestation,
-        policy: TenantPolicy,
+        policy: PolicyNow,
         account: str,
         url: str,
         fields: Fields,
@@ -44,7 +43,7 @@ class TokenEndpoints:
             raise NoAnswer from None
 
     async def _asked(
-        self, attestation: Attestation, policy: TenantPolicy, account: str, request: OwnRequest
+        self, attestation: Attestation, policy: PolicyNow, account: str, request: OwnRequest
     ) -> TokenAnswer:
         answer = await self._requests.send(attestation, policy, account, request)
         try:

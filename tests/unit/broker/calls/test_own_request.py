@@ -23,7 +23,8 @@ class Sent(WithAServer):
         request = OwnRequest(
             more.get("method", "GET"), url, **{k: v for k, v in more.items() if k != "method"}
         )
-        return await OwnRequests(self.providers).send(ATTESTED, policy or Anywhere(), "crm", request)
+        in_force = policy if callable(policy) else lambda: policy or Anywhere()
+        return await OwnRequests(self.providers).send(ATTESTED, in_force, "crm", request)
 
     async def refused(self, *found, **more) -> str:
         with pytest.raises(NoAnswer) as caught:
@@ -67,6 +68,25 @@ class Sent(WithAServer):
         reason = await self.refused("https://other.example/", policy=policy, method="POST", body=b"secret")
         assert reason == "upstream-certificate-wrong-host"
         assert self.heard == []
+
+    async def test_what_was_taken_away_while_it_was_connected_is_shown_to_nobody(self) -> None:
+        nobody, denied = (
+            policy_of(),
+            Anywhere(operator=RuleIndex(operator_layer("deny: [{hosts: [ok.example]}]").entries)),
+        )
+        for asked, dialled in ((1, 0), (2, 1)):
+            for then in (nobody, denied):
+                policies = iter([Anywhere()] * asked + [then])
+                self.dials.dialled = 0
+                await self.refused(
+                    policy=lambda policies=policies: next(policies), method="POST", body=b"secret"
+                )
+                assert self.dials.dialled == dialled
+        for _ in range(100):
+            if not self.providers._deadlines._watched:
+                break
+            await deferLater(reactor, 0.01)
+        assert (self.heard, self.providers._deadlines._watched) == ([], set())
 
     async def test_a_redirect_is_an_answer_and_nothing_else(self) -> None:
         self.says = b"HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\nContent-Length: 0\r\n\r\n"

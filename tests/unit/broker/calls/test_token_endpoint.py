@@ -17,7 +17,7 @@ from tests.unit.broker.calls.support import ATTESTED
 class ToTokenEndpoints(WithAServer):
     async def post(self, url: str, body: bytes = b"", fields=()):
         endpoints = TokenEndpoints(OwnRequests(self.providers), reactor)
-        return await endpoints.post(ATTESTED, Anywhere(), "crm", url, fields, body)
+        return await endpoints.post(ATTESTED, Anywhere, "crm", url, fields, body)
 
     async def test_a_token_endpoint_is_asked_on_a_connection_of_its_own(self) -> None:
         answer = await self.post("https://ok.example/oauth/token?a=b", b"grant=x", ((b"Accept", b"*/*"),))
@@ -44,7 +44,7 @@ def test_a_token_endpoint_that_hangs_is_not_waited_for() -> None:
 
     seen: list = []
     endpoints = TokenEndpoints(Hanging(), clock)
-    asking = endpoints.post(ATTESTED, Anywhere(), "crm", "https://ok.example/", (), b"")
+    asking = endpoints.post(ATTESTED, Anywhere, "crm", "https://ok.example/", (), b"")
     Deferred.fromCoroutine(asking).addErrback(seen.append)
     clock.advance(SECONDS - 0.1)
     assert not seen
