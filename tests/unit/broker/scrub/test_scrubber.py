@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import weakref
 
 import pytest
 
@@ -53,6 +54,25 @@ def test_a_secret_goes_with_its_scrubber() -> None:
     quoted = b"".join(b"\\x%02x" % octet for octet in secret[:5])
     texts = (part for each in gc.get_objects() if type(each) is tuple for part in each if type(part) is bytes)
     assert not any(quoted in text or secret in text for text in texts)
+
+
+def test_nothing_of_a_secret_waits_for_pythons_collector() -> None:
+    secret = b"kq7-unlike-anything-else-zz9"
+    gc.collect()
+    gc.disable()
+    try:
+        scrubber = Scrubber([secret])
+        stream = scrubber.stream()
+        stream.feed(b"." * 70_000 + b" %20 k")
+        parts = [weakref.ref(part) for part in (scrubber._rules[0], scrubber._rules[0]._glance)]  # type: ignore[attr-defined]
+        del scrubber, stream
+        assert [part() for part in parts] == [None, None]
+        kinds = (tuple, list, set, frozenset, dict)
+        held = (each for each in gc.get_objects() if type(each) in kinds)
+        texts = [part for each in held for part in list(each) if type(part) is bytes and part is not secret]
+        assert not [text for text in texts if secret[:8] in text or secret.hex()[:16].encode() in text]
+    finally:
+        gc.enable()
 
 
 def test_a_refusal_does_not_quote_the_secret() -> None:
