@@ -24,7 +24,10 @@ def test_what_is_added_is_told_in_milliseconds_and_the_middle_is_judged() -> Non
     assert (p99.ratio, p99.reached) == (4.0, None)
     assert p50.raw["ours_p50_ms"] == 2.0
     assert p50.raw["ours_broker_us_a_call"] == 900
-    assert added(calls((1.0, 3.0)), calls((2.1, 8.0)))[0].reached is False
+    missed = added(calls((1.0, 3.0)), calls((2.1, 8.0)))[0]
+    assert missed.reached is False
+    assert missed.reason.startswith("900 us of the broker's processor")
+    assert not p50.reason
 
 
 def test_handles_are_counted_from_the_first_wish_to_the_last_gift() -> None:
