@@ -37,7 +37,7 @@ class RequestBody:
         self._keeping = keeping
         self._transport = transport
         self._upstream: Upstream | None = None
-        self._pieces: list[bytes] = []
+        self._kept = bytearray()
         self._gathered = 0
         self._promised = 0
         self._whole: Deferred[None] | None = None
@@ -56,7 +56,7 @@ class RequestBody:
         if self._upstream is not None:
             self._write(self._upstream, pieces)
         else:
-            self._pieces += pieces
+            self._kept += b"".join(pieces)
             if self._whole is None:
                 self._transport.pauseProducing()
             elif not self._keep(self._gathered):
@@ -67,14 +67,14 @@ class RequestBody:
     async def if_needed(self, group: CompiledGroup) -> bytes | None:
         """All of it, where a schema or a signature is over it; None: it is streamed. Raises `CallRefused`."""
         if group.body is None and not needs_body(group.slot, str(self._head.host)) and not self.is_form:
-            return b"" if self.done and not self._pieces else None
+            return b"" if self.done and not self._kept else None
         if not self.done:
             if not self._keep(max(self._gathered, self._head.content_length or 0)):
                 raise CallRefused(self._no_room())
             self._whole = Deferred()
             self._transport.resumeProducing()
             await self._whole
-        body, self._pieces = b"".join(self._pieces), []
+        body, self._kept = bytes(self._kept), bytearray()
         if self.is_form and (body.count(b"&") > MAX_FORM_PARTS or self._is_coded()):
             raise CallRefused(refusals.FORM_UNREAD)
         return body
@@ -85,15 +85,15 @@ class RequestBody:
         if whole is not None:
             self._write(upstream, [whole] if whole else [])
             return
-        pieces, self._pieces = self._pieces, []
+        kept, self._kept = bytes(self._kept), bytearray()
         upstream.transport.registerProducer(Tap(self._transport), True)
         self._feeding = True
-        self._write(upstream, pieces)
+        self._write(upstream, [kept])
         self._transport.resumeProducing()
 
     def let_go(self) -> None:
         """The call is over. Once."""
-        self._pieces = []
+        self._kept = bytearray()
         self._keeping.give_back(self._tenant, self._promised)
         self._stop_feeding()
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
+from types import SimpleNamespace
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from appliance.broker.calls.call import Call
 from appliance.broker.calls.keeping import Keeping
@@ -122,6 +125,22 @@ def test_it_is_done_at_once_where_there_is_none(line: str, done) -> None:
 )
 def test_a_form_is_known_by_its_type(kind: str, is_form) -> None:
     assert body_of(f"Content-Type: {kind}").is_form is is_form
+
+
+def test_a_body_that_is_kept_takes_as_much_memory_as_it_has_octets() -> None:
+    body = body_of("Transfer-Encoding: chunked", "Content-Type: application/json")
+    body.verdict = SimpleNamespace(max_body=1 << 20, rule="r")
+    whole: list[bytes] = []
+    asking = Deferred.fromCoroutine(body.if_needed(SimpleNamespace(body=SCHEMA)))
+    asking.addCallback(whole.append)
+    tracemalloc.start()
+    for _ in range(10):
+        body.arrived([b"%02d" % (number % 100) for number in range(5000)], done=False)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 3 * 100_000
+    body.arrived([b"x"], done=True)
+    assert whole == [b"".join(b"%02d" % number for number in range(100)) * 500 + b"x"]
 
 
 def test_it_is_not_read_before_somebody_wants_it() -> None:
