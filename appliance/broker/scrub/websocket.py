@@ -27,7 +27,6 @@ class ServerFrames:
         self._frames = Frames(blame=UpstreamInvalid)
         self._stream: Stream | None = None
         self._opcode = _CONTINUATION
-        self._unread = b""
         self._first = self._left = 0
         self._open = True
 
@@ -52,7 +51,7 @@ class ServerFrames:
             raise ScrubFault("scrub-failed", "the connection has failed before")
         self._open = False
         try:
-            passed = self._read(self._unread + self._frames.feed(data))
+            passed = self._read(self._frames.feed(data))
         except (ScrubFault, UpstreamInvalid):
             raise
         except Exception:  # noqa: BLE001 - whatever it was, nothing goes on
