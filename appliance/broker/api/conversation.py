@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from appliance.broker.api.listener import WorkloadConnection
     from appliance.broker.api.routes import Route
+    from appliance.broker.calls.keeping import Keeping
     from appliance.handover import Attestation
 
 
@@ -50,8 +51,9 @@ class Conversation(ServerConnection):
         attestation: Attestation,
         answering: Answering,
         failed: Callable[[Attestation, str, str], None],
+        bodies: Keeping,
     ) -> None:
-        super().__init__(connection, attestation.request_id)
+        super().__init__(connection, attestation.request_id, bodies, attestation.tenant)
         self._attestation = attestation
         self._answering = answering
         self._failed = failed

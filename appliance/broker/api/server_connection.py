@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
+    from appliance.broker.calls.keeping import Keeping
+
 LIMITS = HeadLimits(request_line=2 * 1024, head=16 * 1024, header_count=50)
 REQUEST_SECONDS = 30.0
 """For a head and its body."""
@@ -50,7 +52,8 @@ class Timing(Protocol):
 class ServerConnection:
     """See the module. Subclasses implement `_answer`; `transport` is set when the connection is made.
 
-    `name` begins the ids of its requests, `find_route` judges a head.
+    `name` begins the ids of its requests, `find_route` judges a head. `bodies` bounds what is in memory of
+    the requests of `whose`: they are read before anybody has proved who it is.
     """
 
     transport: Any
@@ -59,10 +62,15 @@ class ServerConnection:
         self,
         connection: Timing,
         name: str,
+        bodies: Keeping,
+        whose: str,
         find_route: Callable[[RequestHead], Route | Refusal] = route_of,
     ) -> None:
         self._connection = connection
         self._name = name
+        self._bodies = bodies
+        self._whose = whose
+        self._promised = 0
         self._find_route = find_route
         self._buffer = b""
         self._requests = 0
@@ -79,11 +87,6 @@ class ServerConnection:
         """One whole request. It ends by one word to us; it is cancelled when the client has gone."""
         raise NotImplementedError
 
-    def _has_room(self, octets: int) -> bool:
-        """Whether so much of a request's body may be in memory; asked before any of it is read."""
-        del octets
-        return True
-
     def dataReceived(self, data: bytes) -> None:
         """Octets of requests."""
         if self._closing:
@@ -98,6 +101,7 @@ class ServerConnection:
         """The client is gone."""
         del reason
         self._closing = True
+        self._give_back()
         running, self._running = self._running, None
         abandoned, self.abandoned = self.abandoned, None
         if abandoned is not None:
@@ -128,6 +132,7 @@ class ServerConnection:
     def finished(self, *, keep: bool) -> None:
         """The answer is written; see also `calls.connection.CallConnection`."""
         self.abandoned = self._running = None
+        self._give_back()
         if self._closing:
             return
         self._busy = False
@@ -147,6 +152,17 @@ class ServerConnection:
         self.transport.abortConnection()
 
     # A request's way in.
+
+    def _has_room(self, octets: int) -> bool:
+        if not self._bodies.take(self._whose, octets):
+            return False
+        self._promised = octets
+        return True
+
+    def _give_back(self, but: int = 0) -> None:
+        surplus, self._promised = self._promised - but, but
+        if surplus:
+            self._bodies.give_back(self._whose, surplus)
 
     def _read(self) -> None:
         if self._reading:
@@ -211,6 +227,7 @@ class ServerConnection:
         self._busy = True
         self._connection.deadline = NEVER
         body, self._body = bytes(self._body), bytearray()
+        self._give_back(but=len(body))
         running = self._running = self._answer(head, body, route)
         running.addErrback(self._bug)
 

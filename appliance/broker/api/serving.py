@@ -17,6 +17,7 @@ from appliance.broker.api.operations import Operations
 from appliance.broker.api.pace import Pace
 from appliance.broker.api.server_tls import ServerTls
 from appliance.broker.api.session_operations import SessionOperations
+from appliance.broker.calls.keeping import Keeping
 from appliance.outgoing.deadlines import Deadlines
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from appliance.endpoints import Endpoint, EndpointFeed
     from appliance.handover import Attestation
     from appliance.policy.tenant import TenantPolicy
+
+OF_TENANT, IN_ALL = 64 << 20, 256 << 20
+"""Octets of the bodies of workloads' requests."""
 
 
 class Interface:
@@ -84,6 +88,7 @@ class Interface:
             },
         )  # fmt: skip
         self._deadlines = Deadlines(reactor)
+        self._bodies = Keeping(OF_TENANT, IN_ALL)
         self.connections = WorkloadConnections(
             uid, ServerTls(identities.root, identities.trust, now).connection, self._converse, self._deadlines
         )
@@ -100,7 +105,7 @@ class Interface:
         self.connections.close()
 
     def departed(self, endpoint: Endpoint) -> None:
-        """A container left: neither its certificates nor its pace are needed any more."""
+        """A container left: neither its certificates nor its pace is needed any more."""
         self._departures.departed(endpoint)
         self.enrolments.departed(endpoint)
         for pace in (self._operations.pace, self._sessions.pace):
@@ -108,4 +113,6 @@ class Interface:
         self.connections.departed(endpoint.id)
 
     def _converse(self, connection: WorkloadConnection, attestation: Attestation) -> Conversation:
-        return Conversation(connection, attestation, self._operations, self._operations.handshake_failed)
+        return Conversation(
+            connection, attestation, self._operations, self._operations.handshake_failed, self._bodies
+        )

@@ -107,32 +107,9 @@ class CallerConversation(ServerConnection):
     """`uid` is the peer's; who calls, each request proves anew."""
 
     def __init__(self, connection: CallerConnection, name: str, uid: int, shared: CallerConnections) -> None:
-        super().__init__(connection, name, _route)
+        super().__init__(connection, name, shared.bodies, str(uid), _route)
         self.uid = uid
         self._answering = shared.answering
-        self._bodies = shared.bodies
-        self._promised = 0
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The caller is gone."""
-        self._give_back()
-        super().connectionLost(reason)
-
-    def finished(self, *, keep: bool) -> None:
-        """Its body is needed no more."""
-        self._give_back()
-        super().finished(keep=keep)
-
-    def _has_room(self, octets: int) -> bool:
-        if not self._bodies.take(str(self.uid), octets):
-            return False
-        self._promised = octets
-        return True
-
-    def _give_back(self) -> None:
-        promised, self._promised = self._promised, 0
-        if promised:
-            self._bodies.give_back(str(self.uid), promised)
 
     def _answer(self, head: RequestHead, body: bytes, route: Route) -> Deferred[None]:
         del route
