@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 
-from appliance.audit.log import AuditLog, AuditUnavailable
+from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord, Outcome
 from appliance.broker.api import refusals
 from appliance.broker.api.pace import Pace
+from appliance.broker.api.telling import Telling
 from appliance.broker.calls import checks
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.refusals import ADDRESS_DENIED, AUDIT_UNAVAILABLE, EXECUTION_ENDED
@@ -88,7 +89,7 @@ class Operations:
 
     identities: Identities
     endpoints: EndpointTable
-    audit: AuditLog
+    telling: Telling
     in_thread: InThread
     pace: Pace
     now: Callable[[], datetime]
@@ -101,9 +102,8 @@ class Operations:
         return Deferred.fromCoroutine(self._answer(asked, route, conversation))
 
     def handshake_failed(self, attestation: Attestation, reason: str, detail: str) -> None:
-        """A client that is nobody to us; on record, as often as the pace of its link lets it."""
-        if not self.pace.take(attestation.endpoint):
-            self._record_refusal(attestation, reason, detail)
+        """A client that is nobody to us; on record, as `telling` lets it."""
+        self._record_refusal(attestation, reason, detail)
 
     async def _answer(self, asked: Asked, route: Route, conversation: Conversation) -> None:
         admitted: Admitted | None = None
@@ -145,17 +145,18 @@ class Operations:
         return Admitted(asked, found, conversation)
 
     def _record_refusal(self, attestation: Attestation, reason: str, detail: str) -> None:
-        attestation = checks.as_netd_says(attestation, self.endpoints.get(attestation.endpoint))
-        self.audit.write(
-            LifecycleRecord(
-                event="workload-refused",
-                subject=attestation.container or attestation.endpoint,
-                tenant=attestation.tenant,
-                outcome=Outcome.DENIED,
-                reason=reason,
-                detail=detail,
-            )
+        endpoint = self.endpoints.get(attestation.endpoint)
+        attestation = checks.as_netd_says(attestation, endpoint)
+        record = LifecycleRecord(
+            event="workload-refused",
+            subject=attestation.container or attestation.endpoint,
+            tenant=attestation.tenant,
+            outcome=Outcome.DENIED,
+            reason=reason,
+            detail=detail,
         )
+        # Those that netd does not know have one share: a worker that was taken over names any.
+        self.telling.write("" if endpoint is None else endpoint.id, record)
 
 
 async def authorised(

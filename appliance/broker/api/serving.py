@@ -17,6 +17,7 @@ from appliance.broker.api.operations import Operations
 from appliance.broker.api.pace import Pace
 from appliance.broker.api.server_tls import ServerTls
 from appliance.broker.api.session_operations import SessionOperations
+from appliance.broker.api.telling import Telling
 from appliance.broker.calls.keeping import Keeping
 from appliance.outgoing.deadlines import Deadlines
 
@@ -79,7 +80,8 @@ class Interface:
             identities=identities, policy=policy, begin_call=calls.begin_call, in_thread=in_thread, now=now
         )
         self._operations = Operations(
-            identities=identities, endpoints=feed.table, audit=audit, in_thread=in_thread,
+            identities=identities, endpoints=feed.table,
+            telling=Telling(audit, reactor.seconds), in_thread=in_thread,
             pace=Pace(operations.AT_ONCE, operations.EACH, reactor.seconds), now=now,
             is_over=calls.is_over, addresses=addresses,
             table={
@@ -108,8 +110,8 @@ class Interface:
         """A container left: neither its certificates nor its pace is needed any more."""
         self._departures.departed(endpoint)
         self.enrolments.departed(endpoint)
-        for pace in (self._operations.pace, self._sessions.pace):
-            pace.forget(endpoint.id)
+        for one in (self._operations.pace, self._operations.telling, self._sessions.pace):
+            one.forget(endpoint.id)
         self.connections.departed(endpoint.id)
 
     def _converse(self, connection: WorkloadConnection, attestation: Attestation) -> Conversation:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 
-from appliance.audit.log import AuditLog, AuditUnavailable
+from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord, Outcome
 from appliance.broker.api import refusals
 from appliance.broker.api.executing import BeginCall, carry
 from appliance.broker.api.intended import holds
 from appliance.broker.api.messages import ExecuteWish, parsed
 from appliance.broker.api.pace import Pace
+from appliance.broker.api.telling import Telling
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.for_caller import CallerAttestation
 from appliance.broker.calls.refusals import AUDIT_UNAVAILABLE, denied, failed
@@ -39,8 +40,6 @@ OF_PEER_AT_ONCE, OF_PEER_EACH = 500, 0.002
 """Requests of one uid, and seconds for each further one: a trusted peer speaks for many callers."""
 AT_ONCE, EACH = 200, 0.01
 """The same of one caller."""
-RECORDED_AT_ONCE, RECORDED_EACH = 60, 1.0
-"""Records of refused credentials from one uid: more would push others' out."""
 
 CREDENTIAL_IN_REQUEST = denied(
     400, "token-in-request", "The caller's own credential stands in the request that is to be sent.",
@@ -60,9 +59,8 @@ class CallerExecutions:
     policy: Callable[[str], TenantPolicy]
     begin_call: BeginCall
     worker: Callable[[], int]
-    audit: AuditLog
+    telling: Telling
     pace_of_peers: Pace
-    pace_of_records: Pace
     pace: Pace
 
     def begin(self, head: RequestHead, body: bytes, conversation: CallerConversation) -> Deferred[None]:
@@ -118,15 +116,13 @@ class CallerExecutions:
     def _record(
         self, conversation: CallerConversation, caller: Caller | None, reason: str, detail: str
     ) -> None:
-        if self.pace_of_records.take(str(conversation.uid)):
-            return
         record = LifecycleRecord(
             event="caller-refused",
             subject=f"uid:{conversation.uid}" if caller is None else caller.principal,
             tenant=None if caller is None else caller.tenant,
             outcome=Outcome.DENIED, reason=reason, detail=detail,
         )  # fmt: skip
-        self.audit.write(record)
+        self.telling.write(str(conversation.uid), record)
 
 
 class _NobodyError(Exception):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from appliance.broker.api.pace import Pace
+from appliance.broker.api.telling import Telling
 from appliance.broker.callers import executing
 from appliance.broker.callers.connection import CallerConnections
 from appliance.broker.callers.control import CallerControl
@@ -76,12 +77,9 @@ class CallerInterface:
             calls.means, kill=ending.kill, secrets=CallerSecrets(calls.means.secrets), ended=lambda _: False
         )
         executions = CallerExecutions(
-            callers=callers, standing=standing, policy=policy, audit=audit,
-            begin_call=self._begin, worker=calls.dials.any_worker,
+            callers=callers, standing=standing, policy=policy,
+            telling=Telling(audit, reactor.seconds), begin_call=self._begin, worker=calls.dials.any_worker,
             pace_of_peers=Pace(executing.OF_PEER_AT_ONCE, executing.OF_PEER_EACH, reactor.seconds),
-            pace_of_records=Pace(
-                executing.RECORDED_AT_ONCE, executing.RECORDED_EACH, reactor.seconds
-            ),
             pace=Pace(executing.AT_ONCE, executing.EACH, reactor.seconds),
         )  # fmt: skip
         self._deadlines = Deadlines(reactor)

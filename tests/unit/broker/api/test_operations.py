@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 
+from appliance.broker.api import telling
 from appliance.broker.api.operations import AT_ONCE, empty_reply, json_reply
 from appliance.broker.api.pace import Pace
 from appliance.broker.database_threads import DatabaseBusy
@@ -31,6 +36,21 @@ def test_000_06_who_is_nobody_is_on_record_with_the_link_and_no_token(broker: Br
     assert (record.event, record.tenant, record.subject) == ("workload-refused", "acme", "c1")
     assert record.reason == "token_unknown"
     assert "s3cret" not in repr(record)
+
+
+def test_who_is_nobody_does_not_fill_the_records(broker: Broker) -> None:
+    client = broker.workload()
+    for _ in range(telling.AT_ONCE + 40):
+        assert client.ask("DELETE /v1/session", "Authorization: Bearer s3cret-token").status == 401
+    for number in range(telling.AT_ONCE + 40):
+        stranger = Client(broker)
+        stranger.link = replace(stranger.link, endpoint=f"x{number}")
+        with pytest.raises(SSL.Error):
+            stranger.ask("DELETE /v1/session")
+        stranger.connection.connectionLost(Failure(ConnectionLost()))
+    assert len(broker.audit.records) == 2 * telling.AT_ONCE
+    broker.workload("e2", "c2").ask("DELETE /v1/session")
+    assert len(broker.audit.records) == 2 * telling.AT_ONCE + 1
 
 
 ASKED = {

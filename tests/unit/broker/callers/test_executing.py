@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from appliance.audit.record import Outcome
+from appliance.broker.api import telling
 from appliance.broker.callers import executing
 from appliance.broker.identity.api_keys import api_keys
 from appliance.policy.tenant import TenantPolicy
@@ -270,12 +271,14 @@ def test_002_07_one_peer_that_proves_nobody_does_not_fill_the_records(host: Host
     stranger = host.process(STRANGER)
     refused = [stranger.execute().status for _ in range(executing.OF_PEER_AT_ONCE + 9)]
     assert (refused[0], refused[-1]) == (401, 429)
-    assert host.events.count("caller-refused") == executing.RECORDED_AT_ONCE
+    assert host.events.count("caller-refused") == telling.AT_ONCE
     assert host.process(CI).execute().status == 401
-    assert host.events.count("caller-refused") == executing.RECORDED_AT_ONCE + 1
+    assert host.events.count("caller-refused") == telling.AT_ONCE + 1
     host.clock.advance(2)
     assert stranger.execute().status == 401
-    assert host.events.count("caller-refused") == executing.RECORDED_AT_ONCE + 2
+    assert host.events.count("caller-refused") == telling.AT_ONCE + 2
+    untold = refused.count(401) - telling.AT_ONCE
+    assert host.audit.records[-1].detail.endswith(f"; {untold} before it have no record")
 
 
 def test_where_nothing_can_be_asked_or_recorded_nothing_is_answered(host: Host) -> None:
