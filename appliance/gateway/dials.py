@@ -112,9 +112,10 @@ class Dialling(JsonLines):
 
     async def _answer(self, message: Message) -> None:
         try:
-            host, addresses = await self._find(message)
+            host, addresses, holds = await self._find(message)
             if message.get("op") == "find":
-                self.send({"id": message["id"], "ok": True, "addresses": [str(a) for a in addresses]})
+                found = [str(a) for a in addresses]
+                self.send({"id": message["id"], "ok": True, "addresses": found, "holds": holds})
                 return
             wanted = [a for a in addresses if str(a) in message.get("addresses", ())]
             if not wanted:
@@ -125,7 +126,8 @@ class Dialling(JsonLines):
             return
         self._hand_over(message, detached(transport), address)
 
-    async def _find(self, message: Message) -> tuple[HostName, tuple[IPv4Address, ...]]:
+    async def _find(self, message: Message) -> tuple[HostName, tuple[IPv4Address, ...], float]:
+        """A host, its addresses, and for how many seconds we say the same unless the policy changes."""
         try:
             host = HostName.parse(str(message["host"]))
             policy = self._worker.policy(str(message["tenant"]))
@@ -141,7 +143,8 @@ class Dialling(JsonLines):
             raise NoRoute(refusals.from_verdict(verdict))
         routes = self._worker.routes
         kept = routes.kept(policy, host, port, account)
-        return host, kept or await routes.find(policy, host, port, account)
+        addresses = kept or await routes.find(policy, host, port, account)
+        return host, addresses, routes.holds(policy, host, port, account)
 
     def _hand_over(self, message: Message, connected: socket.socket, address: IPv4Address) -> None:
         transport: Any = self.transport

@@ -78,6 +78,12 @@ class Routes:
             return ()
         return route.addresses
 
+    def holds(self, policy: TenantPolicy, host: Host, port: int, account: str | None = None) -> float:
+        """Seconds for which `kept` says what it says now; 0 where that is nothing."""
+        if not self.kept(policy, host, port, account):
+            return 0.0
+        return self._kept[policy.tenant, account, host, port].expires - self._seconds()
+
     async def find(
         self, policy: TenantPolicy, host: Host, port: int, account: str | None = None
     ) -> tuple[IPv4Address, ...]:

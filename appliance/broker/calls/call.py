@@ -162,7 +162,8 @@ class Call:
         self._passed(Check.POLICY, checks.body_fits(allowed.group, head.method, body))
         host = head.host
         assert isinstance(host, HostName)
-        addresses = await means.providers.find(attestation, host, attestation.port)
+        policy = means.policy(attestation.tenant)
+        addresses = await means.providers.find(attestation, host, attestation.port, policy=policy)
         self._passed(Check.NETWORK, checks.addresses_allowed(self._policy, host, attestation.port, addresses))
         self._passed(checks.last(self._attestation), self._container())
         allowed = self._still(host, addresses, body)

@@ -7,8 +7,9 @@ an address that it was told before and has judged itself. TLS is the broker's ow
 
 One JSON object a line (`appliance.ipc`). Broker: `{"id", "op": "find" | "dial", "tenant", "account"?, "host",
 "port", "addresses"}` and `{"op": "taken", "id"}` when it holds the socket; worker: `{"worker": number}`
-first, then `{"id", "ok": true, "addresses" | "address"}` or `{"id", "ok": false, "refusal": {...}}`. With an
-account the broker itself asks, to exchange that account's secret: the host is to be one of its token hosts.
+first, then `{"id", "ok": true, "addresses", "holds" | "address"}` or `{"id", "ok": false, "refusal": {...}}`;
+`holds` are the seconds for which it would say the same (`found`). With an account the broker itself asks, to
+exchange that account's secret: the host is to be one of its token hosts.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from zope.interface import implementer
 
 from appliance.audit.record import Outcome
 from appliance.broker.calls import refusals
+from appliance.broker.calls.found import Found
 from appliance.broker.calls.peers import PeerLimits, Peers
 from appliance.ipc import JsonLines, Message
 from appliance.peer import peer_credentials
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from appliance.names import HostName
+    from appliance.policy.tenant import TenantPolicy
 
 SECONDS = 30.0
 """For one answer of a worker, whose own bounds for resolving and connecting are shorter."""
@@ -104,12 +107,21 @@ class Dials(ServerFactory["_Channel"]):
         return known[self._turn % len(known)] if known else -1
 
     async def find(
-        self, worker: int, tenant: str, host: HostName, port: int, *, account: str | None = None
-    ) -> tuple[IPv4Address, ...]:
+        self, worker: int, tenant: str, host: HostName, port: int,
+        *, account: str | None = None, policy: TenantPolicy | None = None,
+    ) -> tuple[IPv4Address, ...]:  # fmt: skip
         """Addresses of `host` that the worker judged for `tenant`, never empty. Raises `CallRefused`.
 
-        With an `account`, as one of its token hosts.
+        With an `account`, as one of its token hosts. With the tenant's `policy` in force, and no account, the
+        worker is asked again only when its last word under this policy has ended.
         """
+        channel, asked = self._workers.get(worker), self._clock.seconds()
+        if account is not None:
+            policy = None
+        if policy is not None and channel is not None:
+            kept = channel.found.kept(policy, host, port, asked)
+            if kept:
+                return kept
         answer = await self._ask(worker, _wish("find", tenant, host, port, account))
         _discard(answer)
         try:
@@ -118,6 +130,8 @@ class Dials(ServerFactory["_Channel"]):
             raise CallRefused(refusals.DIALLER_UNAVAILABLE) from error
         if not addresses:
             raise CallRefused(refusals.DIALLER_UNAVAILABLE)
+        if policy is not None and channel is not None:
+            channel.found.keep(policy, host, port, addresses, asked=asked, holds=answer.get("holds"))
         return addresses
 
     async def dial(
@@ -126,7 +140,13 @@ class Dials(ServerFactory["_Channel"]):
     ) -> tuple[socket.socket, IPv4Address]:  # fmt: skip
         """A socket that is connected to one of `addresses`, as the kernel says. Raises `CallRefused`."""
         wish = _wish("dial", tenant, host, port, account)
-        answer = await self._ask(worker, {**wish, "addresses": [str(address) for address in addresses]})
+        channel = self._workers.get(worker)
+        try:
+            answer = await self._ask(worker, {**wish, "addresses": [str(address) for address in addresses]})
+        except CallRefused:
+            if channel is not None:
+                channel.found.forget(tenant, host, port)
+            raise
         connected = answer.get("socket")
         if not isinstance(connected, socket.socket):
             raise CallRefused(refusals.DIALLER_UNAVAILABLE)
@@ -165,6 +185,7 @@ class _Channel(JsonLines):
         self._asked: dict[int, Deferred[Message]] = {}
         self._sockets: deque[socket.socket] = deque()
         self._introduced = False
+        self.found = Found()
         self.process = 0
         """The worker's, as the kernel says."""
 

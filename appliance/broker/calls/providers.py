@@ -26,6 +26,8 @@ from appliance.tls.upstream import UpstreamTrust, explain
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
+    from appliance.policy.tenant import TenantPolicy
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -69,13 +71,15 @@ class Providers:
         self._pool = Pool(self._bounds, deadlines)
 
     async def find(
-        self, asker: Asker, host: HostName, port: int, *, account: str | None = None
-    ) -> tuple[IPv4Address, ...]:
+        self, asker: Asker, host: HostName, port: int,
+        *, account: str | None = None, policy: TenantPolicy | None = None,
+    ) -> tuple[IPv4Address, ...]:  # fmt: skip
         """Addresses of the host as a worker judged them. Raises `CallRefused`.
 
         With an `account`, as one of its token hosts, and not as a host that its tenant may call.
+        With the tenant's `policy` in force, as the worker has said under it before, while that holds.
         """
-        return await self._dials.find(asker.worker, asker.tenant, host, port, account=account)
+        return await self._dials.find(asker.worker, asker.tenant, host, port, account=account, policy=policy)
 
     async def connect(
         self,

@@ -94,6 +94,9 @@ class Routes:
         self.accounts.add(account)
         return self.addresses
 
+    def holds(self, policy, host, port, account=None):
+        return 7.5
+
 
 class Policy:
     """The default policy, but that any port stands for 443: the test's server has the port it gets."""
@@ -141,6 +144,14 @@ class BetweenTheTwo(TestCase):
             assert not os.get_inheritable(connected.fileno())
             assert await received(connected) == b"hello"
         assert self.worker.dialler.asked == [((LOOPBACK,), self.port)]
+
+    async def test_the_worker_says_for_how_long_and_is_not_asked_until_then(self) -> None:
+        await self.begin()
+        policy = web_policy()
+        assert await self.ours.find(0, "acme", SITE, 443, policy=policy) == (LOOPBACK,)
+        self.worker.routes.addresses = (IPv4Address("127.0.0.2"),)
+        assert await self.ours.find(0, "acme", SITE, 443, policy=policy) == (LOOPBACK,)
+        assert await self.ours.find(0, "acme", SITE, 443, policy=web_policy()) == self.worker.routes.addresses
 
     async def test_the_worker_keeps_nothing_of_it(self) -> None:
         await self.begin()

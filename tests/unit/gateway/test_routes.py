@@ -41,6 +41,18 @@ def test_one_resolution_serves_until_its_ttl() -> None:
     assert found.kept(policy, SITE, 80) == ()
 
 
+def test_what_is_kept_holds_until_its_ttl_and_under_its_policy() -> None:
+    found, clock = routes(Names())
+    policy = web_policy()
+    assert found.holds(policy, SITE, 80) == 0
+    now(found.find(policy, SITE, 80))
+    clock.advance(20)
+    assert found.holds(policy, SITE, 80) == 40
+    assert found.holds(web_policy(), SITE, 80) == found.holds(policy, SITE, 80, "crm") == 0
+    clock.advance(40)
+    assert found.holds(policy, SITE, 80) == 0
+
+
 def test_another_policy_port_or_tenant_judges_for_itself() -> None:
     found, _ = routes(Names())
     policy = web_policy()

@@ -84,7 +84,7 @@ class Dials:
         self.asked = []
         self.workers = 1
 
-    async def find(self, worker, tenant, host, port, *, account=None):
+    async def find(self, worker, tenant, host, port, *, account=None, policy=None):
         self.accounts.append(account)
         self.asked.append((worker, tenant, account))
         return (LOOPBACK,)

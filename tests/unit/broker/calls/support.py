@@ -104,6 +104,7 @@ class Neighbours:
         self.endpoints.replace([ENDPOINT])
         self.policy = policy_of(account() if bound is None else bound)
         self.addresses: tuple[IPv4Address, ...] = (PUBLIC,)
+        self.found_under: TenantPolicy | None = None
         self.killed: list[tuple] = []
         self.held: list[Held] = []
         self.rested: list[Upstream] = []
@@ -123,8 +124,9 @@ class Neighbours:
 
     # Providers.
 
-    async def find(self, attestation, host, port):
+    async def find(self, attestation, host, port, *, policy=None):
         self.log.append(f"find {host} {port}")
+        self.found_under = policy
         return self.addresses
 
     async def connect(self, attestation, host, port, addresses, *, fresh=False, own=None):

@@ -28,7 +28,7 @@ def finding(n: Neighbours) -> Deferred:
     """The worker takes its time to find addresses."""
     found: Deferred = Deferred()
 
-    async def find(*_):
+    async def find(*_, **__):
         await found
         return n.addresses
 
@@ -59,6 +59,12 @@ def test_after_a_body_that_was_none_the_connection_is_not_used_again() -> None:
     n.call(CHUNKED)
     n.connection.dataReceived(b"zz\r\n")
     assert n.worker.disconnecting
+
+
+def test_addresses_are_those_of_the_policy_in_force_when_they_are_asked_for() -> None:
+    n = Neighbours()
+    n.call()
+    assert n.found_under is n.policy
 
 
 CHANGES = {
