@@ -63,7 +63,7 @@ def test_after_a_body_that_was_none_the_connection_is_not_used_again() -> None:
 
 def test_addresses_are_those_of_the_policy_in_force_when_they_are_asked_for() -> None:
     n = Neighbours()
-    n.call()
+    n.call("GET /data/1 HTTP/1.1\nHost: api.example.com")
     assert n.found_under is n.policy
 
 
