@@ -101,7 +101,7 @@ class Answer:
         self._request_id = request_id.encode("ascii", "replace")
         self._stream: Stream | None = None
         self._unwritten: ResponseHead | None = None
-        self._kept: list[bytes] = []
+        self._kept = bytearray()
         self._unsearched: deque[bytes] = deque()
         self._decoding: Iterator[bytes] | None = None
         self._coded = False
@@ -172,7 +172,7 @@ class Answer:
         one know each other, so that without it all would stay until Python looks for such circles.
         """
         self._scrubbing = self._stream = self._unwritten = None
-        self._kept, self._decoding = [], None
+        self._kept, self._decoding = bytearray(), None
         self._unsearched.clear()
         if self._reading:
             self._reading = False
@@ -229,18 +229,18 @@ class Answer:
         stream, first = self._stream, self._unwritten
         if first is None:
             return _chunks(searched, done=done) if stream is not None else b""
-        self._kept += searched
-        length = sum(map(len, self._kept))
+        self._kept += b"".join(searched)
+        length = len(self._kept)
         announced = first.framing.length if first.framing.kind is BodyKind.LENGTH else None
         if not done and announced is not None and announced <= BRIEF and length <= BRIEF:
             return b""
-        kept, self._kept, self._unwritten = self._kept, [], None
+        kept, self._kept, self._unwritten = bytes(self._kept), bytearray(), None
         if stream is None:
             return serialise_response_head(first, keep_alive=True, framing=NO_BODY)
         if done:
             whole = Framing(BodyKind.LENGTH, length)
-            return serialise_response_head(first, keep_alive=True, framing=whole) + b"".join(kept)
-        return serialise_response_head(first, keep_alive=True, framing=CHUNKED) + _chunks(kept, done=False)
+            return serialise_response_head(first, keep_alive=True, framing=whole) + kept
+        return serialise_response_head(first, keep_alive=True, framing=CHUNKED) + _chunks([kept], done=False)
 
     def _searched_head(self, head: ResponseHead) -> ResponseHead:
         has_body = head.framing.kind is not BodyKind.NONE

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import gzip
+import tracemalloc
 import weakref
+from types import SimpleNamespace
 
 import pytest
 from twisted.internet.error import ConnectionLost
@@ -112,6 +114,22 @@ def test_a_brief_answer_goes_on_whole_with_its_length() -> None:
     said = b"x [scrubbed:secret] yyyy"
     assert wire.value().endswith(b"Content-Length: %d\r\n\r\n%b" % (len(said), said))
     assert answer.begun
+
+
+def test_a_brief_answer_in_small_pieces_is_kept_as_its_octets() -> None:
+    upstream, asker, wire, _ = answering()
+    upstream.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 16000\r\n\r\n")
+    asker.heard = SimpleNamespace(append=lambda _: None)  # type: ignore[assignment]  # keeps nothing
+    tracemalloc.start()
+    for number in range(7999):
+        upstream.dataReceived(b"%02d" % (number % 100))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
+    upstream.dataReceived(b"99")
+    assert wire.value().endswith(
+        b"Content-Length: 16000\r\n\r\n" + b"".join(b"%02d" % n for n in range(100)) * 80
+    )
 
 
 def test_a_brief_answer_that_grows_goes_on_in_chunks() -> None:
