@@ -50,6 +50,9 @@ SECONDS = 30.0
 MAX_SOCKETS = 64
 """Sockets of a worker that wait for the line that speaks of them."""
 
+MAX_ADDRESSES = 64
+"""Of one host, as the resolver gives them: each is judged for each call, and kept for a while."""
+
 MAX_TEXT = 2048
 """Characters of a sentence in a worker's refusal."""
 
@@ -128,7 +131,7 @@ class Dials(ServerFactory["_Channel"]):
             addresses = tuple(IPv4Address(text) for text in answer["addresses"])
         except (KeyError, TypeError, ValueError) as error:
             raise CallRefused(refusals.DIALLER_UNAVAILABLE) from error
-        if not addresses:
+        if not 0 < len(addresses) <= MAX_ADDRESSES:
             raise CallRefused(refusals.DIALLER_UNAVAILABLE)
         if policy is not None and channel is not None:
             channel.found.keep(policy, host, port, addresses, asked=asked, holds=answer.get("holds"))

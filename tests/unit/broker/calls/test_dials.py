@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
@@ -16,6 +17,7 @@ from appliance.audit.record import Outcome
 from appliance.broker.calls import refusals
 from appliance.broker.calls.dials import (
     CHANNELS,
+    MAX_ADDRESSES,
     MAX_SOCKETS,
     SECONDS,
     CallRefused,
@@ -23,6 +25,7 @@ from appliance.broker.calls.dials import (
     read_refusal,
 )
 from appliance.refusal import Refusal
+from appliance.resolver.pins import ADDRESSES_PER_NAME
 from tests.unit.gateway.support import SITE, Wire
 
 GIVEN = Refusal(504, "upstream-connect-timeout", "It took too long.", "Try again.", outcome=Outcome.FAILED)
@@ -120,6 +123,19 @@ def test_an_answer_of_another_shape_is_none(answer: bytes) -> None:
     results = found(dials.find(0, "acme", SITE, 443))
     channel.dataReceived(answer + b"\n")
     assert isinstance(results[0].value, CallRefused)
+
+
+def test_a_host_has_no_more_addresses_than_the_resolver_gives() -> None:
+    for count in (MAX_ADDRESSES, MAX_ADDRESSES + 1):
+        _, dials, channel, _ = connected()
+        channel.dataReceived(b'{"worker":0}\n')
+        results = found(dials.find(0, "acme", SITE, 443))
+        addresses = [f"1.1.1.{number}" for number in range(count)]
+        channel.dataReceived(json.dumps({"id": 1, "ok": True, "addresses": addresses}).encode() + b"\n")
+        (result,) = results
+        assert isinstance(result, tuple) == (count == MAX_ADDRESSES)
+    assert result.value.refusal is refusals.DIALLER_UNAVAILABLE
+    assert MAX_ADDRESSES == ADDRESSES_PER_NAME
 
 
 def test_an_answer_without_its_socket_is_no_connection() -> None:
