@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.broker.ca import RootAuthority
-from appliance.broker.identity.spiffe import GatewayId, InvalidSpiffeId
+from appliance.broker.identity.spiffe import InvalidSpiffeId
 from appliance.broker.identity.workloads import Attestation, EnrolmentRefused, Workloads
 from appliance.tls.authority import (
     MAX_WORKLOAD_LIFE,
@@ -63,7 +63,7 @@ class _WorkloadAuthority:
 
 
 class WorkloadCertificates:
-    """Issues to workloads and to the gateway's workers. May be called from several threads."""
+    """Issues to workloads. May be called from several threads."""
 
     def __init__(self, root: RootAuthority, workloads: Workloads, now: Callable[[], datetime]) -> None:
         self._root = root
@@ -92,19 +92,6 @@ class WorkloadCertificates:
         issued = self._sign(csr, identity.uri, life)
         self._workloads.record(attested, issued.certificate, identity.workload, self._now())
         return issued
-
-    def issue_to_gateway(self, csr: bytes, worker: str, life: timedelta = MAX_WORKLOAD_LIFE) -> Issued:
-        """A certificate for a worker of the gateway, whose process the control socket has recognised.
-
-        Raises `EnrolmentRefused`. It is in no table: it ends with its life, or with the root.
-        """
-        try:
-            uri = GatewayId(self._root.instance, worker).uri
-        except InvalidSpiffeId as error:
-            raise EnrolmentRefused(
-                "attestation_invalid", f"the worker's name cannot be used: {error}"
-            ) from error
-        return self._sign(csr, uri, life)
 
     def _sign(self, csr: bytes, uri: str, life: timedelta) -> Issued:
         if not SHORTEST_LIFE <= life <= MAX_WORKLOAD_LIFE:

@@ -18,7 +18,6 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from appliance.broker.identity.spiffe import (
-    GatewayId,
     InvalidSpiffeId,
     SpiffeId,
     WorkloadId,
@@ -158,16 +157,6 @@ class WorkloadGate:
         return WorkloadIdentity(
             presented.id, standing.endpoint, presented.serial, presented.thumbprint, presented.not_after
         )
-
-
-def judge_gateway(
-    chain: Sequence[x509.Certificate], trust: Trust, now: datetime
-) -> GatewayId | CertificateRefusal:
-    """The worker of the gateway that is at the other end."""
-    presented = judge(chain, trust, now)
-    if isinstance(presented, CertificateRefusal):
-        return presented
-    return presented.id if isinstance(presented.id, GatewayId) else _refuse(CertificateFault.KIND)
 
 
 def is_root(certificate: x509.Certificate) -> bool:

@@ -20,14 +20,13 @@ from appliance.broker.identity.certificates import (
     WorkloadCertificates,
     requested_key,
 )
-from appliance.broker.identity.spiffe import GatewayId, WorkloadId
+from appliance.broker.identity.spiffe import WorkloadId
 from appliance.broker.identity.verification import (
     CertificateFault,
     CertificateRefusal,
     Trust,
     WorkloadGate,
     WorkloadIdentity,
-    judge_gateway,
 )
 from appliance.broker.identity.workloads import (
     Attestation,
@@ -273,20 +272,6 @@ def test_a_certificate_of_before_a_restart_stays_good(
     again = WorkloadCertificates(ROOT, workloads, clock)
     assert again.issue(csr(new_key()), LINK).issuer != before.issuer
     assert isinstance(admitted(workloads, before), WorkloadIdentity)
-
-
-def test_a_worker_of_the_gateway_is_no_workload(issuing: WorkloadCertificates, workloads: Workloads) -> None:
-    issued = issuing.issue_to_gateway(csr(new_key()), "w0")
-    trust = Trust(INSTANCE, (ROOT.certificate,))
-    assert judge_gateway([issued.certificate, issued.issuer], trust, NOW) == GatewayId("lab", "w0")
-    assert admitted(workloads, issued) is CertificateFault.KIND
-    workload = issuing.issue(csr(new_key()), LINK)
-    answer = judge_gateway([workload.certificate, workload.issuer], trust, NOW)
-    assert isinstance(answer, CertificateRefusal)
-    assert answer.fault is CertificateFault.KIND
-    with pytest.raises(EnrolmentRefused) as caught:
-        issuing.issue_to_gateway(csr(new_key()), "../w0")
-    assert caught.value.code == "attestation_invalid"
 
 
 def test_what_is_presented_is_the_certificate_and_its_issuer(issuing: WorkloadCertificates) -> None:

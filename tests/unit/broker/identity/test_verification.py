@@ -194,6 +194,16 @@ def test_000_08_what_nobody_recorded_is_unknown_however_well_signed(gate: Worklo
     assert answer.fault is CertificateFault.UNKNOWN
 
 
+def test_000_08_another_kind_of_identity_is_no_workload_though_it_is_recorded(
+    gate: WorkloadGate, database: Engine
+) -> None:
+    chain = FORGE.chain("spiffe://lab/gateway/w0")
+    Workloads(database).record(Attestation("e1", "acme", "w0"), chain[0], "w0", NOW)
+    answer = gate.admit(chain, NOW)
+    assert isinstance(answer, CertificateRefusal)
+    assert answer.fault is CertificateFault.KIND
+
+
 def test_000_08_a_record_of_another_workload_does_not_count(gate: WorkloadGate, database: Engine) -> None:
     chain = FORGE.chain()
     Workloads(database).record(Attestation("e1", "acme", "other"), chain[0], "other", NOW)
