@@ -13,6 +13,7 @@ from appliance.broker.calls.dials import CallRefused
 from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.errors import VaultError
 from appliance.broker.vault.kinds import Material
+from appliance.broker.vault.sealed_rows import SealedRows
 from appliance.broker.vault.vault import Stored, Vault
 
 if TYPE_CHECKING:
@@ -45,14 +46,20 @@ class CallSecrets:
         self._vault = vault
         self._handles = handles
         self._in_thread = in_thread
+        self._rows = SealedRows(vault.changes)
         self.is_session = is_session
 
     async def of_account(self, attestation: Attestation, account: CompiledAccount) -> Held:
-        """The database is asked in a thread; what it gives is still sealed, and opened here."""
+        """The database is asked in a thread, unless nothing in it has changed since; see `SealedRows`.
+
+        What it gives is still sealed, and opened here, for this call alone.
+        """
+        wanted = attestation.tenant, account.integration, account.secret
+        state, found = self._rows.look(*wanted)
         try:
-            found = await self._in_thread(
-                self._vault.find, attestation.tenant, account.integration, account.secret
-            )
+            if found is None:
+                found = await self._in_thread(self._vault.find, *wanted)
+                self._rows.keep(state, *wanted, found)
             stack = ExitStack()
             material = stack.enter_context(self._vault.opened(found))
         except VaultError as error:

@@ -28,6 +28,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Connection, Engine, Select, bindparam, delete, insert, select
 
 from appliance.broker.database import reading
+from appliance.broker.database_changes import Changes
 from appliance.broker.vault.envelope import Damaged, Place, Random, Sealed, clear, seal, unseal
 from appliance.broker.vault.errors import (
     DAMAGED,
@@ -96,6 +97,8 @@ class Vault:
 
     def __init__(self, engine: Engine, random: Random = secrets.token_bytes) -> None:
         self.keyring = Keyring(engine, random)
+        self.changes = Changes(engine)
+        """Of any table. To be asked in one thread alone."""
         self.reads = 0
         self.decryptions = 0
         self._engine = engine
@@ -186,6 +189,7 @@ class Vault:
     def close(self) -> None:
         """Forget the KEK and leave the database."""
         self.keyring.lock()
+        self.changes.close()
         self._engine.dispose()
 
     @contextmanager

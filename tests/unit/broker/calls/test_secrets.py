@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from twisted.internet.task import Clock
 
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.secrets import CallSecrets
+from appliance.broker.database import open_database
 from appliance.broker.database_threads import DatabaseBusy
 from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.envelope import KEY, LocalKey
@@ -114,3 +116,92 @@ def test_where_too_much_waits_for_the_database_the_call_is_refused(vault: Vault)
     assert isinstance(failure.value, CallRefused)
     assert (failure.value.refusal.status, failure.value.refusal.reason) == (503, "store_unavailable")
     assert vault.decryptions == 0
+
+
+def put(vault: Vault, value: str = SECRET) -> None:
+    vault.put("acme", "crm-api", "crm-key", StaticSecret(kind="static", value=value), NOW)
+
+
+def told(calls: CallSecrets) -> str:
+    """The secret, or why there is none."""
+    held = result(calls.of_account(ATTESTED, CRM))
+    if not hasattr(held, "material"):
+        return held.value.refusal.reason
+    value = held.material.value.get_secret_value()
+    held.close()
+    return value
+
+
+@pytest.fixture
+def other(vault: Vault, database: Engine, database_url: str) -> Iterator[Vault]:
+    """The same vault over connections of its own, as another process has it."""
+    del vault
+    made = Vault(open_database(database_url))
+    made.keyring.use(LocalKey(bytearray(b"k" * KEY), secrets.token_bytes), Source.KEY_FILE)
+    yield made
+    made.close()
+
+
+def test_while_nothing_has_changed_sqlite_is_not_read_again_and_each_call_decrypts(
+    vault: Vault, database: Engine
+) -> None:
+    put(vault)
+    calls, _ = asked(vault)
+    assert [told(calls) for _ in range(3)] == [SECRET] * 3
+    assert vault.reads == (1 if database.dialect.name == "sqlite" else 3)
+    assert vault.decryptions == 3
+
+
+@pytest.mark.parametrize("by_another", [False, True])
+def test_a_secret_that_was_rotated_or_removed_counts_with_the_commit(
+    vault: Vault, other: Vault, *, by_another: bool
+) -> None:
+    put(vault)
+    calls, _ = asked(vault)
+    writer = other if by_another else vault
+    for number in range(10):
+        assert told(calls) == told(calls)
+        later = f"{SECRET}-{number}"
+        writer.rotate("acme", "crm-api", "crm-key", StaticSecret(kind="static", value=later), NOW)
+        assert told(calls) == later
+    writer.remove("acme", "crm-api", "crm-key")
+    assert told(calls) == "unknown-secret"
+    put(writer)
+    assert told(calls) == SECRET
+
+
+def test_what_was_read_before_a_change_is_not_kept_after_it(vault: Vault) -> None:
+    put(vault)
+    late: list[Deferred] = []
+
+    async def slow(function, *arguments):
+        read = function(*arguments)
+        if not late:
+            late.append(Deferred())
+            await late[0]
+        return read
+
+    calls = CallSecrets(vault, Handles(Clock()), slow, no_session)
+    first: list = []
+    Deferred.fromCoroutine(calls.of_account(ATTESTED, CRM)).addBoth(first.append)
+    put(vault, f"{SECRET}-later")
+    assert told(calls) == f"{SECRET}-later"
+    late[0].callback(None)
+    first[0].close()
+    assert told(calls) == f"{SECRET}-later"
+
+
+def test_a_vault_that_was_locked_opens_nothing_that_is_kept(vault: Vault) -> None:
+    put(vault)
+    calls, _ = asked(vault)
+    assert told(calls) == SECRET
+    vault.keyring.lock()
+    assert told(calls) == "vault-locked"
+
+
+def test_a_key_that_another_has_exchanged_opens_nothing_any_more(vault: Vault, other: Vault) -> None:
+    put(vault)
+    calls, _ = asked(vault)
+    assert told(calls) == SECRET
+    other.keyring.change(LocalKey(bytearray(b"n" * KEY), secrets.token_bytes), Source.KEY_FILE)
+    assert told(calls) == "vault-locked"
