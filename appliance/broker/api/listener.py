@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FIRST_SECONDS = 10.0
 """For the line, and then for the handshake."""
 OF_ENDPOINT = 32
+OF_TENANT = 512
 IN_ALL = 2048
 """Connections at the same time."""
 
@@ -45,12 +46,28 @@ class WorkloadConnections(ServerFactory["WorkloadConnection"]):
         self.converse = converse
         self.deadlines = deadlines
         self.open: set[WorkloadConnection] = set()
-        self.of_endpoint: Counter[str] = Counter()
+        self._of_endpoint: Counter[str] = Counter()
+        self._of_tenant: Counter[str] = Counter()
 
     def buildProtocol(self, addr: IAddress | None) -> WorkloadConnection:
         """A worker passes a connection on."""
         del addr
         return WorkloadConnection(self)
+
+    def enter(self, endpoint: str, tenant: str) -> bool:
+        """Whether there is room for one more of theirs; then it counts until it leaves."""
+        if self._of_endpoint[endpoint] >= OF_ENDPOINT or self._of_tenant[tenant] >= OF_TENANT:
+            return False
+        self._of_endpoint[endpoint] += 1
+        self._of_tenant[tenant] += 1
+        return True
+
+    def leave(self, endpoint: str, tenant: str) -> None:
+        """One that was let in."""
+        for counted, key in ((self._of_endpoint, endpoint), (self._of_tenant, tenant)):
+            counted[key] -= 1
+            if not counted[key]:
+                del counted[key]
 
     def departed(self, endpoint: str) -> None:
         """A container left: none of its connections goes on."""
@@ -74,6 +91,7 @@ class WorkloadConnection(TwistedProtocol):
         self._buffer = b""
         self._tls: TLSStream | None = None
         self.endpoint: str | None = None
+        self._tenant = ""
         self.deadline = 0.0
 
     def connectionMade(self) -> None:
@@ -116,9 +134,7 @@ class WorkloadConnection(TwistedProtocol):
         shared.open.discard(self)
         shared.deadlines.forget(self)
         if self.endpoint is not None:
-            shared.of_endpoint[self.endpoint] -= 1
-            if not shared.of_endpoint[self.endpoint]:
-                del shared.of_endpoint[self.endpoint]
+            shared.leave(self.endpoint, self._tenant)
         if self._tls is not None:
             self._tls.connectionLost(reason)
 
@@ -132,11 +148,10 @@ class WorkloadConnection(TwistedProtocol):
 
     def _begin(self, attestation: Attestation, rest: bytes) -> None:
         shared, endpoint = self._shared, attestation.endpoint
-        if attestation.account != WITHOUT_ACCOUNT or shared.of_endpoint[endpoint] >= OF_ENDPOINT:
+        if attestation.account != WITHOUT_ACCOUNT or not shared.enter(endpoint, attestation.tenant):
             self.transport.abortConnection()
             return
-        shared.of_endpoint[endpoint] += 1
-        self.endpoint = endpoint
+        self.endpoint, self._tenant = endpoint, attestation.tenant
         self.wait(FIRST_SECONDS)
         self._tls = TLSStream(shared.secured(), shared.converse(self, attestation), server=True)
         self._tls.makeConnection(self.transport)  # type: ignore[no-untyped-call]  # Twisted

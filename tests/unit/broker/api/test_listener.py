@@ -47,6 +47,20 @@ def test_a_link_has_so_many_and_no_more(broker: Broker, monkeypatch: pytest.Monk
     assert connected(broker).aborted
 
 
+def test_a_tenant_has_so_many_and_leaves_the_others_theirs(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "OF_TENANT", 3)
+    lines = [replace(LINK, endpoint=f"x{number}").line() for number in range(4)]
+    wires = [connected(broker, line) for line in lines]
+    assert [wire.aborted for wire in wires] == [False, False, False, True]
+    assert not connected(broker, replace(LINK, endpoint="y", tenant="globex").line()).aborted
+    wires[3].connection.connectionLost()
+    assert connected(broker, lines[3]).aborted
+    wires[0].connection.connectionLost()
+    assert not connected(broker, lines[3]).aborted
+
+
 def test_silence_is_ended_in_time(broker: Broker) -> None:
     wires = [connected(broker), connected(broker, LINK.line()), connected(broker, LINK.line()[:9])]
     broker.clock.advance(listener.FIRST_SECONDS - 1)
