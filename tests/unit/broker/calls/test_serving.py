@@ -25,6 +25,7 @@ from appliance.broker.handles import Bound
 from appliance.broker.vault.envelope import KEY, LocalKey
 from appliance.broker.vault.keyring import Source
 from appliance.broker.vault.kinds import OAuthRefresh, StaticSecret
+from appliance.broker.vault.sealed_rows import SealedRows
 from appliance.broker.vault.vault import Vault
 from appliance.endpoints import EndpointTable
 from appliance.policy.set import PolicySet
@@ -55,7 +56,7 @@ def calls(clock: MemoryReactorClock) -> Calls:
         return False
 
     return Calls(
-        clock, Settings(upstream_ca=Path(certifi.where())), None,
+        clock, Settings(upstream_ca=Path(certifi.where())), SimpleNamespace(changes=None),
         policy=lambda tenant: None, endpoints=EndpointTable(), audit=Log(), in_thread=in_thread,
         is_session=no_session, own=lambda *found: ("own", *found), expel=nobody_expelled, now=lambda: datetime.fromtimestamp(clock.seconds(), UTC),
     )  # fmt: skip
@@ -136,6 +137,7 @@ def through_a_handle(calls: Calls, vault: Vault, meanwhile=lambda: None) -> obje
         return TokenAnswer(200, json.dumps(said).encode())
 
     calls._vault = calls.secrets._vault = vault
+    calls.secrets._rows = SealedRows(vault.changes)
     calls._tokens.post = post
     held = result(calls.secrets.of_account(ATTESTED, OAUTH.account))
     name = calls.handles.register(BOUND, held.material, held.stored, held.close)
