@@ -10,6 +10,9 @@ from appliance.broker.api import refusals
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.identity.strict_json import parse_object
 
+MAX_MEMBERS = 256
+"""Of a message, and of each of its members: a fault of each of many would be looked for, and written down."""
+
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -67,7 +70,12 @@ M = TypeVar("M", bound=Message)
 def parsed(kind: type[M], body: bytes) -> M:
     """The message. Raises `CallRefused`, which quotes nothing of it but the names of its members."""
     try:
-        return kind.model_validate(parse_object(body))
+        members = parse_object(body)
+        if any(
+            isinstance(one, dict | list) and len(one) > MAX_MEMBERS for one in (members, *members.values())
+        ):
+            raise CallRefused(refusals.body_invalid(f"more than {MAX_MEMBERS} members or header fields"))
+        return kind.model_validate(members)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:80] or "the body"

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import LifecycleRecord, Outcome
 from appliance.broker.api import refusals
-from appliance.broker.api.pace import Pace
+from appliance.broker.api.pace import Pace, times
 from appliance.broker.api.telling import Telling
 from appliance.broker.calls import checks
 from appliance.broker.calls.dials import CallRefused
@@ -126,7 +126,7 @@ class Operations:
 
     async def _admit(self, asked: Asked, conversation: Conversation) -> Admitted:
         attestation = asked.attestation
-        wait = self.pace.take(attestation.endpoint)
+        wait = self.pace.take(attestation.endpoint, times(asked.body))
         if wait:
             raise CallRefused(refusals.too_often(wait))
         found = await self.in_thread(self.identities.gate.admit, asked.chain, self.now())

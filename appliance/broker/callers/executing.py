@@ -19,7 +19,7 @@ from appliance.broker.api import refusals
 from appliance.broker.api.executing import BeginCall, carry
 from appliance.broker.api.intended import holds
 from appliance.broker.api.messages import ExecuteWish, parsed
-from appliance.broker.api.pace import Pace
+from appliance.broker.api.pace import Pace, times
 from appliance.broker.api.telling import Telling
 from appliance.broker.calls.dials import CallRefused
 from appliance.broker.calls.for_caller import CallerAttestation
@@ -84,7 +84,7 @@ class CallerExecutions:
     async def _execute(self, head: RequestHead, body: bytes, conversation: CallerConversation) -> None:
         self._wait(self.pace_of_peers, str(conversation.uid))
         caller = await self._authenticated(head, conversation)
-        self._wait(self.pace, f"{caller.tenant} {caller.principal}")
+        self._wait(self.pace, f"{caller.tenant} {caller.principal}", times(body))
         wish = parsed(ExecuteWish, body)
         if any(holds(wish, token) for token in _credentials(head.headers)):
             raise CallRefused(CREDENTIAL_IN_REQUEST)
@@ -108,8 +108,8 @@ class CallerExecutions:
             raise CallRefused(gone)
         return found.caller
 
-    def _wait(self, pace: Pace, key: str) -> None:
-        seconds = pace.take(key)
+    def _wait(self, pace: Pace, key: str, counted: int = 1) -> None:
+        seconds = pace.take(key, counted)
         if seconds:
             raise CallRefused(refusals.too_often(seconds))
 

@@ -30,6 +30,15 @@ def test_a_workload_that_asks_too_often_waits(broker: Broker) -> None:
     assert AT_ONCE > 1
 
 
+def test_large_bodies_count_as_many_requests(broker: Broker) -> None:
+    client = broker.workload()
+    large = {**ASKED["POST /execute"], "body": "x" * 900_000}
+    bearer = BEARER + client.session()
+    assert client.ask("POST /execute", bearer, body=large).reason != "too-often"
+    assert broker.workload().ask("POST /execute", bearer, body=large).reason == "too-often"
+    assert broker.workload().ask("DELETE /v1/session").status == 401
+
+
 def test_000_06_who_is_nobody_is_on_record_with_the_link_and_no_token(broker: Broker) -> None:
     broker.workload().ask("DELETE /v1/session", "Authorization: Bearer s3cret-token")
     (record,) = broker.audit.records

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from appliance.broker.api.pace import Pace
+from appliance.broker.api import operations
+from appliance.broker.api.pace import COUNTED_ONCE, Pace, times
+from appliance.broker.api.routes import ROUTES
+from appliance.broker.callers import executing
 
 
 def test_some_at_once_then_one_each_time() -> None:
@@ -24,6 +27,17 @@ def test_each_has_its_own_and_who_waits_long_has_all_again() -> None:
     assert (pace.take("a"), pace.take("b")) == (0, 0)
     clock.advance(1000)
     assert [pace.take("a") for _ in range(2)] == [0, 60]
+
+
+def test_a_large_body_counts_as_many_and_the_largest_fits() -> None:
+    clock = Clock()
+    pace = Pace(5, 60, clock.seconds)
+    assert [times(b"x" * size) for size in (0, COUNTED_ONCE - 1, COUNTED_ONCE)] == [1, 1, 2]
+    assert pace.take("a", 3) == 0
+    assert pace.take("a", 3) == 60
+    assert pace.take("a", 2) == 0
+    largest = times(b"x" * max(route.max_body for route in ROUTES))
+    assert largest < min(operations.AT_ONCE, executing.AT_ONCE)
 
 
 def test_who_is_gone_is_forgotten() -> None:

@@ -267,6 +267,12 @@ def test_002_07_one_caller_that_asks_too_often_waits_and_no_other_does(host: Hos
     assert process.answered().status == 200
 
 
+def test_002_07_large_bodies_of_a_caller_count_as_many_requests(host: Host) -> None:
+    key, process = host.key(), host.process()
+    answers = [process.by(key, account="other", body="x" * 900_000) for _ in range(2)]
+    assert [answer.status for answer in answers] == [403, 429]
+
+
 def test_002_07_one_peer_that_proves_nobody_does_not_fill_the_records(host: Host) -> None:
     stranger = host.process(STRANGER)
     refused = [stranger.execute().status for _ in range(executing.OF_PEER_AT_ONCE + 9)]
