@@ -15,8 +15,8 @@ from tests.escape.mutations import MUTATIONS
 from tests.lab.world import plan
 
 AT_LEAST = 30
-CHOSEN = [mutation for number, mutation in enumerate(MUTATIONS) if number % 5 in {0, 2}]
-"""Two of five rows of a table that is grouped by what is protected; `make mutations` tries all."""
+CHOSEN = [mutation for number, mutation in enumerate(MUTATIONS) if number % 3 == 0]
+"""Every third row of a table that is grouped by what is protected; `make mutations` tries all."""
 
 
 def test_the_table_names_what_is_there() -> None:
