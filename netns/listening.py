@@ -87,9 +87,17 @@ def _remove_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
         try:
-            with owning_files_as(found.st_uid):  # or without CAP_DAC_OVERRIDE root could not knock
-                probe.connect(str(path))
+            _knock(probe, path, found.st_uid)
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return
     raise FileExistsError(f"{path}: another process is listening; stop it first (egress down)")
+
+
+def _knock(probe: socket.socket, path: Path, owner: int) -> None:
+    """As ourselves, or, for root without CAP_DAC_OVERRIDE, as the owner, who may not enter everywhere."""
+    try:
+        probe.connect(str(path))
+    except PermissionError:
+        with owning_files_as(owner):
+            probe.connect(str(path))

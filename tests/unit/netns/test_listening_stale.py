@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -32,19 +33,36 @@ def opened(path: Path) -> int:
     return listening.open_listener(Listener("control", SocketKind.UNIX, path=path), os.getuid())
 
 
-def test_whether_somebody_listens_is_asked_as_the_sockets_owner(tmp_path: Path, knocked: list[int]) -> None:
+class Probe:
+    """Lets itself be connected as its owner alone."""
+
+    def __init__(self, knocked: list[int]) -> None:
+        self.knocked = knocked
+
+    def connect(self, path: str) -> None:
+        del path
+        if not self.knocked:
+            raise PermissionError
+        raise ConnectionRefusedError
+
+
+def test_who_may_not_ask_whether_somebody_listens_asks_as_the_sockets_owner(knocked: list[int]) -> None:
+    """A unit's launcher is root without CAP_DAC_OVERRIDE."""
+    with pytest.raises(ConnectionRefusedError):
+        listening._knock(cast("socket.socket", Probe(knocked)), Path("/nowhere"), 64101)
+    assert knocked == [64101]
+
+
+def test_a_socket_that_was_left_behind_makes_room(tmp_path: Path, knocked: list[int]) -> None:
     path = tmp_path / "gateway-0.sock"
     os.close(opened(path))
+    os.close(opened(path))
     assert knocked == []
-    descriptor = opened(path)
-    assert knocked == [os.getuid()], "a unit's launcher is root without CAP_DAC_OVERRIDE"
-    os.close(descriptor)
 
 
-def test_one_on_which_somebody_listens_is_left_alone(tmp_path: Path, knocked: list[int]) -> None:
+def test_one_on_which_somebody_listens_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "gateway-0.sock"
     with socket.socket(fileno=opened(path)):
         with pytest.raises(OSError, match="another process is listening"):
             opened(path)
         assert path.is_socket()
-    assert knocked == [os.getuid()]
