@@ -2,6 +2,7 @@
 
 The file is `egress.yaml` in the configuration directory; every value has a default, so an absent file is a
 complete configuration. Unknown keys are errors. Policy is not here (see `appliance.policy`).
+It is long because the file is one: what an operator may write stands in one place, in the file's order.
 """
 
 from __future__ import annotations

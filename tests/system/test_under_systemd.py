@@ -117,7 +117,7 @@ def left_groups(groups: Path, child: int) -> bool:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     if not SYSTEMD.exists() or shutil.which("nsenter") is None:
-        pytest.skip("no systemd here")
+        pytest.skip("no systemd here: `egress up` needs none, and its test does not bring one")
     place = tmp_path_factory.mktemp("systemd")
     file = place / "egress.yaml"
     file.write_text("resolver: {servers: [{address: 192.0.2.1}]}\n", encoding="utf-8")
@@ -147,7 +147,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
             until(lambda: child.poll() is not None or first_process(child.pid) != 0, 20)
             if child.poll() is not None:
                 assert child.stderr is not None
-                pytest.skip(f"namespaces for a systemd cannot be made here: {child.stderr.read()[-200:]!r}")
+                pytest.fail(f"namespaces for a systemd cannot be made here: {child.stderr.read()[-200:]!r}")
             found = Host(first_process(child.pid), settings)
             until(lambda: found.run("systemctl", "is-active", target_name(settings)).returncode == 0)
             yield found

@@ -1,4 +1,7 @@
-"""A WebSocket of an integration account: opened as any call, scrubbed in every frame, ended for a reason, on record."""
+"""A WebSocket of an integration account: opened as any call, scrubbed in every frame, ended for a reason, on record.
+
+Long, for each end is tried on the same open WebSocket, which takes a provider and a worker to open.
+"""
 
 from __future__ import annotations
 
