@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -79,4 +80,14 @@ def test_what_a_child_has_started_ends_with_it(
     child(f"sleep 100 & echo $! > {tmp_path}/started; wait")
     assert not holds(Path("sandbox"), GATEWAY)
     started = Path("/proc") / (tmp_path / "started").read_text().strip() / "stat"
-    assert not started.exists() or ") Z " in started.read_text()
+    deadline = time.monotonic() + 10  # a killed process is not at once gone
+    while not ended(started):
+        assert time.monotonic() < deadline, "what the child has started goes on"
+        time.sleep(0.01)
+
+
+def ended(stat: Path) -> bool:
+    try:
+        return ") Z " in stat.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
