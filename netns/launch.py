@@ -80,8 +80,16 @@ def prepare(settings: Settings, name: str, environment: Mapping[str, str]) -> La
         namespace=settings.namespace if process.in_gateway_namespace else None,
         folders=folders(settings, process),
         environment=kept,
-        command=(sys.executable, *isolation, "-m", process.module, *process.arguments),
+        command=(str(_pinned(Path(sys.executable))), *isolation, "-m", process.module, *process.arguments),
     )
+
+
+def _pinned(program: Path) -> Path:
+    """`program` by the directory where it really is: what an upgrade puts there changes no running process.
+
+    Its last part stays, for in a virtual environment the interpreter is itself a link.
+    """
+    return program.parent.resolve() / program.name
 
 
 def launch(plan: Launch) -> None:
