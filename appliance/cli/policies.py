@@ -12,6 +12,7 @@ from appliance import ipc
 from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure, require_root
 from appliance.cli.output import Cli, counted, pass_cli, printable
+from appliance.cli.replacing import problems_of
 from appliance.cli.status import DOWN, NOT_RUNNING, ask_process
 from appliance.cli.tenants import existing
 from appliance.policy.explain import explain as explain_request
@@ -41,16 +42,21 @@ def policy() -> None:
 
 @policy.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--as", "place", type=click.Path(path_type=Path), metavar="PLACE",
+    help="Say what would be wrong with all documents if FILE stood at PLACE, and is not wrong now.",
+)  # fmt: skip
 @pass_cli
-def check(cli: Cli, file: Path) -> None:
+def check(cli: Cli, file: Path, place: Path | None) -> None:
     """Check FILE as the gateway would load it: every problem with its place and its mend.
 
-    FILE is the policy of the tenant that it is named after, or accounts.yaml, or an integration's definition.
+    FILE is the policy of the tenant that it is named after, or accounts.yaml, or an integration's definition;
+    with --as it is whatever document belongs to PLACE, operator.yaml and named policies among them.
     For example: egress policy check /etc/egress/tenants/acme.yaml
     """
     if not file.exists():
         raise Failure(f"{file}: no such file; name an existing one")
-    problems = _problems_of(cli, file)
+    problems = _problems_of(cli, file) if place is None else problems_of(cli.settings, file, place)
     bad = errors(problems)
     if cli.as_json:
         cli.emit({"file": str(file), "ok": not bad, "problems": [_problem(p) for p in problems]})

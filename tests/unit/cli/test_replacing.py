@@ -1,0 +1,86 @@
+"""A document is judged in the place where it is to stand, before it stands there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.settings import Settings
+from tests.unit.cli.typed import Egress, refused
+from tests.unit.policy.bindings import CRM
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Callable[[str], str]:
+    """Writes a document where no process looks for one."""
+
+    def write(text: str) -> str:
+        file = tmp_path / ".ansible-x1.yaml"
+        file.write_text(text)
+        return str(file)
+
+    return write
+
+
+def test_a_tenants_policy_under_any_name(
+    egress: Egress, settings: Settings, tenant: Callable[..., Path], draft: Callable[[str], str]
+) -> None:
+    place = str(tenant("acme"))
+    good = draft("profile: allowlist\n")
+    assert egress("policy", "check", good, "--as", place).output == f"{good}: ok\n"
+    bad = draft("profil: allowlist\n")
+    answer = egress("policy", "check", bad, "--as", place)
+    assert answer.exit_code == 1
+    assert f"{bad}:1:1: unknown key 'profil'; did you mean 'profile'?" in answer.stderr
+    assert Path(place).read_text() == "profile: read-only-web\n"
+    assert "egress-policy-" not in answer.output
+
+
+@pytest.mark.parametrize(
+    ("place", "good", "bad", "word"),
+    [
+        ("operator.yaml", "deny_addresses: [198.51.100.0/24]\n", "denny: []\n", "unknown key 'denny'"),
+        ("policies/base.yaml", "rules: [{name: a, hosts: [a.example.com]}]\n", "rules: 1\n", "rules"),
+        ("integrations/crm.yaml", CRM, "name: crm\n", "missing"),
+        ("accounts.yaml", "{}\n", "accounts: [{name: a, integration: no, tenants: [b]}]\n", "no"),
+    ],
+)
+def test_every_kind_of_document(  # noqa: PLR0917 - a row of the table
+    egress: Egress,
+    settings: Settings,
+    draft: Callable[[str], str],
+    place: str,
+    good: str,
+    bad: str,
+    word: str,
+) -> None:
+    there = str(settings.config_dir / place)
+    assert egress("policy", "check", draft(good), "--as", there).exit_code == 0
+    answer = egress("policy", "check", draft(bad), "--as", there)
+    assert (answer.exit_code, word in answer.stderr) == (1, True), answer.output
+
+
+def test_what_it_would_do_to_other_documents_counts_and_what_is_wrong_already_does_not(
+    egress: Egress, settings: Settings, tenant: Callable[..., Path], draft: Callable[[str], str]
+) -> None:
+    tenant("broken", "profil: x\n")
+    user = tenant("acme", "profile: allowlist\nuse: [base]\n")
+    settings.policies_dir.mkdir()
+    base = settings.policies_dir / "base.yaml"
+    base.write_text("rules: [{name: a, hosts: [a.example.com]}]\n")
+    assert egress("policy", "check", draft("rules: []\n"), "--as", str(base)).exit_code == 1
+    answer = json.loads(egress("--json", "policy", "check", draft("rules: 1\n"), "--as", str(base)).stdout)
+    assert {problem["file"] for problem in answer["problems"]} >= {str(user)}
+    same = egress("policy", "check", draft(base.read_text()), "--as", str(base))
+    assert same.exit_code == 0, same.output
+
+
+@pytest.mark.parametrize("place", ["egress.yaml", "tenants/acme.yml", "../acme.yaml", "tenants/x/acme.yaml"])
+def test_a_place_that_is_no_documents(
+    egress: Egress, settings: Settings, draft: Callable[[str], str], place: str
+) -> None:
+    there = str(settings.config_dir / place)
+    refused(egress("policy", "check", draft("{}"), "--as", there), "no document of this instance", code=2)
