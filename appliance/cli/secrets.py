@@ -98,6 +98,12 @@ def _whence(command: _F) -> _F:
 @secret.command(name="set")
 @_which
 @_whence
+@click.option(
+    "--if-changed",
+    is_flag=True,
+    help="Store nothing where the newest version is that already; a refresh token, which the broker renews, "
+    "does not count.",
+)
 @pass_cli
 def set_(
     cli: Cli,
@@ -109,6 +115,7 @@ def set_(
     from_env: str | None,
     from_file: str | None,
     value: str | None,
+    if_changed: bool,
 ) -> None:
     """Store secret NAME, or a further version of it; from a pipe, a prompt, --from-env or --from-file.
 
@@ -120,7 +127,7 @@ def set_(
     existing(cli.settings, tenant)
     octets = _read(kind, from_env, from_file)
     message = _about(name, tenant, integration) | {"kind": kind, "value": base64.b64encode(octets).decode()}
-    _told_version(cli, message | {"op": "secret-set"})
+    _told_version(cli, message | {"op": "secret-set"} | ({"unless_same": True} if if_changed else {}))
 
 
 @secret.command()
@@ -291,7 +298,8 @@ def _told_version(cli: Cli, message: ipc.Message) -> None:
     if cli.as_json:
         cli.emit(answer)
     else:
-        cli.say(f"{_named(message)}: version {answer['version']}")
+        as_it_was = "" if answer.get("changed", True) else ", as it was"
+        cli.say(f"{_named(message)}: version {answer['version']}{as_it_was}")
 
 
 def _named(message: ipc.Message) -> str:

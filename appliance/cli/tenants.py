@@ -64,8 +64,11 @@ def workspace(settings: Settings, name: str) -> Path:
     help="Start with this policy document instead.",
 )
 @click.option("--network/--no-network", "with_network", default=True, help="Make the Docker network, too.")
+@click.option(
+    "--if-missing", is_flag=True, help="Make what is missing of a tenant that exists; its policy stays."
+)
 @pass_cli
-def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bool) -> None:
+def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bool, if_missing: bool) -> None:
     """Add tenant NAME: policy document, directory, Docker network of the same name.
 
     NAME is up to 32 of a-z, 0-9 and '-', a letter first and no '-' last. For example: egress tenant add acme
@@ -75,7 +78,8 @@ def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bo
     if not TENANT_NAME.fullmatch(name):
         raise Failure(f"{name!r} is no tenant name; {TENANT_NAME_MEND}", exit_code=2)
     file = settings.tenants_dir / f"{name}.yaml"
-    if file.exists():
+    new = not file.exists()
+    if not (new or if_missing):
         raise Failure(
             f"tenant {name!r} exists ({file}); edit that file, or remove it: egress tenant rm {name}"
         )
@@ -83,18 +87,21 @@ def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bo
     if policy is not None:
         with policy.open("rb") as source:
             raw = source.read(MAX_BYTES + 1)  # one more is refused as too large
-    problems = check_tenant_text(settings, raw, str(policy or file), name)
+    problems = check_tenant_text(settings, raw, str(policy or file), name) if new else []
     if problems:
         raise Failure("\n".join(map(str, problems)))
     home = workspace(settings, name)
+    with_network = with_network and (new or not _has_network(settings, name))
+    changed = new or with_network or not home.exists()
     with contextlib.ExitStack() as undo:  # runs unless everything is in place
         _make_directory(settings.tenants_dir, undo)
         _make_directory(home, undo)
         # The host's users have no way in: what a container leaves there may be setuid. Docker is root.
         home.parent.chmod(0o700)
         os.chown(home, WORKLOAD_ID, WORKLOAD_ID)
-        undo.callback(file.unlink, missing_ok=True)
-        write_document(file, raw)
+        if new:
+            undo.callback(file.unlink, missing_ok=True)
+            write_document(file, raw)
         if with_network:
             with cli.progress("making the network"):
                 _make_network(settings, name)
@@ -106,6 +113,7 @@ def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bo
                 "policy": str(file),
                 "workspace": str(home),
                 "network": name if with_network else None,
+                "changed": changed,
             }
         )
     else:
@@ -132,6 +140,10 @@ def write_document(file: Path, raw: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(file)) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _has_network(settings: Settings, name: str) -> bool:
+    return any(network.tenant == name for network in docker_host.networks(settings))
 
 
 def _make_network(settings: Settings, name: str) -> None:

@@ -3,6 +3,7 @@
 | operation       | fields                                                    | answer                       |
 |-----------------|-----------------------------------------------------------|------------------------------|
 | `secret-set`    | `tenant`, `integration`, `name`, `kind`, `value` (base64) | `version`                    |
+| the same        | and `unless_same`: none where the newest is that already  | `version`, `changed`         |
 | `secret-rotate` | the same, and `keep`: old versions that stay (default 1)  | `version`                    |
 | `secret-remove` | `tenant`, `integration`, `name`, `version` or none        | `removed`: how many versions |
 | `secret-list`   | `tenant` or none                                          | `secrets`, without values    |
@@ -31,8 +32,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.audit.log import AuditLog, AuditUnavailable
 from appliance.audit.record import LifecycleRecord, Outcome
-from appliance.broker.vault.errors import INVALID_SECRET, VaultError
-from appliance.broker.vault.kinds import KINDS, Material, from_google_key, parse_material, read_json
+from appliance.broker.vault.errors import INVALID_SECRET, UNKNOWN, VaultError
+from appliance.broker.vault.kinds import (
+    KINDS,
+    Material,
+    from_google_key,
+    given_anew,
+    parse_material,
+    read_json,
+)
 from appliance.broker.vault.vault import Vault, check_names
 from appliance.control import ControlError, Operation, Peer
 from appliance.ipc import Message
@@ -112,6 +120,14 @@ class VaultControl:
         """Store a secret, or a further version of it."""
         target, material = _target(message), _material(message)
         await self._open()
+        changed: Message = {}
+        if message.get("unless_same", False) is True:
+            version = await self._recorded(
+                "secret-compared", target, f"kind {material.kind}", peer, lambda: self._same(target, material)
+            )
+            if version is not None:
+                return {"version": version, "changed": False}
+            changed = {"changed": True}
         version = await self._recorded(
             "secret-set",
             target,
@@ -120,7 +136,7 @@ class VaultControl:
             lambda: self._vault.put(target.tenant, target.integration, target.name, material, self._now()),
             after=self._changed(target),
         )
-        return {"version": version}
+        return {"version": version, **changed}
 
     async def rotate(self, message: Message, peer: Peer) -> Message:
         """Store a new version of what exists, and drop the oldest."""
@@ -229,6 +245,17 @@ class VaultControl:
 
     async def _exists(self, target: _Target) -> None:
         await self._blocking(lambda: self._vault.versions(target.tenant, target.integration, target.name))
+
+    def _same(self, target: _Target, material: Material) -> int | None:
+        """Number of the newest version, if that is the given one: then nothing has to be stored."""
+        try:
+            found = self._vault.find(target.tenant, target.integration, target.name)
+        except VaultError as error:
+            if error.code == UNKNOWN:
+                return None
+            raise
+        with self._vault.opened(found) as newest:
+            return found.place.version if given_anew(newest, material) else None
 
     def _changed(self, target: _Target, *, removed: bool = False) -> Callable[[], None]:
         """What was made of the secret before does not outlive it, also where the change may have failed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hmac
 import json
 from typing import Annotated, Any, Literal, Self, assert_never
 
@@ -235,6 +236,13 @@ def parse_material(data: bytes, *, stored: bool = False) -> Material:
 def dump_material(material: Material) -> bytes:
     """The JSON that `parse_material` reads: the secret in the open, for encryption alone."""
     return json.dumps(_open(material.model_dump()), separators=(",", ":")).encode()
+
+
+def given_anew(kept: Material, given: Material) -> bool:
+    """Whether an operator who gives `given` says nothing new. A refresh token is the broker's to renew."""
+    if isinstance(kept, OAuthRefresh) and isinstance(given, OAuthRefresh):
+        given = given.model_copy(update={"refresh_token": kept.refresh_token})
+    return hmac.compare_digest(dump_material(kept), dump_material(given))
 
 
 _OF_GOOGLE = ("client_email", "private_key_id", "private_key")

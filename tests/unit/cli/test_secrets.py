@@ -388,3 +388,17 @@ def test_the_vault_is_locked_and_says_what_opens_it(egress: Egress, broker: Brok
     )
     assert json.loads(egress("--json", "vault", "lock").stdout)["state"] == "locked"
     assert egress("vault", "status").exit_code == 3
+
+
+def test_a_secret_that_is_kept_already_is_not_stored_again(piped: Piped, broker: Broker) -> None:
+    words = ("--json", "secret", "set", "key", *WHOSE, "--if-changed")
+    first, second, other = (
+        json.loads(piped(text, *words).stdout) for text in (CANARY, CANARY + "\n", "x" * 20)
+    )
+    assert first == {"version": 1, "changed": True}
+    assert second == {"version": 1, "changed": False}
+    assert other == {"version": 2, "changed": True}
+    assert broker.value == "x" * 20
+    told = piped("x" * 20, "secret", "set", "key", *WHOSE, "--if-changed")
+    assert told.output == "openai-acme/key of tenant acme: version 2, as it was\n"
+    assert CANARY not in repr(broker.records)

@@ -233,3 +233,33 @@ def test_purge_takes_the_workspace_too(
     networks(monkeypatch)
     assert egress("tenant", "rm", "acme", "--purge").exit_code == 0
     assert not home.parent.exists()
+
+
+def test_what_is_missing_of_a_tenant_is_made_and_its_policy_stays(
+    egress: Egress,
+    settings: Settings,
+    engine: Engine,
+    tenant: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tenant("acme", "profile: allowlist\n")
+    networks(monkeypatch)
+    made = egress("--json", "tenant", "add", "acme", "--if-missing")
+    assert json.loads(made.stdout)["changed"] is True
+    assert engine.made == [("acme", "egressunit", {"tenant": "acme"})]
+    assert tenants.workspace(settings, "acme").is_dir()
+    networks(monkeypatch, ApplianceNetwork("acme-net", "1", "acme", "", ()))
+    again = egress("--json", "tenant", "add", "acme", "--if-missing")
+    assert (again.exit_code, json.loads(again.stdout)["changed"]) == (0, False)
+    assert len(engine.made) == 1
+    assert file.read_text() == "profile: allowlist\n"
+
+
+def test_a_network_that_cannot_be_made_leaves_an_existing_tenants_policy(
+    egress: Egress, engine: Engine, tenant: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tenant("acme")
+    networks(monkeypatch)
+    engine.refusal = docker.errors.APIError("404", explanation="plugin egressunit not found")
+    refused(egress("tenant", "add", "acme", "--if-missing"), "could not be made")
+    assert file.read_text() == "profile: read-only-web\n"

@@ -405,3 +405,21 @@ def test_what_cannot_be_used_says_why_without_it(kind: str, given: bytes) -> Non
         material_of(kind, given)
     assert "\n" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_a_comparison_is_on_record_first_and_ends_nothing(desk: Desk) -> None:
+    assert desk.ask("secret-set", **SET, unless_same=True) == {"ok": True, "version": 1, "changed": True}
+    desk.withdrawn.clear()
+    desk.audit.records.clear()
+    assert desk.ask("secret-set", **SET, unless_same=True) == {"ok": True, "version": 1, "changed": False}
+    assert desk.withdrawn == []
+    assert desk.audit.told == [("secret-compared", "acme", "openai-acme/key", "allowed", None)]
+    desk.audit.ready = False
+    assert desk.ask("secret-set", **SET, unless_same=True)["error"] == "audit-unavailable"
+    assert "canary" not in desk.said + repr(desk.audit.records)
+
+
+def test_a_locked_vault_compares_nothing(desk: Desk) -> None:
+    desk.ask("secret-set", **SET)
+    desk.ask("vault-lock")
+    assert desk.ask("secret-set", **SET, unless_same=True)["error"] == "vault-locked"

@@ -35,6 +35,7 @@ from appliance.broker.vault.kinds import (
     StaticSecret,
     dump_material,
     from_google_key,
+    given_anew,
     parse_material,
 )
 
@@ -390,3 +391,19 @@ def test_whatever_one_field_holds_it_is_read_or_refused_in_one_line(kind: str, d
         assert "\n" not in refused(given_document)
     else:
         assert parse_material(dump_material(material)) == material
+
+
+def test_a_refresh_token_is_the_brokers_to_renew_and_says_nothing_new() -> None:
+    kept = {
+        "kind": "oauth2-refresh", "token_url": "https://login.example/token", "client_id": "egress",
+        "refresh_token": "renewed-by-the-broker",
+    }  # fmt: skip
+    first, other = {**kept, "refresh_token": "the-operators-first"}, {**kept, "client_id": "another"}
+
+    def material(document: dict[str, str]) -> Material:
+        return parse_material(json.dumps(document).encode())
+
+    assert given_anew(material(kept), material(first))
+    assert not given_anew(material(kept), material(other))
+    assert not given_anew(StaticSecret(value="a" * 20), StaticSecret(value="b" * 20))
+    assert not given_anew(material(kept), StaticSecret(value="a" * 20))
