@@ -54,19 +54,38 @@ IN_OWN_MOUNTS: tuple[Directive, ...] = (
     ("RestrictNamespaces", "yes"),
 )
 
+_NO_OWN_MOUNTS = "with mounts of its own the host would not see one that it makes: the gateway's namespace"
 LEFT_ON_NETD: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "ProtectSystem", "ProtectHome", "PrivateMounts", "PrivateTmp", "PrivateDevices", "PrivateIPC",
             "ProtectControlGroups", "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables",
-            "ProtectProc", "ProcSubset",
+            "ProtectProc", "ProcSubset", "RootDirectory=/RootImage",
         ),
-        "mounts of a unit with mounts of its own do not reach the host, and the gateway's namespace is one",
+        _NO_OWN_MOUNTS,
     ),
-    "RestrictNamespaces": "it makes the gateway's namespace and enters containers': net and mnt are left",
-    "User": "it is root, with the capabilities of the table of processes",
+    "User=/DynamicUser": "it is root, with the capabilities of the table of processes",
+    "PrivateUsers": "capabilities of a user namespace of its own are none over the host's network",
+    "PrivateNetwork": "the host's end of the uplink, with its rules and its route, is netd's to keep",
+    "RestrictNamespaces=~net": "it makes the gateway's namespace and enters containers'",
+    "CapabilityBoundingSet=~CAP_NET_ADMIN": "links, routes, neighbours and nftables are its work",
+    "CapabilityBoundingSet=~CAP_SYS_ADMIN": "it enters network namespaces, and names one by a mount",
+    "CapabilityBoundingSet=~CAP_SYS_PTRACE": "a container's processes and namespaces are read in /proc",
+    "CapabilityBoundingSet=~CAP_(DAC_*|FOWNER|IPC_OWNER)": "it asks workers, whose sockets are theirs alone",
+    "CapabilityBoundingSet=~CAP_(CHOWN|FSETID|SETFCAP)": "its socket is given to the appliance's group",
+    "CapabilityBoundingSet=~CAP_SET(UID|GID|PCAP)": "it leaves root's groups and drops capabilities",
+    "SystemCallFilter=~@privileged": "setns, chown and capset, for the capabilities above",
+    "SystemCallFilter=~@mount": "the gateway's namespace has its name by a mount",
+    "RestrictAddressFamilies=~AF_NETLINK": "the kernel is told of links, routes and rules over netlink",
+    "RestrictAddressFamilies=~AF_UNIX": "Docker, the other processes and `egress` ask it over Unix sockets",
+    "RestrictAddressFamilies=~AF_(INET|INET6)": "iptables opens one to ask the kernel; none may send",
+    "DeviceAllow": "ProtectClock itself lets the clock's device be read",
+    "UMask": "a process's group may read its audit files",
 }  # fmt: skip
-"""What the other processes have and netd cannot, and why."""
+"""What systemd-analyze(1) counts against netd, or the others have and netd cannot, and why.
+
+A key is a name in `systemd-analyze security` without its last `=`, or a directive's.
+"""
 
 WRITES_CODE = frozenset({"gateway", "broker"})
 """Kinds of process that speak TLS by pyOpenSSL: cffi writes a few octets of code for each callback."""
@@ -77,10 +96,8 @@ TASKS = 128
 WEIGHT, WEIGHT_BEHIND = 1000, 300
 """Shares of a processor, where a container has 100: what `Nice` is worth between control groups."""
 
-_TAKEN = (
-    "@privileged @resources @keyring @aio kcmp name_to_handle_at personality "
-    "process_vm_readv process_vm_writev setns unshare"
-)
+_TAKEN_FROM_ALL = "@resources @keyring @aio kcmp name_to_handle_at process_vm_readv process_vm_writev"
+_TAKEN = f"@privileged {_TAKEN_FROM_ALL} personality setns unshare"
 _LAUNCHERS = "@chown capset setfsuid setgroups setresuid"
 
 
@@ -96,7 +113,7 @@ def capabilities(process: Process) -> frozenset[str]:
         needed.add("CAP_SETUID")
     ports = [x.port for x in process.listeners if x.kind is not SocketKind.UNIX]
     if ports:
-        needed.add("CAP_NET_ADMIN")  # IP_TRANSPARENT
+        needed.add("CAP_NET_RAW")  # enough for IP_TRANSPARENT, and no link and no rule is changed by it
     if any(port < LOWEST_FREE_PORT for port in ports):
         needed.add("CAP_NET_BIND_SERVICE")
     return frozenset(needed)
@@ -132,10 +149,11 @@ def _families(process: Process) -> str:
 
 def _netd() -> tuple[Directive, ...]:
     return (
-        ("RestrictNamespaces", "net mnt"),
+        ("RestrictNamespaces", "net"),
         ("DevicePolicy", "closed"),
+        ("IPAddressDeny", "any"),
         ("SystemCallFilter", "@system-service @mount"),
-        ("SystemCallFilter", "~@keyring @aio kcmp name_to_handle_at process_vm_readv process_vm_writev"),
+        ("SystemCallFilter", f"~{_TAKEN_FROM_ALL}"),
     )
 
 
