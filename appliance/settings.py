@@ -34,6 +34,8 @@ from appliance.workload import TENANT_NAME
 
 SETTINGS_VARIABLE = "EGRESS_SETTINGS"
 DEFAULT_FILE = Path("/etc/egress/egress.yaml")
+CREDENTIALS = Path("/run/credentials")
+"""Where systemd puts the credentials of units (systemd.exec(5)), a directory for each."""
 
 
 def _not_reserved(name: str) -> str:
@@ -190,7 +192,8 @@ class VaultSettings(_Model):
 
     `url` is of an SQLite file (default: below the state directory) or a PostgreSQL database. `unlock` says
     where the key-encryption key comes from: `key_file` (made at the first start), `passphrase_file`, or
-    `passphrase`, which `egress vault unlock` asks for after each start. Both files are the broker's alone.
+    `passphrase`, which `egress vault unlock` asks for after each start. Both files are the broker's alone;
+    below CREDENTIALS it is systemd that gives the passphrase to the broker's unit, which `egress units` says.
     """
 
     url: str | None = None

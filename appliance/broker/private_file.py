@@ -5,9 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import struct
 from pathlib import Path
 
 MAX_FILE = 64 * 1024
+
+_ACL = "system.posix_acl_access"
+_ACL_VERSION = 4  # octets (linux/posix_acl_xattr.h)
+_ACL_ENTRY = struct.Struct("<HHI")  # tag, permissions, id
+_OWNER, _USER, _GROUP, _MASK, _OTHERS = 0x01, 0x02, 0x04, 0x10, 0x20
+_READ = 4
 
 
 class PrivateFileError(Exception):
@@ -30,6 +37,42 @@ def read_private(path: Path) -> bytes:
             mode = f"{stat.S_IMODE(found.st_mode):04o}"
             raise PrivateFileError(f"{path}: mode {mode} lets others read it; run: chmod 600 {path}")
         return stream.read(MAX_FILE)
+
+
+def read_given(path: Path) -> bytes:
+    """The content of a credential of systemd's, which nobody but root and we may read, and nobody write.
+
+    systemd.exec(5), LoadCredential=. It is root's with an ACL for our uid, or, where the file system knows
+    none, our own. Raises `PrivateFileError`, `OSError`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        found = os.fstat(descriptor)
+        ours = found.st_uid in {0, os.geteuid()} and stat.S_ISREG(found.st_mode)
+        alone = stat.S_IMODE(found.st_mode) == stat.S_IRUSR or _reads_by_acl(descriptor, os.geteuid())
+        if not ours or not alone:
+            raise PrivateFileError(
+                f"{path}: not what systemd makes for the broker alone (uid {found.st_uid}, mode "
+                f"{stat.S_IMODE(found.st_mode):04o}); start the broker by its unit"
+            )
+        return stream.read(MAX_FILE)
+
+
+def _reads_by_acl(descriptor: int, uid: int) -> bool:
+    """Whether the file's ACL lets its owner and `uid` read, and does nothing else (acl(5))."""
+    try:
+        octets = os.getxattr(descriptor, _ACL)
+    except OSError:
+        return False
+    entries = [
+        (tag, rights, who if tag == _USER else None)
+        for tag, rights, who in _ACL_ENTRY.iter_unpack(octets[_ACL_VERSION:])
+    ]
+    wanted = {
+        (_OWNER, _READ, None), (_USER, _READ, uid), (_GROUP, 0, None), (_MASK, _READ, None),
+        (_OTHERS, 0, None),
+    }  # fmt: skip
+    return len(entries) == len(wanted) and set(entries) == wanted
 
 
 def publish(directory: Path, name: str, content: bytes, mode: int) -> None:

@@ -20,9 +20,10 @@ from pathlib import Path
 from argon2.exceptions import HashingError
 from argon2.low_level import Type, hash_secret_raw
 
-from appliance.broker.private_file import PrivateFileError, draft_name, publish, read_private
+from appliance.broker.private_file import PrivateFileError, draft_name, publish, read_given, read_private
 from appliance.broker.vault.envelope import KEY, Random
 from appliance.broker.vault.errors import UNREADABLE, WRONG_PASSPHRASE, VaultError
+from appliance.settings import CREDENTIALS
 
 SALT = 16
 MIN_PASSPHRASE = 12
@@ -92,7 +93,7 @@ def check_new(passphrase: str) -> None:
 
 
 def read_passphrase_file(path: Path) -> str:
-    """The first line of a file that is its owner's alone. Raises `VaultError`."""
+    """The first line of a file that is its owner's alone, or that systemd gave us. Raises `VaultError`."""
     octets = _read(path, f"put the passphrase there (chmod 600, chown {os.geteuid()})")
     try:
         line = octets.decode().split("\n", 1)[0].removesuffix("\r")
@@ -124,7 +125,7 @@ def make_key_file(path: Path, random: Random) -> bytearray:
 
 def _read(path: Path, mend: str) -> bytes:
     try:
-        return read_private(path)
+        return read_given(path) if path.is_relative_to(CREDENTIALS) else read_private(path)
     except PrivateFileError as error:
         raise VaultError(UNREADABLE, str(error)) from error
     except OSError as error:

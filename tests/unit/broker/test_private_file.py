@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from appliance.broker.private_file import MAX_FILE, PrivateFileError, publish, read_private
+from appliance.broker.private_file import MAX_FILE, PrivateFileError, publish, read_given, read_private
 
 
 def test_what_was_published_is_read_whatever_the_umask(tmp_path: Path) -> None:
@@ -75,3 +76,71 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, make: Callable[[Path], None
 def test_no_more_is_read_than_a_key_has(tmp_path: Path) -> None:
     publish(tmp_path, "key", bytes(MAX_FILE + 1), 0o600)
     assert len(read_private(tmp_path / "key")) == MAX_FILE
+
+
+OWNER, USER, GROUP, NAMED_GROUP, MASK, OTHERS = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+NOBODY = 0xFFFFFFFF
+ME = os.geteuid()
+MADE_BY_SYSTEMD = (
+    (OWNER, 4, NOBODY),
+    (USER, 4, ME),
+    (GROUP, 0, NOBODY),
+    (MASK, 4, NOBODY),
+    (OTHERS, 0, NOBODY),
+)
+
+
+def credential(folder: Path, mode: int, *entries: tuple[int, int, int]) -> Path:
+    """A file with this mode, or with this ACL, whose mask is then the group's part of the mode."""
+    file = folder / "credential"
+    file.write_bytes(b"words at random")
+    file.chmod(mode)
+    if entries:
+        octets = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+        os.setxattr(file, "system.posix_acl_access", octets)
+    return file
+
+
+def test_what_systemd_gives_is_read_with_an_acl_and_without(tmp_path: Path) -> None:
+    assert read_given(credential(tmp_path, 0o400)) == b"words at random"
+    (tmp_path / "credential").unlink()
+    given = credential(tmp_path, 0o400, *MADE_BY_SYSTEMD)
+    assert stat.S_IMODE(given.stat().st_mode) == 0o440
+    assert read_given(given) == b"words at random"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o440, 0o404, 0o444, 0o640, 0o500])
+def test_a_credential_with_more_rights_is_refused(tmp_path: Path, mode: int) -> None:
+    with pytest.raises(PrivateFileError, match=f"mode {mode:04o}.; start the broker by its unit"):
+        read_given(credential(tmp_path, mode))
+
+
+def altered(number: int, *entry: int) -> list[tuple[int, ...]]:
+    return [entry if at == number else found for at, found in enumerate(MADE_BY_SYSTEMD)]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        altered(0, OWNER, 6, NOBODY),
+        altered(1, USER, 4, ME + 1),
+        altered(1, USER, 6, ME),
+        altered(2, GROUP, 4, NOBODY),
+        altered(3, MASK, 6, NOBODY),
+        altered(4, OTHERS, 4, NOBODY),
+        [*MADE_BY_SYSTEMD[:2], (USER, 4, ME + 1), *MADE_BY_SYSTEMD[2:]],
+        [*MADE_BY_SYSTEMD[:3], (NAMED_GROUP, 4, ME), *MADE_BY_SYSTEMD[3:]],
+    ],
+)
+def test_a_credential_that_another_may_use_is_refused(
+    tmp_path: Path, entries: list[tuple[int, int, int]]
+) -> None:
+    with pytest.raises(PrivateFileError, match="not what systemd makes for the broker alone"):
+        read_given(credential(tmp_path, 0o400, *entries))
+
+
+def test_a_credential_of_another_owner_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = credential(tmp_path, 0o400)
+    os.chown(file, 1234, -1) if ME == 0 else monkeypatch.setattr(os, "geteuid", lambda: ME + 1)
+    with pytest.raises(PrivateFileError, match="not what systemd makes"):
+        read_given(file)

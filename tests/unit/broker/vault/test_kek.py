@@ -143,6 +143,21 @@ def test_a_passphrase_file_is_its_first_line(tmp_path: Path, text: str) -> None:
     assert read_passphrase_file(file) == "some words at random"
 
 
+def test_what_systemd_gives_is_judged_as_such_and_all_else_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kek, "CREDENTIALS", tmp_path / "given")
+    for place in (tmp_path / "given" / "egress-broker.service", tmp_path):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "words").write_text("some words at random")
+        (place / "words").chmod(0o600)
+    assert read_passphrase_file(tmp_path / "words") == "some words at random"
+    given = tmp_path / "given" / "egress-broker.service" / "words"
+    assert "start the broker by its unit" in refused(lambda: read_passphrase_file(given))
+    given.chmod(0o400)
+    assert read_passphrase_file(given) == "some words at random"
+
+
 @pytest.mark.parametrize(("octets", "words"), [(b"\nx", "first line is empty"), (b"\xff\xfe", "not UTF-8")])
 def test_a_passphrase_file_without_one(tmp_path: Path, octets: bytes, words: str) -> None:
     file = tmp_path / "passphrase"
