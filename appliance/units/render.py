@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from appliance.processes import Process, processes
-from appliance.settings import SETTINGS_VARIABLE
+from appliance.settings import CREDENTIALS, SETTINGS_VARIABLE
 from appliance.units.sandbox import Directive, kind, sandbox
 
 if TYPE_CHECKING:
@@ -22,21 +22,30 @@ if TYPE_CHECKING:
 
 UNITS = PurePosixPath("systemd/system")
 DOCKER = "docker.service"
+BROKER = "broker"
 FIREWALLS = "nftables.service firewalld.service"
 """What empties or fills the host's tables when it starts: netd comes after it."""
 
 START_WITHIN, STOP_WITHIN, SILENT_FOR = 90, 30, 30
 """Seconds: until a process must be ready; to drain and end; without a sign of life."""
 
+PLAIN, ENCRYPTED = PurePosixPath("/etc/credstore"), PurePosixPath("/etc/credstore.encrypted")
+"""Where systemd keeps credentials (systemd.exec(5), LoadCredential=)."""
+
 Sections = tuple[tuple[str, tuple[Directive, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The interpreter that has the program, and the settings' file, None for the default."""
+    """The interpreter that has the program, and the settings' file, None for the default.
+
+    `plain_credential`: the vault's passphrase is kept as it is below PLAIN, and not encrypted by
+    systemd-creds(1) below ENCRYPTED.
+    """
 
     python: Path
     settings_file: Path | None = None
+    plain_credential: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,7 @@ def _service(settings: Settings, installed: Installed, process: Process) -> Sect
                 ("KillMode", "mixed"),
                 *_whose(process),
                 *_where(settings, process),
+                *_credential(settings, installed, process),
                 *sandbox(settings, process),
             ),
         ),
@@ -162,6 +172,21 @@ def _where(settings: Settings, process: Process) -> tuple[Directive, ...]:
     if process.in_gateway_namespace:
         return (("NetworkNamespacePath", f"/run/netns/{settings.namespace}"),)
     return (("PrivateNetwork", "yes"),) if process.without_network else ()
+
+
+def _credential(settings: Settings, installed: Installed, process: Process) -> tuple[Directive, ...]:
+    """The vault's passphrase, where the settings say that systemd gives it to the broker."""
+    file = settings.vault.passphrase_file
+    if process.name != BROKER or file is None or file.parent != credentials_of_broker(settings):
+        return ()
+    if installed.plain_credential:
+        return (("LoadCredential", f"{file.name}:{PLAIN / file.name}"),)
+    return (("LoadCredentialEncrypted", f"{file.name}:{ENCRYPTED / file.name}"),)
+
+
+def credentials_of_broker(settings: Settings) -> Path:
+    """The directory in which the broker, and nobody else, finds what systemd gives to its unit."""
+    return CREDENTIALS / service_name(settings, BROKER)
 
 
 def _started(installed: Installed, *arguments: str, sets_uid: bool = False) -> tuple[Directive, ...]:

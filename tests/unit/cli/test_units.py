@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from appliance.cli import main, units
 from appliance.settings import SETTINGS_VARIABLE
 from appliance.units.render import UNITS
+from appliance.units.sandbox import LEFT_ON_NETD
 from tests.unit.cli.typed import Egress, refused
 
 
@@ -61,6 +62,89 @@ def test_what_a_unit_would_not_see_is_refused(
     result = CliRunner().invoke(main.cli, ["units", "--out", str(tmp_path / "etc")], prog_name="egress")
     refused(result, f"units do not see what is below {where}", "install below /opt")
     assert not (tmp_path / "etc").exists()
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A link to a tree with an interpreter, as it is behind /opt/egress/current."""
+    (tmp_path / "release" / "bin").mkdir(parents=True)
+    python = tmp_path / "release" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    (tmp_path / "current").symlink_to("release")
+    return tmp_path / "current" / "bin" / "python"
+
+
+@pytest.mark.usefixtures("visible")
+def test_units_name_the_interpreter_that_was_asked_for_by_its_link(egress: Egress, release: Path) -> None:
+    document = json.loads(egress("--json", "units", "--python", str(release)).stdout)
+    starts = [text for path, text in document.items() if path.endswith(".service")]
+    assert starts
+    for text in starts:
+        assert f"{release} -I -m netns.launch" in text
+        assert sys.executable not in text
+
+
+@pytest.mark.usefixtures("visible")
+def test_an_interpreter_without_the_program_is_refused(egress: Egress, release: Path, tmp_path: Path) -> None:
+    release.write_text("#!/bin/sh\necho no module >&2; exit 1\n", encoding="utf-8")
+    for python, words in (
+        (str(release), "does not run egress-appliance: no module"),
+        (str(tmp_path / "absent"), "No such file"),
+        ("bin/python", "units want an absolute path"),
+    ):
+        refused(egress("units", "--out", str(tmp_path / "etc"), "--python", python), words)
+    assert not (tmp_path / "etc").exists()
+
+
+def test_an_interpreter_behind_a_link_is_judged_where_it_is(
+    egress: Egress, monkeypatch: pytest.MonkeyPatch, release: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(units, "HIDDEN", (tmp_path / "release",))
+    refused(egress("units", "--python", str(release)), "units do not see what is below", "install below /opt")
+
+
+def test_a_passphrase_where_units_do_not_see_it_is_refused(
+    settings_file: Path, egress: Egress, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = tmp_path / "home" / "words"
+    unlocked_by(settings_file, words)
+    monkeypatch.setattr(units, "HIDDEN", (tmp_path / "home",))
+    refused(egress("units"), f"{words}: units do not see what is below")
+
+
+@pytest.mark.usefixtures("visible")
+@pytest.mark.parametrize("place", ["egressunit-netd.service/words", "words", "egressunit-broker.service/a b"])
+def test_a_credential_that_the_broker_would_not_get_is_refused(
+    settings_file: Path, egress: Egress, place: str
+) -> None:
+    unlocked_by(settings_file, Path("/run/credentials") / place)
+    refused(
+        egress("units"), "systemd gives the broker its credentials in",
+        "write /run/credentials/egressunit-broker.service/NAME",
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("visible")
+def test_a_credential_is_read_where_the_operator_keeps_it(settings_file: Path, egress: Egress) -> None:
+    unlocked_by(settings_file, Path("/run/credentials/egressunit-broker.service/words"))
+    assert "LoadCredentialEncrypted=words:/etc/credstore.encrypted/words\n" in egress("units").stdout
+    assert "LoadCredential=words:/etc/credstore/words\n" in egress("units", "--plain-credential").stdout
+
+
+def unlocked_by(settings_file: Path, passphrase_file: Path) -> None:
+    document = json.loads(settings_file.read_text())
+    document["vault"] = {"unlock": "passphrase_file", "passphrase_file": str(passphrase_file)}
+    settings_file.write_text(json.dumps(document))
+
+
+def test_what_is_left_on_netd_is_told_with_its_reason(egress: Egress) -> None:
+    told = json.loads(egress("--json", "units", "--reasons").stdout)
+    assert told == dict(LEFT_ON_NETD)
+    lines = egress("units", "--reasons").stdout.splitlines()
+    assert len(lines) == len(LEFT_ON_NETD) + 1
+    for key, why in LEFT_ON_NETD.items():
+        assert any(line.startswith(key) and line.endswith(why) for line in lines)
 
 
 def test_also_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
