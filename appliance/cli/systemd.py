@@ -39,5 +39,9 @@ def keep_off(settings: Settings, verb: str) -> None:
     """Raise `Failure` with the command that does it, `systemctl start` or `stop`, where systemd governs."""
     if governs(settings):
         target = target_name(settings)
-        after = ", then: egress down" if verb == "stop" else "; see: egress status"
-        raise Failure(f"systemd runs instance {settings.instance!r}: systemctl {verb} {target}{after}")
+        said = f"systemctl {verb} {target}; see: egress status"
+        if (
+            verb == "stop"
+        ):  # a target has gone before its services have, and systemctl waits for what it names
+            said = f"systemctl stop {target} '{service_name(settings, '*')}', then: egress down"
+        raise Failure(f"systemd runs instance {settings.instance!r}: {said}")

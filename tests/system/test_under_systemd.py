@@ -5,6 +5,7 @@ Its files are in memory and its control groups below one that is removed. It tak
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,11 @@ STUBS = (
 )
 """What units depend on by default, with nothing in it."""
 
+SETTINGS = """\
+resolver: {servers: [{address: 192.0.2.1}]}
+vault: {unlock: passphrase_file, passphrase_file: /run/credentials/egress-broker.service/words}
+"""
+
 FIRST = r"""
 set -e
 mount --make-rprivate /
@@ -55,9 +61,11 @@ exec unshare --cgroup --uts --ipc --net --pid --fork --mount --kill-child bash -
     cp -a /etc/passwd /etc/group /etc/ssl /etc/machine-id /etc/nsswitch.conf /etc/ld.so.cache /run/etc
     {users}
     cp {settings} /run/etc/egress.yaml
+    mkdir -m 700 /run/etc/credstore && echo some words at random >/run/etc/credstore/words
     mount --bind /run/etc /etc
     mount --bind /proc/sys /proc/sys && mount --bind /proc/sys/net /proc/sys/net && mount -o remount,ro,bind /proc/sys
     ip link set lo up
+    mount --make-rshared /
     export container=other SYSTEMD_UNIT_PATH={units} SYSTEMD_PROC_CMDLINE=
     exec {systemd} --system --unit=egress.target --log-target=null --show-status=false --default-standard-output=null
 '
@@ -80,6 +88,10 @@ class Host:
     def shows(self, process: str, what: str) -> str:
         unit = service_name(self.settings, process)
         return self.run("systemctl", "show", f"--property={what}", "--value", unit).stdout.strip()
+
+    def egress(self, *words: str) -> subprocess.CompletedProcess[str]:
+        program = str(Path(sys.executable).parent / "egress")
+        return self.run(program, "--settings", "/etc/egress.yaml", *words)
 
     def all_active(self) -> bool:
         return {self.shows(process.name, "ActiveState") for process in processes(self.settings)} == {"active"}
@@ -120,11 +132,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         pytest.skip("no systemd here: `egress up` needs none, and its test does not bring one")
     place = tmp_path_factory.mktemp("systemd")
     file = place / "egress.yaml"
-    file.write_text("resolver: {servers: [{address: 192.0.2.1}]}\n", encoding="utf-8")
+    file.write_text(SETTINGS, encoding="utf-8")
     settings = load(file)
     units, groups = place / "units", place / "groups"
     groups.mkdir()
-    for entry in files(settings, Installed(Path(sys.executable), Path("/etc/egress.yaml"))):
+    installed = Installed(Path(sys.executable), Path("/etc/egress.yaml"), plain_credential=True)
+    for entry in files(settings, installed):
         if entry.path.parts[0] == "systemd":
             target = units.joinpath(*entry.path.parts[2:])
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +172,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 def test_every_unit_comes_up_and_says_that_it_is_ready(host: Host) -> None:
     until(host.all_active)
-    egress = host.run(str(Path(sys.executable).parent / "egress"), "--settings", "/etc/egress.yaml", "status")
+    egress = host.egress("status")
     assert egress.returncode == 0, egress.stdout + egress.stderr
     assert "by=egress.target" in egress.stdout
 
@@ -177,6 +190,37 @@ def test_a_process_holds_what_the_table_says_and_no_more(host: Host, name: str) 
         assert {int(fields[key][0], 16) for key in ("CapPrm", "CapEff", "CapBnd", "CapAmb", "CapInh")} == {0}
 
 
+def test_the_vault_is_open_by_what_systemd_gave_the_broker_alone(host: Host) -> None:
+    """Read in the broker's own mounts: nobody but root and its uid may, and nobody may write."""
+    vault = host.egress("vault", "status")
+    assert vault.returncode == 0, vault.stdout + vault.stderr
+    assert "open" in vault.stdout
+    given = "/run/credentials/egress-broker.service/words"
+    inside = ("nsenter", "-t", host.shows("broker", "MainPID"), "-m", "--")
+    assert host.run(*inside, "cat", given).stdout == "some words at random\n"
+    for process in processes(host.settings):
+        if process.uid:
+            of = ("setpriv", f"--reuid={process.uid}", f"--regid={process.uid}", "--clear-groups")
+            read = host.run(*inside, *of, "cat", given).returncode == 0
+            assert read == (process.name == "broker"), process.name
+
+
+def test_one_process_is_started_anew_and_the_others_notice_nothing(host: Host) -> None:
+    for name in ("netd", "gateway-0"):
+        before = {process.name: host.shows(process.name, "MainPID") for process in processes(host.settings)}
+        assert host.run("systemctl", "restart", service_name(host.settings, name)).returncode == 0
+        after = {process.name: host.shows(process.name, "MainPID") for process in processes(host.settings)}
+        assert [process for process in before if before[process] != after[process]] == [name]
+        assert host.shows(name, "ActiveState") == "active", "it was ready when systemctl returned"
+
+
+def test_netd_reads_the_operators_exceptions_anew_and_goes_on(host: Host) -> None:
+    before = host.shows("netd", "MainPID")
+    assert host.run("systemctl", "reload", service_name(host.settings, "netd")).returncode == 0
+    assert host.shows("netd", "MainPID") == before
+    assert host.all_active()
+
+
 @pytest.mark.parametrize("name", ["broker", "netd", "resolver", "gateway-0", "squid"])
 def test_a_process_that_is_killed_comes_back(host: Host, name: str) -> None:
     """With the socket that it left behind, by a launcher that may not override permissions."""
@@ -184,3 +228,17 @@ def test_a_process_that_is_killed_comes_back(host: Host, name: str) -> None:
     assert int(before) > 1, "the unit has no process"
     host.run("kill", "-KILL", before)
     until(lambda: host.shows(name, "MainPID") not in {"0", before} and host.all_active())
+
+
+def test_the_command_that_down_tells_ends_every_process_before_it_returns(host: Host) -> None:
+    """`systemctl stop` of the target alone returns when the target has gone, and that is at once."""
+    until(host.all_active)
+    refused = host.egress("down")
+    told = re.search(r"systemctl stop [^,]*", refused.stderr)
+    assert refused.returncode == 1
+    assert told, refused.stderr
+    assert host.run("sh", "-c", told[0]).returncode == 0
+    states = {process.name: host.shows(process.name, "ActiveState") for process in processes(host.settings)}
+    assert set(states.values()) == {"inactive"}, states
+    assert host.egress("down").returncode == 0
+    assert not host.run("sh", "-c", "ls /run/netns").stdout

@@ -79,7 +79,10 @@ def test_up_and_down_keep_off(egress: Egress, says: Says, monkeypatch: pytest.Mo
     for name in ("_stop", "_spawn_supervisor", "_make_directories"):
         monkeypatch.setattr(lifecycle, name, lambda *_: pytest.fail("touched"))
     refused(egress("up"), "systemctl start egressunit.target; see: egress status")
-    refused(egress("down", "--force"), "systemctl stop egressunit.target, then: egress down")
+    refused(
+        egress("down", "--force"),
+        "systemctl stop egressunit.target 'egressunit-*.service', then: egress down",
+    )
 
 
 def test_status_names_who_supervises(egress: Egress, says: Says) -> None:
