@@ -1,14 +1,15 @@
-"""How much later the slowest answers come by way of a proxy, at a load that it bears with ease.
+"""How much later the slowest answers come by way of a proxy, at half of what it carries at most.
 
-Half of what Squid carries at most, in the same run, is asked of all at the same fixed rate, over connections that
-are there; what is late counts from when it was due. From each p99 that of the direct way is taken away: what is
-left is the proxy's own.
+Two rates of fixed pace, over connections that are there; what is late counts from when it was due. First each is
+asked for half of its own most, which is measured in the same run: "half load" as an operator sizes a host. Then all
+are asked for half of Squid's most, which is more of ours where Squid carries more: the same service side by side.
+From each p99 that of the direct way at the same rate is taken away: what is left is the proxy's own.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tests.bench import loads
@@ -22,6 +23,7 @@ SECONDS = 10
 """So long that what a proxy does every few seconds is in each round."""
 PEER = "squid"
 GOAL = 1.0
+OWN, PEERS = "one's own", "Squid's"
 LEAST_MS = 0.05
 """Below it nothing is told apart on a machine that does other things too."""
 
@@ -37,25 +39,35 @@ def intercepted(field: Field, rounds: int) -> list[Row]:
 
 
 def _measured(kind: str, scheme: str, field: Field, rounds: int) -> list[Row]:
-    work = f"added p99 at half of Squid's load, {kind} GET 1 KiB"
-    print(work, flush=True)
+    work = f"added p99 at half of {{}} most, {kind} GET 1 KiB"
+    print(work.format("the"), flush=True)
     if PEER in field.missing:
-        return [Row(f"{work} / {PEER}", None, GOAL, "down", {}, field.missing[PEER])]
+        return [Row(f"{work.format(whose)} / {PEER}", None, GOAL, "down", {}, field.missing[PEER])
+                for whose in (OWN, PEERS)]  # fmt: skip
 
     def most(seats: Sequence[Seat]) -> Load:
         return loads.wrk(seats[:1], scheme, PEAK_SECONDS)
 
-    peak = field.rounds([PEER], 1, most, loads.CONNECTIONS)[PEER].loads[0].per_second
-    rate = round(peak / 2)
+    peaks = field.rounds([OURS, PEER], 1, most, loads.CONNECTIONS)
+    half = {name: round(course.loads[0].per_second / 2) for name, course in peaks.items()}
 
-    def put(seats: Sequence[Seat]) -> Load:
-        return loads.client("paced", seats[:1], scheme, SECONDS, loads.CONNECTIONS, str(rate))
+    def compared(whose: str, rates: Mapping[str, int]) -> Row:
+        at = {field.known[name].seats[0]: rate for name, rate in rates.items()}
 
-    courses = field.rounds([OURS, PEER, "direct"], rounds, put, loads.CONNECTIONS)
-    return [row(work, rate, courses[OURS], courses[PEER], courses["direct"])]
+        def put(seats: Sequence[Seat]) -> Load:
+            rate = at[seats[0]]
+            return loads.client("paced", seats[:1], scheme, SECONDS, loads.CONNECTIONS, str(rate))
+
+        courses = field.rounds([OURS, PEER, "direct"], rounds, put, loads.CONNECTIONS)
+        return row(work.format(whose), rates, courses[OURS], courses[PEER], courses["direct"])
+
+    return [
+        compared(OWN, {**half, "direct": max(half.values())}),
+        compared(PEERS, dict.fromkeys((OURS, PEER, "direct"), half[PEER])),
+    ]
 
 
-def row(work: str, rate: int, ours: Course, peer: Course, direct: Course) -> Row:
+def row(work: str, rates: Mapping[str, int], ours: Course, peer: Course, direct: Course) -> Row:
     """Medians of the rounds' p99, less the direct way's."""
 
     def p99(course: Course) -> float:
@@ -64,7 +76,8 @@ def row(work: str, rate: int, ours: Course, peer: Course, direct: Course) -> Row
     added = {who: p99(course) - p99(direct) for who, course in (("ours", ours), ("peer", peer))}
     raw = {f"{who}_added_p99_ms": round(value, 3) for who, value in added.items()}
     raw |= {
-        "asked_per_second": rate,
+        "ours_asked_per_second": rates[OURS],
+        "peer_asked_per_second": rates[PEER],
         "ours_got_per_second": round(ours.median(lambda load: load.per_second)),
         "peer_got_per_second": round(peer.median(lambda load: load.per_second)),
         "direct_p99_ms": round(p99(direct), 3),
