@@ -1,0 +1,263 @@
+#!/usr/bin/python
+"""Debian packages, and a record of every one that came with them, so that they can go again."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+DOCUMENTATION = """
+module: packages
+short_description: Install Debian packages and record what came, or take that away
+description:
+  - Installs what is missing of a list, without recommendations, and never at the price of another package.
+  - Every package that comes, dependencies too, is recorded before it comes. M(ansible.builtin.apt) does not
+    say which these are, and brings python3-apt to the host itself.
+  - Removal purges what was recorded, except what a package needs that was not.
+options:
+  names:
+    description: Packages that shall be installed. With I(state=absent) the record says what goes.
+    type: list
+    elements: str
+    default: []
+  state:
+    description: Whether the packages shall be there.
+    type: str
+    choices: [present, absent]
+    default: present
+  record:
+    description: File in which it is kept what came.
+    type: path
+    required: true
+  start_services:
+    description: Let packages start the services that they bring.
+    type: bool
+    default: false
+  cache_valid_time:
+    description: Seconds for which the lists of packages are new enough; an installation fetches older ones.
+    type: int
+    default: 3600
+attributes:
+  check_mode:
+    support: full
+    description: Simulates; without lists of packages it knows the missing ones, and not their dependencies.
+"""
+
+EXAMPLES = """
+- name: The programs that the appliance starts are there
+  egress.appliance.packages:
+    names: [nftables, iproute2]
+    record: /opt/egress/record/host_baseline.json
+
+- name: What we brought is gone
+  egress.appliance.packages:
+    state: absent
+    record: /opt/egress/record/host_baseline.json
+"""
+
+RETURN = """
+packages:
+  description: Packages that came, or went.
+  type: list
+  elements: str
+  returned: always
+brought:
+  description: All packages that came so far, by the record.
+  type: list
+  elements: str
+  returned: when state is present
+kept:
+  description: Recorded packages that stay, for others need them by now.
+  type: list
+  elements: str
+  returned: when state is absent
+"""
+
+SECTION = "packages"
+LISTS = Path("/var/lib/apt/lists")
+POLICY = Path("/usr/sbin/policy-rc.d")
+NO_START = "#!/bin/sh\nexit 101\n"  # "action forbidden by policy" (deb-systemd-invoke(1p), invoke-rc.d(8))
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?")
+_SIMULATED = re.compile(r"^(Inst|Remv|Purg) (\S+)( \[[^\]]*\])?", re.MULTILINE)
+
+
+class Refused(Exception):
+    """Nothing was changed; the text says why, and what to do."""
+
+
+def simulated(text: str) -> tuple[set[str], set[str]]:
+    """What `apt-get --simulate` says: packages that would be new, and those that would go."""
+    lines = _SIMULATED.findall(text)
+    new = {name for word, name, version in lines if word == "Inst" and not version}
+    return new, {name for word, name, _ in lines if word != "Inst"}
+
+
+def complaint(text: str) -> str:
+    """What apt-get says went wrong, in one line."""
+    lines = [line[3:] for line in text.splitlines() if line.startswith("E: ")]
+    return "; ".join(lines) or (text.strip().splitlines() or ["no reason given"])[-1]
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    try:
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL
+        )
+    except FileNotFoundError as error:
+        raise Refused(f"no {command[0]} here: these roles know Debian and its relatives alone") from error
+
+
+def _apt_get(*arguments: str) -> subprocess.CompletedProcess[str]:
+    options = ("-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold")
+    return _run("apt-get", *options, *arguments)
+
+
+def installed() -> set[str]:
+    """Names of the packages that are installed; of another architecture than the host's also with it."""
+    listed = _run("dpkg-query", "-W", "-f", "${db:Status-Status} ${binary:Package}\n").stdout.split("\n")
+    names = {line.partition(" ")[2] for line in listed if line.startswith("installed ")}
+    return names | {name.partition(":")[0] for name in names}
+
+
+def install(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, Any]:
+    """Bring what is missing. Raises `Refused`."""
+    wrong = [name for name in parameters["names"] if not _NAME.fullmatch(name)]
+    if wrong:
+        raise Refused(f"{', '.join(wrong)}: no name of a Debian package")
+    missing = sorted(set(parameters["names"]) - installed())
+    earlier = kept.section(SECTION).get("brought", [])
+    if not missing:
+        return {"changed": False, "packages": [], "brought": earlier}
+    if not check:
+        _refresh(parameters["cache_valid_time"])
+    elif not any(LISTS.glob("*_Packages*")):
+        return {"changed": True, "packages": missing, "brought": earlier}
+    trial = _apt_get("--simulate", "--no-install-recommends", "install", *missing)
+    if trial.returncode != 0:
+        raise Refused(
+            f"cannot install {', '.join(missing)}: {complaint(trial.stderr)}; "
+            "mend the host's sources of packages"
+        )
+    new, lost = simulated(trial.stdout)
+    if lost:
+        raise Refused(
+            f"to install {', '.join(missing)} would remove {', '.join(sorted(lost))}; "
+            "remove these yourself, or leave ours out of the role's list of packages"
+        )
+    if not check:
+        kept.keep(SECTION, {"brought": sorted({*earlier, *new})})
+        with _Quiet(wanted=not parameters["start_services"]):
+            done = _apt_get("--yes", "--no-install-recommends", "--no-remove", "install", *missing)
+        if done.returncode != 0:
+            raise Refused(
+                f"the installation of {', '.join(missing)} failed half-way: {complaint(done.stderr)}; "
+                "mend it (dpkg --configure -a), then run this again"
+            )
+    return {"changed": True, "packages": sorted(new), "brought": sorted({*earlier, *new})}
+
+
+def _refresh(valid: int) -> None:
+    stamps = [file.stat().st_mtime for file in (LISTS, *LISTS.glob("*_*Release"))]
+    if any(LISTS.glob("*_Packages*")) and time.time() - max(stamps) < valid:
+        return
+    done = _apt_get("-o", "APT::Update::Error-Mode=any", "update")
+    if done.returncode != 0:
+        raise Refused(
+            f"the lists of packages cannot be fetched: {complaint(done.stderr)}; mend the host's sources"
+        )
+
+
+class _Quiet:
+    """While this holds, packages start no service: some bring an open proxy or server of their own."""
+
+    def __init__(self, *, wanted: bool) -> None:
+        self._wanted = wanted
+        self._earlier: tuple[bytes, int] | None = None
+
+    def __enter__(self) -> None:
+        if self._wanted:
+            if POLICY.exists():
+                self._earlier = (POLICY.read_bytes(), POLICY.stat().st_mode & 0o7777)
+            POLICY.write_text(NO_START)
+            POLICY.chmod(0o755)
+
+    def __exit__(self, *_: object) -> None:
+        if self._earlier is not None:
+            POLICY.write_bytes(self._earlier[0])
+            POLICY.chmod(self._earlier[1])
+        elif self._wanted:
+            POLICY.unlink(missing_ok=True)
+
+
+def stays(ours: set[str], goes_with: Any) -> set[str]:
+    """Those of `ours` that would take a package of somebody else along.
+
+    `goes_with(names)` says what goes, and what would come in its place, when `names` are removed.
+    """
+    if not goes_with(sorted(ours)) - ours:
+        return set()
+    return {name for name in ours if goes_with([name]) - ours}
+
+
+def _goes_with(names: list[str]) -> set[str]:
+    trial = _apt_get("--simulate", "purge", *names)
+    if trial.returncode != 0:
+        raise Refused(f"cannot remove {', '.join(names)}: {complaint(trial.stderr)}")
+    new, gone = simulated(trial.stdout)
+    return new | gone
+
+
+def remove(kept: Any, *, check: bool) -> dict[str, Any]:
+    """Purge what was brought and nobody else needs. Raises `Refused`."""
+    section = kept.section(SECTION)
+    there = installed()
+    ours = {name for name in section.get("brought", []) if name in there}
+    staying = stays(ours, _goes_with) if ours else set()
+    going = sorted(ours - staying)
+    if going and not check:
+        done = _apt_get("--yes", "purge", *going)
+        if done.returncode != 0:
+            raise Refused(
+                f"the removal of {', '.join(going)} failed: {complaint(done.stderr)}; run this again"
+            )
+    if not check:
+        kept.keep(SECTION, {})
+    return {"changed": bool(section), "packages": going, "kept": sorted(staying)}
+
+
+def main() -> None:
+    """The module, as Ansible starts it."""
+    from ansible.module_utils.basic import AnsibleModule  # noqa: PLC0415
+    from ansible_collections.egress.appliance.plugins.module_utils.record import (  # noqa: PLC0415
+        Record,
+        RecordError,
+    )
+
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "default": []},
+            "state": {"choices": ["present", "absent"], "default": "present"},
+            "record": {"type": "path", "required": True},
+            "start_services": {"type": "bool", "default": False},
+            "cache_valid_time": {"type": "int", "default": 3600},
+        },
+        supports_check_mode=True,
+    )
+    kept = Record(module.params["record"])
+    try:
+        if module.params["state"] == "present":
+            outcome = install(module.params, kept, check=module.check_mode)
+        else:
+            outcome = remove(kept, check=module.check_mode)
+    except (Refused, RecordError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**outcome)
+
+
+if __name__ == "__main__":
+    main()

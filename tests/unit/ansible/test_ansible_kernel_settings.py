@@ -1,0 +1,142 @@
+"""Kernel settings hold now and after a start of the host, in nobody's way, and go back to what they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plugin import load
+
+MODULE = load("modules/kernel_settings.py")
+FORWARD = "net.ipv4.ip_forward"
+REDIRECTS = "net.ipv4.conf.all.accept_redirects"
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The /proc/sys of a host whose values are all as the kernel has them at first."""
+    proc, etc = tmp_path / "sys", tmp_path / "etc"
+    for name, value in ((FORWARD, "0"), (REDIRECTS, "1"), ("kernel.dmesg_restrict", "0")):
+        place = proc / name.replace(".", "/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"{value}\n")
+    (etc / "sysctl.d").mkdir(parents=True)
+    monkeypatch.setattr(MODULE, "PROC", proc)
+    monkeypatch.setattr(MODULE, "ADMINISTRATORS", (etc / "sysctl.conf", etc / "sysctl.d"))
+    return etc
+
+
+def parameters(etc: Path, settings: dict[str, Any], name: str = "99-zz-network.conf") -> dict[str, Any]:
+    return {"settings": settings, "watched": [FORWARD], "file": str(etc / "sysctl.d" / name)}
+
+
+def test_it_holds_now_and_after_a_start(record: Any, kernel: Path) -> None:
+    outcome = MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=False)
+    assert outcome["set"] == [REDIRECTS]
+    assert MODULE.value_of(REDIRECTS) == "0"
+    assert (kernel / "sysctl.d" / "99-zz-network.conf").read_text() == MODULE.rendered({REDIRECTS: "0"})
+    assert not MODULE.set_all(parameters(kernel, {REDIRECTS: False}), record, check=False)["changed"]
+
+
+def test_what_drifted_is_set_again(record: Any, kernel: Path) -> None:
+    MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=False)
+    MODULE.place(REDIRECTS).write_text("1\n")
+    assert MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=False)["set"] == [REDIRECTS]
+
+
+def test_all_goes_back_and_what_others_changed_for_us_goes_first(record: Any, kernel: Path) -> None:
+    asked = parameters(kernel, {REDIRECTS: 0})
+    MODULE.set_all(asked, record, check=False)
+    MODULE.place(FORWARD).write_text("1\n")
+    outcome = MODULE.restore(asked, record, check=False)
+    assert outcome["set"] == [FORWARD, REDIRECTS]
+    assert (MODULE.value_of(FORWARD), MODULE.value_of(REDIRECTS)) == ("0", "1")
+    assert list((kernel / "sysctl.d").iterdir()) == []
+    assert record.section("kernel_settings") == {}
+    assert not MODULE.restore(asked, record, check=False)["changed"]
+
+
+def test_the_first_value_is_what_is_remembered(record: Any, kernel: Path) -> None:
+    MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=False)
+    MODULE.set_all(parameters(kernel, {REDIRECTS: 2}), record, check=False)
+    MODULE.restore(parameters(kernel, {}), record, check=False)
+    assert MODULE.value_of(REDIRECTS) == "1"
+
+
+def test_what_is_wanted_no_more_goes_back_at_once(record: Any, kernel: Path) -> None:
+    MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=False)
+    MODULE.set_all(parameters(kernel, {"kernel.dmesg_restrict": 1}), record, check=False)
+    assert MODULE.value_of(REDIRECTS) == "1"
+    assert not MODULE.set_all(parameters(kernel, {"kernel.dmesg_restrict": 1}), record, check=False)[
+        "changed"
+    ]
+
+
+def test_two_files_are_kept_apart(record: Any, kernel: Path) -> None:
+    one, two = (
+        parameters(kernel, {REDIRECTS: 0}),
+        parameters(kernel, {"kernel.dmesg_restrict": 1}, "99-zz-k.conf"),
+    )
+    MODULE.set_all(one, record, check=False)
+    MODULE.set_all(two, record, check=False)
+    MODULE.restore(one, record, check=False)
+    assert MODULE.value_of("kernel.dmesg_restrict") == "1"
+    assert not MODULE.set_all(two, record, check=False)["changed"]
+
+
+@pytest.mark.parametrize(
+    "line", [f"{REDIRECTS}=1", "net/ipv4/conf/all/accept_redirects = 1", f"-{REDIRECTS} =1"]
+)
+@pytest.mark.parametrize("name", ["sysctl.conf", "sysctl.d/10-local.conf"])
+def test_an_administrator_who_wants_it_otherwise_is_asked(
+    record: Any, kernel: Path, line: str, name: str
+) -> None:
+    (kernel / name).write_text(f"# {REDIRECTS} = 0\n{line}\n")
+    with pytest.raises(MODULE.Refused, match=f"accept_redirects is 1 in .*{name}, wanted 0"):
+        MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=True)
+    (kernel / name).write_text(f"{REDIRECTS} = 0\n")
+    assert MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=True)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("net.ipv4.nothing", "does not know net.ipv4.nothing"),
+        ("../../etc/passwd", "no name of a kernel setting"),
+        ("net.ipv4.conf.*.rp_filter", "no name of a kernel setting"),
+        ("forward", "no name of a kernel setting"),
+    ],
+)
+def test_a_name_that_the_kernel_does_not_know_changes_nothing(
+    record: Any, kernel: Path, name: str, says: str
+) -> None:
+    with pytest.raises(MODULE.Refused, match=says):
+        MODULE.set_all(parameters(kernel, {REDIRECTS: 0, name: 1}), record, check=False)
+    assert MODULE.value_of(REDIRECTS) == "1"
+    assert list((kernel / "sysctl.d").iterdir()) == []
+
+
+def test_a_kernel_that_belongs_to_the_machine_below_is_told(
+    record: Any, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def closed(path: Path, mode: str = "r", *arguments: Any, **more: Any) -> Any:
+        if "+" in mode and path.is_relative_to(MODULE.PROC):
+            raise OSError(30, "Read-only file system")
+        return opened(path, mode, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", closed)
+    with pytest.raises(MODULE.Refused, match=r"container that shares the kernel.*switch the topic off"):
+        MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=True)
+    assert not MODULE.set_all(parameters(kernel, {REDIRECTS: 1}), record, check=True)["set"]
+
+
+def test_check_mode_changes_nothing(record: Any, kernel: Path) -> None:
+    outcome = MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=True)
+    assert outcome["changed"]
+    assert outcome["diff"] == {"before": f"{REDIRECTS} = 1\n", "after": f"{REDIRECTS} = 0\n"}
+    assert MODULE.value_of(REDIRECTS) == "1"
+    assert record.section("kernel_settings") == {}
+    assert list((kernel / "sysctl.d").iterdir()) == []
