@@ -88,7 +88,7 @@ def _directories_name(settings: Settings) -> str:
 def _users(settings: Settings, table: tuple[Process, ...]) -> str:
     """sysusers.d(5). A user's group has its number, too."""
     uids = {process.uid: kind(process) for process in table if process.uid != 0}
-    lines = [f'u {settings.instance}-{name} {uid} "Egress appliance: {name}"' for uid, name in uids.items()]
+    lines = [f'u {settings.instance}-{name} {uid} "Egress appliance {name}"' for uid, name in uids.items()]
     return "\n".join([f"g {settings.instance} {settings.uids.group}", *lines, ""])
 
 

@@ -115,6 +115,7 @@ def test_users_are_those_of_the_settings() -> None:
         ("u", "egress-broker", str(uids.broker)), ("u", "egress-resolver", str(uids.resolver)),
         ("u", "egress-gateway", str(uids.gateway)), ("u", "egress-squid", str(uids.squid)),
     ]  # fmt: skip
+    assert ":" not in "".join(lines)  # it ends a field of passwd(5), and sysusers makes no such user
 
 
 def test_the_settings_file_goes_with_every_start() -> None:
