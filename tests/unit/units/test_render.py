@@ -21,6 +21,7 @@ SETTINGS = Settings(workers=3)
 INSTALLED = Installed(Path("/opt/egress/bin/python"))
 TABLE = {process.name: process for process in processes(SETTINGS)}
 ANALYZE = shutil.which("systemd-analyze")
+SYSUSERS = shutil.which("systemd-sysusers")
 
 
 def rendered(settings: Settings = SETTINGS, installed: Installed = INSTALLED) -> dict[str, str]:
@@ -116,6 +117,22 @@ def test_users_are_those_of_the_settings() -> None:
         ("u", "egress-gateway", str(uids.gateway)), ("u", "egress-squid", str(uids.squid)),
     ]  # fmt: skip
     assert ":" not in "".join(lines)  # it ends a field of passwd(5), and sysusers makes no such user
+
+
+@pytest.mark.skipif(SYSUSERS is None, reason="no systemd-sysusers here")
+def test_systemd_makes_the_users_as_they_are_written(tmp_path: Path) -> None:
+    assert SYSUSERS is not None
+    file = tmp_path / "egress.conf"
+    file.write_text(rendered()["sysusers.d/egress.conf"], encoding="utf-8")
+    (tmp_path / "root" / "etc").mkdir(parents=True)
+    done = subprocess.run(
+        [SYSUSERS, "--dry-run", f"--root={tmp_path / 'root'}", str(file)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for process in TABLE.values():
+        if process.uid:
+            assert f"with UID {process.uid} and GID {process.uid}." in done.stdout + done.stderr
 
 
 def test_the_settings_file_goes_with_every_start() -> None:
