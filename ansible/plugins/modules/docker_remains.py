@@ -151,7 +151,17 @@ def _before() -> dict[str, Any]:
 
 
 def _paths() -> list[str]:
-    return [path for path in DIRECTORIES if Path(path).exists()]
+    """The engine's directories that are there, and what is right in them."""
+    there = [path for path in map(Path, DIRECTORIES) if path.exists()]
+    inside = [str(file) for path in there if path.is_dir() for file in path.iterdir()]
+    return sorted([*map(str, there), *inside])
+
+
+def _came(now: list[str], before: list[str]) -> list[str]:
+    """What came beside all that was there; a directory that had something in it before keeps all."""
+    kept = {path for path in before if any(file.startswith(f"{path}/") for file in before)}
+    new = [path for path in now if path not in before and str(Path(path).parent) not in kept]
+    return [path for path in new if str(Path(path).parent) not in new]
 
 
 def _has_group() -> bool:
@@ -202,7 +212,8 @@ def run(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, Any]
             kept.keep(SECTION, _before())
         return {"changed": not section}
     commands = _going(section)
-    paths = [path for path in _paths() if path not in section.get("paths", DIRECTORIES)]
+    now = _paths()
+    paths = _came(now, section.get("paths", now))
     if not check:
         _do(commands)
         emptied = _emptied(section)

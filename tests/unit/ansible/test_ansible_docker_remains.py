@@ -90,14 +90,25 @@ def test_what_was_there_is_recorded_once(record: Any, monkeypatch: pytest.Monkey
     assert record.section("docker_remains") == {"tables": [], "group": False}
 
 
-def test_directories_that_were_there_before_are_not_named(
+def test_directories_with_something_in_them_before_keep_all(
     record: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
-    monkeypatch.setattr(MODULE, "DIRECTORIES", (str(old), str(new)))
+    full, empty, new = tmp_path / "full", tmp_path / "empty", tmp_path / "new"
+    monkeypatch.setattr(MODULE, "DIRECTORIES", (str(full), str(empty), str(new)))
     monkeypatch.setattr(MODULE, "_going", lambda _: [])
     monkeypatch.setattr(MODULE, "_emptied", lambda _: [])
-    old.mkdir()
+    (full / "volumes").mkdir(parents=True)
+    empty.mkdir()
     record.keep("docker_remains", {"paths": MODULE._paths(), "group": True})
-    new.mkdir()
-    assert MODULE.run({"state": "absent"}, record, check=False)["paths"] == [str(new)]
+    for folder in (full, empty, new):
+        (folder / "image").mkdir(parents=True)
+    assert MODULE.run({"state": "absent"}, record, check=False)["paths"] == [f"{empty}/image", str(new)]
+
+
+def test_without_a_record_no_directory_is_named(
+    record: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(MODULE, "DIRECTORIES", (str(tmp_path),))
+    monkeypatch.setattr(MODULE, "_going", lambda _: [])
+    monkeypatch.setattr(MODULE, "_emptied", lambda _: [])
+    assert MODULE.run({"state": "absent"}, record, check=True)["paths"] == []
