@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PYTHON = cd $(TREE) && .venv/bin/python
 ROOT_PYTHON = cd $(TREE) && $(SUDO) .venv/bin/python
 
-.PHONY: help setup demo test requirements verify-lab unit lint format mutations fuzz bench images dist lab-down lock clean
+.PHONY: help setup demo test provision requirements verify-lab unit lint format mutations fuzz bench images dist lab-down lock clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -47,6 +47,10 @@ fuzz: setup     ## hours of fuzzing: TARGET=one (default: all in turn) SECONDS=f
 bench: setup    ## ratios against peers, measured in the same run: WHICH="plain tunnel" for some, ROUNDS=5
 	@cd $(TREE) && tests/bench/setup
 	@$(ROOT_PYTHON) -m tests.bench --rounds $(or $(ROUNDS),5) --picture $(WHICH)
+
+provision: setup ## the Ansible roles on fresh Debian 12 and 13 hosts: install, reboot, upgrade, rollback, removal
+	@cd $(TREE) && $(SUDO) ansible/setup
+	@$(ROOT_PYTHON) -m tests.provision $(HOSTS)
 
 images: setup   ## the runner images, from signed Debian packages
 	@$(ROOT_PYTHON) images/build.py
