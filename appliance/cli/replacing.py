@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +57,7 @@ def _is_a_document(settings: Settings, place: Path) -> bool:
 
 def _copy(file: Path, place: Path) -> None:
     place.parent.mkdir(exist_ok=True)
-    shutil.copyfile(file, place)
+    place.write_bytes(file.read_bytes())
 
 
 def _loaded(draft: Settings, settings: Settings, shown: dict[str, str]) -> list[Problem]:

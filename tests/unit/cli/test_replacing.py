@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +86,13 @@ def test_a_place_that_is_no_documents(
 ) -> None:
     there = str(settings.config_dir / place)
     refused(egress("policy", "check", draft("{}"), "--as", there), "no document of this instance", code=2)
+
+
+def test_a_document_from_a_pipe(egress: Egress, tmp_path: Path, tenant: Callable[..., Path]) -> None:
+    place, pipe = str(tenant("acme")), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("profil: allowlist\n",))
+    writer.start()
+    answer = egress("policy", "check", str(pipe), "--as", place)
+    writer.join()
+    assert f"{pipe}:1:1: unknown key 'profil'" in answer.stderr
