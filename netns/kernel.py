@@ -1,6 +1,6 @@
 """The appliance's part of the kernel, with what is attached to it. Blocking; one thread at a time.
 
-Nothing is kept on disk: `start` reads back from the kernel what an earlier netd put there.
+`start` reads back from the kernel what an earlier netd put there; nothing here is kept on disk.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ from netns.driver.service import Plugin, known_endpoints, plugin
 from netns.fallback import Fallback, Watched
 from netns.fallback_mode import NOTHING_SAID, ModeFile
 from netns.feed import Attendance, Feed, FeedFactory, Role
+from netns.kept_networks import NetworksFile
 from netns.kernel import Kernel
 from netns.listening import open_listener
 from netns.naming import uplink_peer
@@ -116,7 +117,9 @@ class Netd:
             namespace=lambda: namespaces.identity(settings.namespace),
             attended=self._attended,
         )
-        self._plumbing = KernelPlumbing(self._kernel, self._feed, run, self._doubt)
+        self._plumbing = KernelPlumbing(
+            self._kernel, self._feed, run, self._doubt, NetworksFile(settings.state_dir)
+        )
 
         async def read_exceptions() -> Exceptions:
             found: Exceptions = await threads.deferToThread(exceptions, settings)

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from appliance.endpoints import MAX_FIELD
 from netns.feed import Feed, FeedSilent
+from netns.kept_networks import NetworksFile, NetworksUnreadable
 from netns.kernel import Converged, Kernel, Live
 from netns.naming import container_interface
 from netns.notices import Notice
@@ -40,16 +41,25 @@ def in_pool(reactor: Any, pool: Any) -> Run:
 class KernelPlumbing:
     """Makes links and tells the feed. Containers attached at the same time wait for the kernel in turn."""
 
-    def __init__(self, kernel: Kernel, feed: Feed, run: Run, doubt: Callable[[Notice], None]) -> None:
-        """`doubt` hears what only a comparison can mend."""
+    def __init__(
+        self,
+        kernel: Kernel,
+        feed: Feed,
+        run: Run,
+        doubt: Callable[[Notice], None],
+        kept: NetworksFile | None = None,
+    ) -> None:
+        """`doubt` hears what only a comparison can mend; `kept` has the networks over the kernel's end."""
         self._kernel = kernel
         self._feed = feed
         self._run = run
         self._doubt = doubt
+        self._kept = kept
 
     async def start(self) -> Converged:
         """Take over what is in the kernel and mend it. Raises `PlumbingError`."""
         done: Converged = await self._run(self._kernel.start)
+        await self._run(self._keep if self._kernel.networks else self._take_kept)
         self._tell_networks()
         self._feed.publish(added=[entry(live) for live in self._kernel.links])
         return done
@@ -81,11 +91,13 @@ class KernelPlumbing:
     async def add_network(self, network: Network) -> None:
         """See `Endpoints`."""
         await self._run(self._kernel.add_network, network)
+        await self._run(self._keep)
         self._tell_networks()
 
     async def remove_network(self, network: str) -> None:
         """See `Endpoints`."""
         await self._run(self._kernel.remove_network, network)
+        await self._run(self._keep)
         self._tell_networks()
 
     async def attach(self, attachment: Attachment) -> Attached:
@@ -145,6 +157,27 @@ class KernelPlumbing:
     def attachments(self) -> tuple[Attachment, ...]:
         """See `Endpoints`."""
         return tuple(live.attachment for live in self._kernel.links)
+
+    def _take_kept(self) -> None:
+        """Accept what an earlier netd had accepted; what does not fit any more waits for Docker's word."""
+        try:
+            kept = () if self._kept is None else self._kept.read()
+        except NetworksUnreadable as error:
+            _log.warn("{error}", error=str(error))
+            return
+        for network in kept:
+            try:
+                self._kernel.add_network(network)
+            except PlumbingError as error:
+                _log.warn("not taken over: {error}", error=str(error))
+
+    def _keep(self) -> None:
+        """Without it their containers are refused after a restart of the host until Docker answers."""
+        try:
+            if self._kept is not None:
+                self._kept.keep(self._kernel.networks)
+        except OSError as error:
+            _log.warn("networks are not kept over a restart of the host: {error}", error=str(error))
 
     def _tell_networks(self) -> None:
         self._feed.tell_networks(

@@ -1,5 +1,6 @@
 """A container's way on and off the network, with a recorded kernel."""
 
+import os
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
@@ -9,6 +10,7 @@ from twisted.internet.task import Clock
 
 from appliance.peer import Credentials
 from netns.feed import RETURN_WITHIN, WITHIN, Feed, Role
+from netns.kept_networks import FILE, NetworksFile
 from netns.kernel import Converged, Live
 from netns.plumbing import Attachment, Network, PlumbingError
 from netns.wiring import KernelPlumbing, entry
@@ -28,6 +30,14 @@ class RecordedKernel:
     def start(self):
         self.links = (LIVE,)
         return Converged((), ())
+
+    def add_network(self, network):
+        if network.tenant == "other":
+            raise PlumbingError("overlaps")
+        self.networks = (*self.networks, network)
+
+    def remove_network(self, identity):
+        self.networks = tuple(n for n in self.networks if n.id != identity)
 
     def converge(self):
         return Converged((), self.vanished)
@@ -66,8 +76,8 @@ def strict(clock):
     return Feed(clock, {"resolver": Role(64102)})
 
 
-def plumbing(kernel, feed, run=maybeDeferred, doubts=None):
-    return KernelPlumbing(kernel, feed, run, [].append if doubts is None else doubts.append)
+def plumbing(kernel, feed, run=maybeDeferred, doubts=None, kept=None):
+    return KernelPlumbing(kernel, feed, run, [].append if doubts is None else doubts.append, kept)
 
 
 def outcome(coroutine):
@@ -243,3 +253,41 @@ def test_a_label_of_any_length_leaves_the_feed_readable():
     told = replace(LIVE, attachment=replace(ATTACHMENT, container=long, name=long, run=long))
     parsed = Endpoint.parse(entry(told))
     assert (parsed.container, parsed.name, parsed.run) == (long[:MAX_FIELD],) * 3
+
+
+SECOND = Network("c" * 64, "acme", IPv4Network("172.31.1.0/24"), IPv4Address("172.31.1.1"))
+
+
+def test_networks_come_back_after_a_restart_of_the_host_without_docker(kernel, feed, tmp_path):
+    """dockerd starts containers before it answers a question."""
+    file = NetworksFile(tmp_path, os.getuid())
+    before = plumbing(kernel, feed, kept=file)
+    outcome(before.start())
+    outcome(before.add_network(SECOND))
+    fresh = RecordedKernel()
+    fresh.networks = ()
+    after = plumbing(fresh, feed, kept=NetworksFile(tmp_path, os.getuid()))
+    outcome(after.start())
+    assert after.networks() == (NETWORK, SECOND)
+    outcome(after.remove_network(NETWORK.id))
+    assert file.read() == (SECOND,)
+
+
+def test_a_network_that_fits_no_more_and_a_broken_file_keep_nobody_from_starting(kernel, feed, tmp_path):
+    file = NetworksFile(tmp_path, os.getuid())
+    file.keep([replace(SECOND, tenant="other"), NETWORK])
+    kernel.networks = ()
+    target = plumbing(kernel, feed, kept=file)
+    assert outcome(target.start())[1]
+    assert target.networks() == (NETWORK,)
+    (tmp_path / FILE).write_text("broken")
+    kernel.networks = ()
+    assert outcome(target.start())[1]
+    assert target.networks() == ()
+
+
+def test_a_file_that_cannot_be_written_keeps_no_network_out(kernel, feed, tmp_path):
+    target = plumbing(kernel, feed, kept=NetworksFile(tmp_path / "nowhere", os.getuid()))
+    outcome(target.start())
+    assert outcome(target.add_network(SECOND))[1] == [None]
+    assert SECOND in target.networks()
