@@ -12,7 +12,7 @@ from tests.provision.commands import Failed
 if TYPE_CHECKING:
     from tests.provision.target import Target
 
-BACK_WITHIN = 120.0
+BACK_WITHIN = 180.0
 
 
 def units(target: Target) -> list[str]:

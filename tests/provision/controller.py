@@ -56,6 +56,7 @@ class Controller:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._logs = 0
+        (folder / "ansible.cfg").touch()
 
     def install(self) -> str:
         """Build the collection and install it, as from a server of collections. Raises `Failed`."""
@@ -86,7 +87,7 @@ class Controller:
             **variables,
         }
         inventory = self._folder / "inventory.json"
-        inventory.write_text(json.dumps({"all": {"hosts": {target.name: settings}}}), encoding="utf-8")
+        inventory.write_text(json.dumps({"egress": {"hosts": {target.name: settings}}}), encoding="utf-8")
         said = run(
             str(PROGRAMS / "ansible-playbook"), "--inventory", str(inventory), f"egress.appliance.{playbook}", *words,
             within=within, check=False, environment=self._environment(),
@@ -104,7 +105,7 @@ class Controller:
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "HOME": str(self._folder),
             "LC_ALL": "C.UTF-8",
-            "ANSIBLE_CONFIG": "/dev/null",
+            "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(self._folder / "collections"),
             "ANSIBLE_HOME": str(self._folder / "home"),
             "ANSIBLE_NOCOLOR": "1",

@@ -18,6 +18,8 @@ from tests.provision.target import Target
 
 PLAY_WITHIN = 600.0
 CANARY = "10.0.1.5"
+SOME_CASES = ["A4", "A8", "C1"]
+"""What role verify tries after the first time, when it has tried all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,12 @@ class Course:
         ]
 
     def _play(self, playbook: str, build: Build, *words: str, **more: Any) -> Played:
-        given = {**variables(build), **more}
+        given = {**variables(build), "verify_cases": SOME_CASES, **more}
         return self._controller.play(self._target, playbook, given, *words, within=PLAY_WITHIN)
 
     def _refused(self, refusal: Refusal) -> Callable[[], str]:
         def act() -> str:
-            given = {**variables(self._builds.old), **refusal.variables}
+            given = {**variables(self._builds.old), "verify_cases": SOME_CASES, **refusal.variables}
             if refusal.prepare:
                 self._target.sh(refusal.prepare)
             try:
@@ -120,7 +122,7 @@ class Course:
         return f"would change {played.counts['changed']}, and changed nothing"
 
     def _converged(self) -> str:
-        played = self._play("site", self._builds.old).held()
+        played = self._play("site", self._builds.old, verify_cases=[]).held()
         doctor = self._target.run("egress", "doctor", check=False)
         if doctor.status != 0:
             raise Failed(f"egress doctor: {doctor.last}")
