@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,18 @@ paths:
   type: list
   elements: str
   returned: when state is absent
+modes:
+  description: The engine's directories that were there before, with a mode that was another.
+  type: list
+  elements: dict
+  returned: when state is absent
 """
 
 SECTION = "docker_remains"
 BRIDGE = "docker0"
 GROUP = "docker"
 DIRECTORIES = (
+    "/etc/cni",
     "/etc/docker",
     "/opt/containerd",
     "/run/containerd",
@@ -147,7 +154,13 @@ def _before() -> dict[str, Any]:
     # A table that is not there is made for a question about it: only those are asked that are.
     asked = [family for family in PROGRAMS if [family, "filter"] in there]
     policies = {family: dict(_CHAIN.findall(_saved(family, "filter"))).get("FORWARD") for family in asked}
-    return {"tables": there, "forward": policies, "paths": _paths(), "group": _has_group()}
+    return {
+        "tables": there,
+        "forward": policies,
+        "paths": _paths(),
+        "modes": _modes(),
+        "group": _has_group(),
+    }
 
 
 def _paths() -> list[str]:
@@ -155,6 +168,11 @@ def _paths() -> list[str]:
     there = [path for path in map(Path, DIRECTORIES) if path.exists()]
     inside = [str(file) for path in there if path.is_dir() for file in path.iterdir()]
     return sorted([*map(str, there), *inside])
+
+
+def _modes() -> dict[str, str]:
+    there = [path for path in DIRECTORIES if Path(path).is_dir()]
+    return {path: f"{stat.S_IMODE(Path(path).stat().st_mode):04o}" for path in there}
 
 
 def _came(now: list[str], before: list[str]) -> list[str]:
@@ -221,7 +239,13 @@ def run(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, Any]
         commands += emptied
         kept.keep(SECTION, {})
     removed = [shlex.join(command) for command in commands]
-    return {"changed": bool(commands), "removed": removed, "paths": paths}
+    modes = _modes()
+    other = [
+        {"path": path, "mode": mode}
+        for path, mode in section.get("modes", {}).items()
+        if modes.get(path, mode) != mode
+    ]
+    return {"changed": bool(commands), "removed": removed, "paths": paths, "modes": other}
 
 
 def main() -> None:

@@ -140,7 +140,8 @@ def checked(settings: dict[str, Any], watched: list[str], file: Path) -> dict[st
     unknown = [name for name in (*wanted, *watched) if not place(name).is_file()]
     if unknown:
         raise Refused(
-            f"this kernel does not know {', '.join(unknown)}; take it out of the role's settings, "
+            f"this kernel does not know {', '.join(unknown)}, or hides it from a container; "
+            "take it out of the role's settings, switch the topic off, "
             "or load the module that brings it"
         )
     disputed = conflicts(wanted, _others(file))

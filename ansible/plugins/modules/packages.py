@@ -33,6 +33,13 @@ options:
     description: File in which it is kept what came.
     type: path
     required: true
+  leavings:
+    description:
+      - Files and directories that the packages or their programs make, and that stay when they are purged.
+        Those that were not there before go with the packages, as far as they hold links and nothing else.
+    type: list
+    elements: path
+    default: []
   start_services:
     description: Let packages start the services that they bring.
     type: bool
@@ -150,7 +157,7 @@ def install(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, 
             "remove these yourself, or leave ours out of the role's list of packages"
         )
     if not check:
-        kept.keep(SECTION, {"brought": sorted({*earlier, *new})})
+        kept.keep(SECTION, _section(kept.section(SECTION), new, parameters["leavings"]))
         with _Quiet(wanted=not parameters["start_services"]):
             done = _apt_get("--yes", "--no-install-recommends", "--no-remove", "install", *missing)
         if done.returncode != 0:
@@ -159,6 +166,15 @@ def install(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, 
                 "mend it (dpkg --configure -a), then run this again"
             )
     return {"changed": True, "packages": sorted(new), "brought": sorted({*earlier, *new})}
+
+
+def _section(section: dict[str, Any], new: set[str], leavings: list[str]) -> dict[str, list[str]]:
+    """The record once `new` is there: what is not there yet of `leavings` is theirs."""
+    theirs = [path for path in leavings if not os.path.lexists(path)]
+    return {
+        "brought": sorted({*section.get("brought", []), *new}),
+        "leavings": sorted({*section.get("leavings", []), *theirs}),
+    }
 
 
 def _refresh(valid: int) -> None:
@@ -226,8 +242,22 @@ def remove(kept: Any, *, check: bool) -> dict[str, Any]:
                 f"the removal of {', '.join(going)} failed: {complaint(done.stderr)}; run this again"
             )
     if not check:
+        # What stays may still use what it made.
+        for path in section.get("leavings", []) if not staying else []:
+            _clear(Path(path))
         kept.keep(SECTION, {})
     return {"changed": bool(section), "packages": going, "kept": sorted(staying)}
+
+
+def _clear(path: Path) -> None:
+    """Delete what holds nothing: links, empty files, empty directories. Anything else is somebody's."""
+    if path.is_dir() and not path.is_symlink():
+        for inside in path.iterdir():
+            _clear(inside)
+        if not any(path.iterdir()):
+            path.rmdir()
+    elif path.is_symlink() or (path.is_file() and path.stat().st_size == 0):
+        path.unlink()
 
 
 def main() -> None:
@@ -243,6 +273,7 @@ def main() -> None:
             "names": {"type": "list", "elements": "str", "default": []},
             "state": {"choices": ["present", "absent"], "default": "present"},
             "record": {"type": "path", "required": True},
+            "leavings": {"type": "list", "elements": "path", "default": []},
             "start_services": {"type": "bool", "default": False},
             "cache_valid_time": {"type": "int", "default": 3600},
         },

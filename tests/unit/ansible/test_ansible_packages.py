@@ -61,8 +61,9 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     return there
 
 
-def install(record: Any, names: list[str], *, check: bool = False) -> Any:
+def install(record: Any, names: list[str], *leavings: Path, check: bool = False) -> Any:
     parameters = {"names": names, "start_services": False, "cache_valid_time": 3600}
+    parameters["leavings"] = [str(path) for path in leavings]
     return MODULE.install(parameters, record, check=check)
 
 
@@ -70,7 +71,7 @@ def test_all_that_comes_is_recorded_before_it_comes(record: Any, host: Host) -> 
     host.fails = "--yes"
     with pytest.raises(MODULE.Refused, match=r"half-way.*run this again"):
         install(record, ["nftables"])
-    assert record.section("packages") == {"brought": ["libnftables1", "nftables"]}
+    assert record.section("packages")["brought"] == ["libnftables1", "nftables"]
 
 
 def test_what_is_there_is_left_alone(record: Any, host: Host) -> None:
@@ -162,3 +163,39 @@ def test_removal_in_check_mode_changes_nothing(record: Any, host: Host) -> None:
     assert MODULE.remove(record, check=True)["packages"] == ["nftables"]
     assert host.changing() == []
     assert record.section("packages") == {"brought": ["nftables"]}
+
+
+def test_what_they_leave_goes_with_them_unless_it_was_there_before(
+    record: Any, host: Host, tmp_path: Path
+) -> None:
+    old, new, file = tmp_path / "old", tmp_path / "new", tmp_path / "file"
+    old.mkdir()
+    install(record, ["nftables"], old, new, file)
+    (new / "certs").mkdir(parents=True)
+    (new / "certs" / "a.pem").symlink_to(tmp_path / "nowhere")
+    file.touch()
+    install(record, ["nftables"], old, new, file)
+    host.installed |= {"libnftables1", "nftables", "fail2ban"}
+    MODULE.remove(record, check=True)
+    assert new.exists()
+    MODULE.remove(record, check=False)
+    assert (old.exists(), new.exists(), file.exists()) == (True, False, False)
+
+
+def test_a_file_that_somebody_put_there_stays(record: Any, host: Host, tmp_path: Path) -> None:
+    install(record, ["nftables"], tmp_path / "ssl")
+    (tmp_path / "ssl" / "private").mkdir(parents=True)
+    (tmp_path / "ssl" / "private" / "key.pem").write_text("a key")
+    (tmp_path / "ssl" / "certs").mkdir()
+    MODULE.remove(record, check=False)
+    assert (tmp_path / "ssl" / "private" / "key.pem").read_text() == "a key"
+    assert not (tmp_path / "ssl" / "certs").exists()
+
+
+def test_what_they_leave_stays_while_one_of_them_does(record: Any, host: Host, tmp_path: Path) -> None:
+    install(record, ["nftables"], tmp_path / "new")
+    (tmp_path / "new").mkdir()
+    host.installed |= {"libnftables1", "nftables", "fail2ban"}
+    host.dependents = {"libnftables1": ["fail2ban"], "nftables": ["fail2ban"]}
+    MODULE.remove(record, check=False)
+    assert (tmp_path / "new").exists()
