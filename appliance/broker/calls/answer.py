@@ -31,6 +31,8 @@ BATCH = 256 * 1024
 REQUEST_ID = b"X-Egress-Request-Id"
 """In every answer, as in the records of gateway and broker; one that a provider wrote is not passed on."""
 
+_REQUEST_ID = REQUEST_ID.lower()
+
 _log = Logger()
 
 
@@ -39,6 +41,9 @@ class Stream(Protocol):
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """What may go on of what has come, in bounded pieces. Raises `ScrubFault`."""
+
+    def whole(self, data: bytes) -> bytes:
+        """What may go on of the last piece, uncoded, and the rest. Raises `ScrubFault`."""
 
     def end(self) -> bytes:
         """The rest. Raises `ScrubFault`."""
@@ -55,6 +60,9 @@ class Scrubbing(Protocol):
 
     def octets(self, data: bytes) -> bytes:
         """What is there as a whole, without secrets."""
+
+    def without_live(self, data: bytes) -> bytes:
+        """What is there as a whole, without the live secrets; what only looks like one is still in it."""
 
     def body(self, fields: Iterable[tuple[bytes, bytes]]) -> Stream:
         """For the body behind these fields, which goes on without a content coding. Raises `ScrubFault`."""
@@ -205,6 +213,8 @@ class Answer:
         if stream is None:
             self._unsearched.clear()
             return searched, self._last
+        if self._last and not self._coded and len(self._unsearched) == 1 and self._decoding is None:
+            return [stream.whole(self._unsearched.popleft())], True
         while octets < BATCH:
             piece = self._piece(stream)
             if piece is None:
@@ -261,13 +271,16 @@ class Answer:
 
 def travelling(head: ResponseHead) -> Headers:
     """The fields that go on, unsearched."""
+    nominated = head.nominated
     return tuple(
-        (name, value)
-        for name, value in head.headers
-        if travels_in_response(name.lower())
-        and name.lower() not in head.nominated
-        and name.lower() != REQUEST_ID.lower()
-        and not is_issued(name)
+        [
+            field
+            for field in head.headers
+            if travels_in_response(name := field[0].lower())
+            and name not in nominated
+            and name != _REQUEST_ID
+            and not is_issued(name)
+        ]
     )
 
 

@@ -27,7 +27,7 @@ from appliance.broker.credentials.outgoing import CredentialError, Outgoing, app
 from appliance.broker.records import scrubbed
 from appliance.broker.scrub.faults import ScrubFault
 from appliance.handover import ANSWER_SECONDS
-from appliance.http1.fields import travels_in_request
+from appliance.http1.fields import as_lines, travels_in_request
 from appliance.http1.refused import Refused
 from appliance.http1.writer import framing_field, host_text
 from appliance.names import Authority, HostName
@@ -277,11 +277,8 @@ class Call:
 
     def _outgoing(self, host: HostName, body: bytes | None) -> Outgoing:
         head, port = self._head, self._attestation.port
-        fields = tuple(
-            (name, value)
-            for name, value in head.headers
-            if travels_in_request(name.lower(), head.nominated) and name.lower() != b"host"
-        )
+        nominated = head.nominated
+        fields = tuple([field for field in head.headers if travels_in_request(field[0].lower(), nominated)])
         if self._handshake is not None:
             fields = websocket.request_fields(fields, self._handshake)
         authority = host_text(Authority(host, port), "https").encode("ascii")
@@ -294,7 +291,7 @@ class Call:
         head, transport = self._head, self._connection.transport
         self._upstream, self._scrubbing = upstream, scrubbing
         answer = self._answer = Answer(transport, upstream, scrubbing, self, self._attestation.request_id)
-        lines = b"".join(b"%b: %b\r\n" % field for field in outgoing.headers)
+        lines = as_lines(outgoing.headers)
         line = f"{outgoing.method} {outgoing.target} HTTP/1.1\r\n".encode("ascii")
         upgrade = self._handshake is not None
         last = websocket.UPGRADE if upgrade else framing_field(head.framing)
@@ -443,14 +440,15 @@ class Call:
             refusal,
             secret=self._secret,
             presented=self._presented,
-            checks=tuple(str(check) for check in self._checks),
+            checks=tuple([check.value for check in self._checks]),
             status=status or self._status(refusal),
             upstream_address=None if self._upstream is None else str(self._upstream.address),
             duration_ms=(self._means.deadlines.seconds() - self._began) * 1000,
             generation=self._policy.generation,
             detail=detail,
         )
-        return record if self._scrubbing is None else scrubbed(record, self._scrubbing.octets)
+        # What looks like a credential is found by the log itself (`records.ScrubbedLog`), in one search less.
+        return record if self._scrubbing is None else scrubbed(record, self._scrubbing.without_live)
 
     def _status(self, refusal: Refusal | None) -> int | None:
         if self._answer is not None and self._answer.begun:

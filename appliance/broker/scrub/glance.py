@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 
-from appliance.broker.scrub.forms import ESCAPE_BEGUN, LONGEST_ESCAPE, Notation, Piece
+from appliance.broker.scrub.forms import ESCAPE_BEGUN, LONGEST_ESCAPE, Notation, Piece, possible_ends
 from appliance.broker.scrub.sequences import Expression, compiled, either, quoted
 
 HALF = 8
@@ -94,13 +94,20 @@ class Needles:
 class Glance:
     """At the pieces of all forms of the live secrets of one call."""
 
-    def __init__(self, pieces: Sequence[Piece], ends: frozenset[int]) -> None:
-        """All `pieces` have a plain notation; `ends` has every octet of theirs, and more."""
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        """All `pieces` have a plain notation."""
         self._pieces = pieces
-        self._ends = ends
         self._first_halves = Needles([(_units(piece, 0, 1), piece.notation) for piece in pieces])
-        self._signs = (b"\\u00", *(b"\\" + short for short, unit in _SHORT.items() if unit[0] in ends))
         self._seen = self._read = 0
+
+    @cached_property
+    def _ends(self) -> frozenset[int]:
+        """Every octet of the pieces, and more."""
+        return possible_ends(self._pieces)
+
+    @cached_property
+    def _signs(self) -> tuple[bytes, ...]:
+        return b"\\u00", *(b"\\" + short for short, unit in _SHORT.items() if unit[0] in self._ends)
 
     @cached_property
     def _doubtful(self) -> Expression:

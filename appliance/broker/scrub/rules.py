@@ -34,7 +34,10 @@ class Rules(Protocol):
     """`context`: octets before the place in question that have a say; `window`: the most ever held."""
 
     context: int
-    window: int
+
+    @property
+    def window(self) -> int:
+        """See the class."""
 
     def first(self, text: bytes, at: int) -> Found | None:
         """The first match from `at` on."""
@@ -53,10 +56,17 @@ class LiveRules:
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self._pieces = pieces
-        self._ends = possible_ends(pieces)
         plain = all(piece.notation.plain is not None for piece in pieces)
-        self._glance = Glance(pieces, self._ends) if plain else None
-        self.window = max(piece.longest() for piece in pieces) - 1
+        self._glance = Glance(pieces) if plain else None
+
+    @cached_property
+    def _ends(self) -> frozenset[int]:
+        return possible_ends(self._pieces)
+
+    @cached_property
+    def window(self) -> int:
+        """As `Rules`. Not asked, like the ends, where all of an answer is there at once."""
+        return max(piece.longest() for piece in self._pieces) - 1
 
     @cached_property
     def _thorough(self) -> Thorough:

@@ -6,6 +6,7 @@ It holds the secrets that are live in the call, and is thrown away with them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from appliance.broker.scrub.body import Body
@@ -33,12 +34,14 @@ class Scrubber:
 
     def __init__(self, live: Iterable[bytes] = (), patterns: tuple[Pattern, ...] = BUILT_IN) -> None:
         secrets = tuple(live)
-        markers = [marker(name) for name in (SECRET, *(pattern.name for pattern in patterns))]
+        markers = _markers(patterns)
         if any(secret in text for secret in secrets if secret for text in markers):
             raise ScrubFault("scrub-secret-plain", "a secret is part of what would stand in its place")
         self._rules: list[Rules] = [pattern_rules(patterns)]
+        self._live: list[Rules] = []
         if searched := pieces(secrets):
-            self._rules.insert(0, LiveRules(searched))
+            self._live = [LiveRules(searched)]
+            self._rules = self._live + self._rules
 
     @property
     def longest_held(self) -> int:
@@ -63,6 +66,10 @@ class Scrubber:
         """Octets that are there as a whole."""
         return self.stream().whole(data)
 
+    def without_live(self, data: bytes) -> bytes:
+        """Octets that are there as a whole, without live secrets: for who looks for the patterns himself."""
+        return Stream(self._live).whole(data)
+
     def answer_fields(self, fields: Iterable[tuple[bytes, bytes]]) -> Fields:
         """The header fields that go on before a body from `body`."""
         return answer_fields(fields, self.octets)
@@ -82,3 +89,8 @@ class Scrubber:
     def error(self, error: BaseException) -> str:
         """The traceback of an exception."""
         return scrub_error(error, self.octets)
+
+
+@lru_cache(maxsize=8)
+def _markers(patterns: tuple[Pattern, ...]) -> tuple[bytes, ...]:
+    return tuple(marker(name) for name in (SECRET, *(pattern.name for pattern in patterns)))

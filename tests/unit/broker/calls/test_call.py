@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from dataclasses import replace
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -11,6 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from appliance.broker.calls import refusals
 from appliance.broker.calls.dials import CallRefused
+from appliance.broker.records import ScrubbedLog
 from appliance.handover import ANSWER_SECONDS
 from appliance.policy.slot import Slot
 from tests.unit.broker.calls.support import (
@@ -370,6 +372,14 @@ def test_004_40_the_secret_of_the_call_stands_in_its_record_in_no_form() -> None
     n.get("/data/1")
     n.answer(b"HTTP/1.1 200 " + SECRET.encode() + b"\x01\r\n\r\n")
     assert SECRET not in repr(n.record)
+
+
+def test_004_40_what_only_looks_like_a_credential_is_left_to_the_log_which_every_broker_has() -> None:
+    n = Neighbours()
+    n.means = replace(n.means, audit=ScrubbedLog(n.audit))
+    n.get(f"/data/{SECRET}/ghp_0123456789abcdefghij0123")
+    n.answer()
+    assert n.record.path == "/data/[scrubbed:secret]/[scrubbed:github-token]"
 
 
 def test_004_40_nothing_of_it_is_held_when_the_record_is_written() -> None:

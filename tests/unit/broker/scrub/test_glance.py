@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from appliance.broker.scrub.forms import Piece, pieces, possible_ends
+from appliance.broker.scrub.forms import Piece, pieces
 from appliance.broker.scrub.glance import _ALIKE, FEW, MOST_READ, Glance, unescaped
 from appliance.broker.scrub.rules import LiveRules
 from appliance.broker.scrub.scrubber import Scrubber
@@ -35,7 +35,7 @@ def thorough(secret: bytes) -> Thorough:
 
 def glance(secret: bytes) -> Glance:
     found = pieces([secret])
-    return Glance(found, possible_ends(found))
+    return Glance(found)
 
 
 def notations(unit: str) -> list[bytes]:

@@ -31,6 +31,15 @@ def test_without_live_secrets_the_patterns_remain() -> None:
     assert Scrubber().text("AKIAIOSFODNN7EXAMPLE") == "[scrubbed:aws-access-key-id]"
 
 
+def test_live_secrets_can_be_taken_out_alone() -> None:
+    scrubber = Scrubber([b"first-secret"])
+    assert (
+        scrubber.without_live(b"first-secret AKIAIOSFODNN7EXAMPLE")
+        == b"[scrubbed:secret] AKIAIOSFODNN7EXAMPLE"
+    )
+    assert Scrubber().without_live(b"AKIAIOSFODNN7EXAMPLE") == b"AKIAIOSFODNN7EXAMPLE"
+
+
 def test_of_several_live_secrets_each_is_found_and_others_are_not() -> None:
     scrubber = Scrubber([b"first-secret", b"second-secret"])
     assert (
