@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +13,7 @@ from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.errors import VaultError
 from appliance.broker.vault.kinds import Material
 from appliance.broker.vault.sealed_rows import SealedRows
-from appliance.broker.vault.vault import Stored, Vault
+from appliance.broker.vault.vault import Opened, Stored, Vault
 
 if TYPE_CHECKING:
     from appliance.handover import Attestation
@@ -29,14 +28,16 @@ IsSession = Callable[["Attestation", "CompiledAccount", str], Awaitable[bool]]
 class Held:
     """A decrypted secret until `close`."""
 
-    def __init__(self, material: Material, stored: Stored, stack: ExitStack) -> None:
+    def __init__(self, material: Material, stored: Stored, opened: Opened | None) -> None:
+        """`opened` is closed with it; None where somebody else keeps the material."""
         self.material = material
         self.stored = stored
-        self._stack = stack
+        self._opened = opened
 
     def close(self) -> None:
         """Clear what can be cleared; later calls do nothing."""
-        self._stack.close()
+        if self._opened is not None:
+            self._opened.close()
 
 
 class CallSecrets:
@@ -60,18 +61,17 @@ class CallSecrets:
             if found is None:
                 found = await self._in_thread(self._vault.find, *wanted)
                 self._rows.keep(state, *wanted, found)
-            stack = ExitStack()
-            material = stack.enter_context(self._vault.opened(found))
+            opened = self._vault.open(found)
         except VaultError as error:
             raise CallRefused(refusals.of_vault(error.code, error.detail)) from None
         except SQLAlchemyError:
             raise CallRefused(refusals.SECRETS_UNAVAILABLE) from None
-        if material.kind not in account.kinds:
-            stack.close()
+        if opened.material.kind not in account.kinds:
+            opened.close()
             raise CallRefused(refusals.KIND_UNFIT)
-        return Held(material, found.stored, stack)
+        return Held(opened.material, found.stored, opened)
 
     def of_handle(self, attestation: Attestation, account: CompiledAccount, handle: str) -> Held | None:
         """The handle keeps its material until it is purged; only our own hold on it ends with the call."""
         found = self._handles.resolve(handle, Bound(attestation.tenant, attestation.endpoint, account.name))
-        return None if found is None else Held(found.material, found.stored, ExitStack())
+        return None if found is None else Held(found.material, found.stored, None)

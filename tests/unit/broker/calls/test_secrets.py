@@ -17,6 +17,7 @@ from appliance.broker.calls.secrets import CallSecrets
 from appliance.broker.database import open_database
 from appliance.broker.database_threads import DatabaseBusy
 from appliance.broker.handles import Bound, Handles
+from appliance.broker.vault import vault as vault_module
 from appliance.broker.vault.envelope import KEY, LocalKey
 from appliance.broker.vault.keyring import Source
 from appliance.broker.vault.kinds import BasicSecret, StaticSecret
@@ -60,6 +61,19 @@ def test_002_09_a_secret_is_found_under_tenant_integration_and_name(vault: Vault
     assert held.stored == vault.find("acme", "crm-api", "crm-key").stored
     held.close()
     held.close()
+
+
+def test_000_38_when_the_call_lets_go_the_decrypted_octets_are_cleared(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffers: list[bytearray] = []
+    real = vault_module.unseal
+    monkeypatch.setattr(vault_module, "unseal", lambda *found: buffers.append(real(*found)) or buffers[-1])
+    vault.put("acme", "crm-api", "crm-key", StaticSecret(kind="static", value=SECRET), NOW)
+    held = result(asked(vault)[0].of_account(ATTESTED, CRM))
+    assert SECRET.encode() in buffers[0]
+    held.close()
+    assert not any(buffers[0])
 
 
 @pytest.mark.parametrize(("tenant", "integration"), [("globex", "crm-api"), ("acme", "other")])

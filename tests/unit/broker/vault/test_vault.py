@@ -437,6 +437,33 @@ def test_000_38_the_buffer_is_cleared_when_its_user_is_forgotten(
     assert not any(buffers[0])
 
 
+def test_000_38_what_is_open_without_a_block_is_cleared_by_its_end_or_when_it_is_forgotten(
+    vault: Vault, buffers: list[bytearray]
+) -> None:
+    vault.put(*OURS, static(), NOW)
+    found = vault.find(*OURS)
+    opened, forgotten = vault.open(found), vault.open(found)
+    assert CANARY.encode() in buffers[0]
+    assert CANARY.encode() in buffers[1]
+    opened.close()
+    opened.close()
+    assert not any(buffers[0])
+    del forgotten
+    assert not any(buffers[1])
+
+
+def test_000_38_what_cannot_be_read_is_cleared_as_well(
+    vault: Vault, buffers: list[bytearray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.put(*OURS, static(), NOW)
+    found = vault.find(*OURS)
+    monkeypatch.setattr(module, "parse_material", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        vault.open(found)
+    assert len(buffers) == 1
+    assert not any(buffers[0])
+
+
 def test_what_is_put_is_cleared_too(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytearray] = []
     sealing = module.seal
