@@ -121,7 +121,7 @@ class RequestRecord:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CallRecord:
     """One call to a provider, as the broker decided it. The gateway's record has the same `request_id`.
 
@@ -129,7 +129,8 @@ class CallRecord:
     the name in the vault of what was decrypted, `null` when nothing was. `presented` is what stood in the
     slot: `nothing`, `handle`, `reference`, `token`, or `collision`. `principal` is who called where that was
     no container, for example `api-key:ci`. `generation` is the policy's, `inputs` the SHA-256 (hex) of what
-    it was asked about, so that the decision can be made again.
+    it was asked about, so that the decision can be made again. Not frozen, for the same 4 us as a
+    `RequestRecord`; nobody changes one.
     """
 
     kind: ClassVar[Kind] = Kind.CALL

@@ -9,7 +9,7 @@ is searched by what it says: at most a quarter of a millisecond, for `MOST` octe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any, TypeVar, get_args
@@ -43,18 +43,19 @@ _log = Logger()
 
 def scrubbed(record: R, octets: Octets) -> R:
     """The record without secrets; itself where it has none. What cannot be searched is left out."""
-    texts = {name: value for name, value in _values(record).items() if _is_text(value)}
+    names, values_of = _FIELDS[type(record)]
+    values: tuple[Any, ...] = values_of(record)
     changes: dict[str, Any]
     try:
-        told = "\n".join(_joined(value) for value in texts.values()).encode("utf-8", "replace")
+        told = "\n".join(_told(values)).encode("utf-8", "replace")
         if octets(told) == told and not _says(told, octets):
             return record
-        changes = {name: _scrubbed(value, octets) for name, value in texts.items()}
+        changes = {name: _scrubbed(value, octets) for name, value in _texts(names, values)}
     except Exception as error:  # noqa: BLE001 - whatever it was: the decision is recorded, its texts are not
         _log.critical("a record could not be searched for secrets: {kind}", kind=type(error).__name__)
         changes = {
             name: (UNSCRUBBED,) if isinstance(value, tuple) else UNSCRUBBED
-            for name, value in texts.items()
+            for name, value in _texts(names, values)
             if name in _WRITTEN_ELSEWHERE
         }
     changed: R = replace(record, **changes)
@@ -102,17 +103,20 @@ class _ScrubbedClaim:
         self._claim.release()
 
 
-def _values(record: Record) -> dict[str, Any]:
-    names, values_of = _FIELDS[type(record)]
-    return dict(zip(names, values_of(record), strict=True))
+def _told(values: Iterable[Any]) -> list[str]:
+    """All texts, without the names, which are asked for where something is found: 10 us less of a call."""
+    told = []
+    for value in values:
+        if isinstance(value, str):
+            told.append(value[:MOST])
+        elif isinstance(value, tuple):
+            told += [item[:MOST] for item in value]
+    return told
 
 
-def _is_text(value: object) -> bool:
-    return bool(value) and isinstance(value, str | tuple)
-
-
-def _joined(value: str | tuple[str, ...]) -> str:
-    return value[:MOST] if isinstance(value, str) else "\n".join(item[:MOST] for item in value)
+def _texts(names: Iterable[str], values: Iterable[Any]) -> list[tuple[str, Any]]:
+    pairs = zip(names, values, strict=True)
+    return [(name, value) for name, value in pairs if value and isinstance(value, str | tuple)]
 
 
 def _scrubbed(value: str | tuple[str, ...], octets: Octets) -> str | tuple[str, ...]:
