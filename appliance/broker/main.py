@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from collections.abc import Mapping
@@ -117,6 +118,9 @@ def _run() -> None:
         ControlFactory(operations),
     )
     audit.write(LifecycleRecord(event="started"))
+    # As in the gateway: what is loaded by now stays. No full collection, which calls wait for, looks at it.
+    gc.collect()
+    gc.freeze()
     in_thread.start()
     calling.start()
     report_readiness(reactor, lambda: sink.ready)

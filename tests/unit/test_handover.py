@@ -31,6 +31,11 @@ def test_what_is_said_is_what_is_read() -> None:
     assert parse_attestation(line[:-1]) == GIVEN
 
 
+def test_the_line_is_compact_json_of_all_members() -> None:
+    odd = Attestation(**{**asdict(GIVEN), "run": 'a"\\\u2028\ud800', "worker": -1})
+    assert odd.line() == json.dumps(asdict(odd), separators=(",", ":")).encode("ascii") + b"\n"
+
+
 def test_a_line_end_in_a_value_stays_inside_the_line() -> None:
     odd = Attestation(**{**asdict(GIVEN), "run": "a\nb\r\u2028"})
     assert odd.line().count(b"\n") == 1

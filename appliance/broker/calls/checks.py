@@ -51,6 +51,7 @@ OTHER_RESOURCE = (
 S3 copies from any bucket that the key may read, whatever buckets the account has; `Destination` is WebDAV's.
 """
 
+_OTHER_RESOURCE = tuple(name.encode("ascii") for name in OTHER_RESOURCE)
 
 MAX_PARTS = 400_000
 """Commas and brackets of a JSON body: some 0.3 s of the one thread that serves everybody, and 100 MiB.
@@ -107,9 +108,9 @@ def policy_allows(
 ) -> Allowed | Refusal:
     """The evaluator's verdict, which must be by this very account, and about all that the request names."""
     for raw_name, _ in head.headers:
-        name = raw_name.decode("ascii", "replace").lower().replace("_", "-")
-        if name.startswith(OTHER_RESOURCE):
-            return refusals.other_resource(name)
+        name = raw_name.lower().replace(b"_", b"-")
+        if name.startswith(_OTHER_RESOURCE):
+            return refusals.other_resource(name.decode("ascii", "replace"))
     verdict = policy.judge(facts_of(attestation, head))
     if not verdict.allowed:
         status = {"uri-too-long": 414, "headers-too-large": 431, "body-too-large": 413}.get(
@@ -157,6 +158,8 @@ def as_netd_says(attestation: Attestation, endpoint: Endpoint | None) -> Attesta
     """With container and run as netd knows them: no worker says whom a record, or an end, is about."""
     if endpoint is None or endpoint.tenant != attestation.tenant:
         return attestation  # also of a caller, which has no endpoint
+    if (endpoint.container, endpoint.run) == (attestation.container, attestation.run):
+        return attestation
     return replace(attestation, container=endpoint.container, run=endpoint.run)
 
 
