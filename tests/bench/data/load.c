@@ -3,7 +3,8 @@
  *   load churn  tls|plain HOST ADDRESS CONNECTIONS SECONDS        a connection, with a full handshake, for each GET
  *   load paced  tls|plain HOST ADDRESS CONNECTIONS SECONDS RATE   RATE GETs a second, kept connections; a time counts
  *                                                                 from when the GET was due, not from when it went;
- *                                                                 connections are opened and asked once before that
+ *                                                                 connections are opened and asked once before that;
+ *                                                                 RATE 0: the next is due when the last one came
  *   load pour   tls|plain HOST ADDRESS CONNECTIONS SECONDS        /bulk again and again; octets of bodies
  *   load tunnel -         HOST ADDRESS CONNECTIONS SECONDS        a ClientHello for HOST, then octets that are read raw
  *   load hold   tls|plain HOST ADDRESS STEP                       for each line of input STEP more idle connections
@@ -155,7 +156,7 @@ static void *paced(void *unused) {
     pthread_barrier_wait(&started);
     for (;;) {
         long number = turn++;
-        double due = began + number / rate;
+        double due = rate > 0 ? began + number / rate : now();
         struct timespec at = {(time_t)due, (long)((due - (time_t)due) * 1e9)};
         if (due > until) break;
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.ground import DATA
-from tests.bench.loads import LoadFailed, parse
+from tests.bench.loads import Load, LoadFailed, parse
 
 
 @pytest.fixture(scope="module")
@@ -47,33 +47,46 @@ def test_connections_that_nobody_takes_are_failures(client: Path) -> None:
 
 
 def test_a_paced_load_begins_when_its_connections_have_been_asked_once(client: Path) -> None:
-    words = ("paced", "plain", "bench.example.com", "127.0.0.1", str(CONNECTIONS), "1", "50")
+    load = paced(client, "50")
+    assert load.requests in {50, 51}  # those of the time alone
+    assert load.p99_ms < 1000 * FIRST_ANSWER_SECONDS / 2
+
+
+def test_at_no_pace_each_connection_asks_again_when_it_was_answered(client: Path) -> None:
+    load = paced(client, "0", wait=0.05)
+    assert CONNECTIONS * 5 <= load.requests <= CONNECTIONS * 20
+    assert load.p50_ms >= 50
+
+
+def paced(client: Path, rate: str, wait: float = 0.0) -> Load:
+    """A load of one second; its server takes `wait` for each answer but the first."""
+    words = ("paced", "plain", "bench.example.com", "127.0.0.1", str(CONNECTIONS), "1", rate)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        serving = threading.Thread(target=_serve, args=(listening,))
+        serving = threading.Thread(target=_serve, args=(listening, wait))
         serving.start()
         proxy = f"PROXY=127.0.0.1:{listening.getsockname()[1]}"
         done = subprocess.run(
             ("env", proxy, str(client), *words), capture_output=True, text=True, timeout=20, check=True
         )
         serving.join()
-    load = parse(done.stdout)
-    assert load.requests in {50, 51}  # those of the time alone
-    assert load.p99_ms < 1000 * FIRST_ANSWER_SECONDS / 2
+    return parse(done.stdout)
 
 
 CONNECTIONS = 2
 FIRST_ANSWER_SECONDS = 0.5
 
 
-def _serve(listening: socket.socket) -> None:
-    answering = [threading.Thread(target=_answer, args=(listening.accept()[0],)) for _ in range(CONNECTIONS)]
+def _serve(listening: socket.socket, wait: float) -> None:
+    answering = [
+        threading.Thread(target=_answer, args=(listening.accept()[0], wait)) for _ in range(CONNECTIONS)
+    ]
     for thread in answering:
         thread.start()
     for thread in answering:
         thread.join()
 
 
-def _answer(connection: socket.socket) -> None:
+def _answer(connection: socket.socket, then: float) -> None:
     """A tunnel, and the first answer in it late."""
     with connection:
         connection.recv(65536)
@@ -82,4 +95,4 @@ def _answer(connection: socket.socket) -> None:
         while connection.recv(65536):
             time.sleep(wait)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
-            wait = 0.0
+            wait = then
