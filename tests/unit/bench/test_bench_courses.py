@@ -41,10 +41,11 @@ def test_cpu_is_told_by_request_and_by_gigabyte_where_there_are_processes() -> N
 
 def test_what_the_direct_way_takes_is_nobodys() -> None:
     ours, peer, direct = course([10], p99=1.4), course([10], p99=1.2), course([10], p99=1.0)
-    row = waits.row("p99", 10, ours, peer, direct)
+    rates = {"appliance": 10, "squid": 10}
+    row = waits.row("p99", rates, ours, peer, direct)
     assert row.ratio == pytest.approx(2.0)
     assert row.reached is False
-    assert waits.row("p99", 10, direct, direct, direct).ratio == 1
+    assert waits.row("p99", rates, direct, direct, direct).ratio == 1
 
 
 def test_two_workers_are_judged_where_there_are_processors_for_them() -> None:
