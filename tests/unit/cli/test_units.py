@@ -100,6 +100,9 @@ def test_an_interpreter_without_the_program_is_refused(egress: Egress, release: 
 def test_an_interpreter_behind_a_link_is_judged_where_it_is(
     egress: Egress, monkeypatch: pytest.MonkeyPatch, release: Path, tmp_path: Path
 ) -> None:
+    """A virtual environment's interpreter is itself a link, to one that every unit sees."""
+    release.unlink()
+    release.symlink_to(sys.executable)
     monkeypatch.setattr(units, "HIDDEN", (tmp_path / "release",))
     refused(egress("units", "--python", str(release)), "units do not see what is below", "install below /opt")
 
