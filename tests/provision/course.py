@@ -16,7 +16,7 @@ from tests.provision.refusals import BARE, PROVISIONED, Refusal
 from tests.provision.report import Report
 from tests.provision.target import Target
 
-PLAY_WITHIN = 600.0
+PLAY_WITHIN = 900.0
 CANARY = "10.0.1.5"
 SOME_CASES = ["A4", "A8", "C1"]
 """What role verify tries after the first time, when it has tried all."""
@@ -63,7 +63,8 @@ class Course:
             ("nothing of it reaches the machine's network", self._closed, 60, True),
             *refusals,
             ("--check before anything is there", self._checked, PLAY_WITHIN, False),
-            ("site.yml", self._converged, PLAY_WITHIN, True),
+            ("site.yml fails half-way without a wheel", self._half_way, PLAY_WITHIN, False),
+            ("site.yml after that", self._converged, PLAY_WITHIN, True),
             ("site.yml again changes nothing", self._idempotent, PLAY_WITHIN, False),
             ("--check again changes nothing", self._checked_again, PLAY_WITHIN, False),
             ("exposure of each unit", self._exposed, 60, False),
@@ -120,6 +121,13 @@ class Course:
         if found:
             raise Failed(f"--check changed the host: {_shown(found)}")
         return f"would change {played.counts['changed']}, and changed nothing"
+
+    def _half_way(self) -> str:
+        """The host has an engine and half a release then; the next run goes on from there."""
+        played = self._play("site", self._builds.old, appliance_wheelhouse="/srv/pki")
+        if played.said.status == 0 or not played.counts.get("changed"):
+            raise Failed(f"status {played.said.status}, {played.counts}; {played.log}")
+        return f"changed {played.counts['changed']} before it failed"
 
     def _converged(self) -> str:
         played = self._play("site", self._builds.old, verify_cases=[]).held()

@@ -57,5 +57,9 @@ PROVISIONED = (
         "another passphrase than the vault's", ("broker_vault_passphrase",),
         {"broker_vault_passphrase": "quite another passphrase than before"},
     ),
+    Refusal(
+        "a vault whose key file is lost", ("alone opens",),
+        {"appliance_settings": {}, "broker_vault_passphrase": ""},
+    ),
     Refusal("removal without its word", ("remove_confirm",), playbook="remove"),
 )  # fmt: skip

@@ -19,7 +19,8 @@ LEFT_OUT = (
     "/proc", "/sys", "/dev", "/srv",
     "/var/lib/apt", "/var/lib/dpkg", "/var/cache/apt", "/var/cache/debconf", "/var/cache/ldconfig",
     "/var/cache/man", "/var/log/apt", "/var/log/dpkg.log", "/var/log/alternatives.log", "/var/log/journal",
-    "/var/log/fontconfig.log", "/var/lib/systemd", "/etc/ld.so.cache", "/etc/machine-id",
+    "/var/log/fontconfig.log", "/var/lib/systemd/catalog", "/var/lib/systemd/timers",
+    "/var/lib/systemd/random-seed", "/var/lib/systemd/linger", "/var/lib/systemd/deb-systemd-helper-enabled", "/etc/ld.so.cache", "/etc/machine-id",
     "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-",
     "/etc/hostname", "/etc/hosts", "/etc/resolv.conf",
     "/root/.ansible",  # Ansible's own, of whoever runs it
@@ -48,7 +49,7 @@ def described(path: str) -> str:
     what = f"{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid}"
     if stat.S_ISLNK(status.st_mode):
         return f"{what} -> {Path(path).readlink()}"
-    if stat.S_ISREG(status.st_mode):
+    if stat.S_ISREG(status.st_mode) and not path.startswith("/run/netns/"):
         return f"{what} {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
     return what
 
