@@ -84,8 +84,8 @@ def attestation(caller: Caller, exchange: Exchange, number: int) -> bytes:
     assert verdict is not None
     assert verdict.account is not None
     assert policy is not None
-    names = {name.lower() for name, _ in head.headers}
-    withheld = {name for name in names if not travels_in_request(name, head.nominated)}
+    names = {name.lower() for name, _ in head.headers} - _OWN_FIELDS
+    withheld = [name for name in names if not travels_in_request(name, head.nominated)]
     return Attestation(
         request_id=exchange.id,
         tenant=endpoint.tenant,
@@ -97,7 +97,7 @@ def attestation(caller: Caller, exchange: Exchange, number: int) -> bytes:
         account=verdict.account,
         generation=policy.generation,
         port=origin.port,
-        withheld=b" ".join(sorted(withheld - _OWN_FIELDS)).decode("ascii"),
+        withheld=b" ".join(sorted(withheld)).decode("ascii"),
     ).line()
 
 

@@ -5,7 +5,6 @@ The caller chooses method, path and body; where and how the secret goes is the d
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -79,8 +78,10 @@ async def inject(  # noqa: PLR0917 - each is another thing, and all are needed
             injection = certificate_injection(material, slot, now)
     set_by_us = {name for name, _ in injection.set_headers}
     elsewhere = (name.encode("ascii") for name in slot.placeholder_fields or ())
-    return replace(
-        injection,
+    return Injection(
+        injection.set_headers,
+        injection.add_query,
+        injection.client_certificate,
         live=tuple(dict.fromkeys((*injection.live, *secrets_of(material)))),
         drop_headers=(*injection.drop_headers, *(name for name in elsewhere if name not in set_by_us)),
     )

@@ -105,10 +105,11 @@ def applied(outgoing: Outgoing, injection: Injection) -> Outgoing:
     """The request with the credential in it. A caller's fields and query keys of the same name are gone."""
     gone = {name.lower() for name, _ in injection.set_headers} | set(injection.drop_headers)
     kept = tuple((name, value) for name, value in outgoing.headers if name.lower() not in gone)
-    keys = {unquote_plus(key) for key, _ in injection.add_query}
-    pairs = [pair for pair in outgoing.query.split("&") if pair and _key(pair) not in keys]
-    pairs += [f"{key}={value}" for key, value in injection.add_query]
-    query = "&".join(pairs) if injection.add_query else outgoing.query
+    query = outgoing.query
+    if injection.add_query:
+        keys = {unquote_plus(key) for key, _ in injection.add_query}
+        pairs = [pair for pair in query.split("&") if pair and _key(pair) not in keys]
+        query = "&".join([*pairs, *(f"{key}={value}" for key, value in injection.add_query)])
     return replace(outgoing, headers=kept + injection.set_headers, query=query)
 
 

@@ -116,6 +116,9 @@ def forms(secret: bytes) -> Iterator[Piece]:
 
 def _cut(form: Piece) -> Iterator[Piece]:
     size = len(form.units)
+    if size <= PIECE:  # of a token nearly all
+        yield form
+        return
     count = min(MOST_PIECES, -(-size // PIECE))
     for start, end in pairwise(size * number // count for number in range(count + 1)):
         yield Piece(form.units[start:end], form.notation)
