@@ -87,7 +87,9 @@ kept:
 SECTION = "packages"
 LISTS = Path("/var/lib/apt/lists")
 POLICY = Path("/usr/sbin/policy-rc.d")
-NO_START = "#!/bin/sh\nexit 101\n"  # "action forbidden by policy" (deb-systemd-invoke(1p), invoke-rc.d(8))
+ASIDE = Path("/usr/sbin/policy-rc.d.before-egress")
+# 101 is "action forbidden by policy" (deb-systemd-invoke(1p), invoke-rc.d(8)).
+NO_START = "#!/bin/sh\n# Of egress.appliance.packages, while it installs: no service starts.\nexit 101\n"
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?")
 _SIMULATED = re.compile(r"^(Inst|Remv|Purg) (\S+)( \[[^\]]*\])?", re.MULTILINE)
 
@@ -138,8 +140,9 @@ def install(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, 
         raise Refused(f"{', '.join(wrong)}: no name of a Debian package")
     missing = sorted(set(parameters["names"]) - installed())
     earlier = kept.section(SECTION).get("brought", [])
+    mended = not check and put_back()
     if not missing:
-        return {"changed": False, "packages": [], "brought": earlier}
+        return {"changed": mended, "packages": [], "brought": earlier}
     if not check:
         _refresh(parameters["cache_valid_time"])
     elif not any(LISTS.glob("*_Packages*")):
@@ -193,21 +196,37 @@ class _Quiet:
 
     def __init__(self, *, wanted: bool) -> None:
         self._wanted = wanted
-        self._earlier: tuple[bytes, int] | None = None
 
     def __enter__(self) -> None:
         if self._wanted:
-            if POLICY.exists():
-                self._earlier = (POLICY.read_bytes(), POLICY.stat().st_mode & 0o7777)
+            put_back()
+            if os.path.lexists(POLICY):
+                POLICY.rename(ASIDE)
             POLICY.write_text(NO_START)
             POLICY.chmod(0o755)
 
     def __exit__(self, *_: object) -> None:
-        if self._earlier is not None:
-            POLICY.write_bytes(self._earlier[0])
-            POLICY.chmod(self._earlier[1])
-        elif self._wanted:
-            POLICY.unlink(missing_ok=True)
+        if self._wanted:
+            put_back()
+
+
+def put_back() -> bool:
+    """Let packages start services as the host has it; whether another run had left that undone.
+
+    A run that is killed puts nothing back: the text says that it is ours, and the host's own lies beside it.
+    """
+    found = is_ours()
+    if found:
+        POLICY.unlink()
+    if os.path.lexists(ASIDE) and not os.path.lexists(POLICY):
+        ASIDE.rename(POLICY)
+        found = True
+    return found
+
+
+def is_ours() -> bool:
+    """Whether it is this module that keeps services from starting."""
+    return POLICY.is_file() and POLICY.read_bytes() == NO_START.encode()
 
 
 def stays(ours: set[str], goes_with: Any) -> set[str]:
@@ -235,6 +254,7 @@ def remove(kept: Any, *, check: bool) -> dict[str, Any]:
     ours = {name for name in section.get("brought", []) if name in there}
     staying = stays(ours, _goes_with) if ours else set()
     going = sorted(ours - staying)
+    mended = not check and put_back()  # a package that goes stops its services by the same policy
     if going and not check:
         done = _apt_get("--yes", "purge", *going)
         if done.returncode != 0:
@@ -246,7 +266,7 @@ def remove(kept: Any, *, check: bool) -> dict[str, Any]:
         for path in section.get("leavings", []) if not staying else []:
             _clear(Path(path))
         kept.keep(SECTION, {})
-    return {"changed": bool(section), "packages": going, "kept": sorted(staying)}
+    return {"changed": bool(section) or mended, "packages": going, "kept": sorted(staying)}
 
 
 def _clear(path: Path) -> None:

@@ -56,6 +56,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     monkeypatch.setattr(MODULE, "_run", there.run)
     monkeypatch.setattr(MODULE, "LISTS", tmp_path / "lists")
     monkeypatch.setattr(MODULE, "POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setattr(MODULE, "ASIDE", tmp_path / "policy-rc.d.before-egress")
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "x_Packages").touch()
     return there
@@ -136,6 +137,29 @@ def test_no_service_is_started_by_a_package(
     install(record, ["nftables"])
     assert (policy.read_text(), policy.stat().st_mode & 0o777) == ("#!/bin/sh\nexit 104\n", 0o700)
     assert seen == [MODULE.NO_START] * 2
+
+
+@pytest.mark.parametrize("own", [None, "#!/bin/sh\nexit 101\n"])
+@pytest.mark.parametrize("ends", ["install", "all is there", "remove"])
+def test_what_a_killed_run_left_keeps_no_service_from_starting(
+    record: Any, host: Host, tmp_path: Path, own: str | None, ends: str
+) -> None:
+    """A run that is killed puts nothing back; the next one does, and takes nothing of ours for the host's."""
+    policy = tmp_path / "policy-rc.d"
+    if own is not None:
+        policy.write_text(own)
+        policy.chmod(0o755)
+    MODULE._Quiet(wanted=True).__enter__()
+    assert policy.read_text() == MODULE.NO_START
+    assert install(record, ["nftables"], check=True)["changed"]
+    assert policy.read_text() == MODULE.NO_START
+    if ends == "remove":
+        assert MODULE.remove(record, check=False)["changed"]
+    else:
+        assert install(record, ["nftables" if ends == "install" else "base-files"])["changed"]
+    assert (policy.read_text() if policy.exists() else None) == own
+    assert sorted(file.name for file in tmp_path.glob("policy-rc.d*")) == ["policy-rc.d"] * (own is not None)
+    assert not install(record, ["base-files"])["changed"]
 
 
 def test_all_that_came_goes(record: Any, host: Host) -> None:
