@@ -102,6 +102,13 @@ def test_an_entry_of_somebody_else_is_not_taken_away(record: Any, file: Path) ->
     assert file.read_text() == text
 
 
+def test_only_what_was_added_is_taken_from_a_list(record: Any, file: Path) -> None:
+    written(file, '{"authorization-plugins": ["egress"]}')
+    run(record, file, {"authorization-plugins": ["second"]})
+    run(record, file, PLUGIN, "absent")
+    assert json.loads(file.read_text()) == {"authorization-plugins": ["egress", "second"]}
+
+
 def test_a_value_of_ours_follows_its_variable(record: Any, file: Path) -> None:
     run(record, file, {"icc": True})
     assert run(record, file, {"icc": False})["changed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,44 @@ def test_an_administrator_who_wants_it_otherwise_is_asked(
         MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=True)
     (kernel / name).write_text(f"{REDIRECTS} = 0\n")
     assert MODULE.set_all(parameters(kernel, {REDIRECTS: 0}), record, check=True)["changed"]
+
+
+def test_our_own_other_file_is_no_administrators(record: Any, kernel: Path) -> None:
+    MODULE.set_all(parameters(kernel, {REDIRECTS: 0}, "99-zz-k.conf"), record, check=False)
+    assert MODULE.set_all(parameters(kernel, {REDIRECTS: 1}), record, check=True)["set"] == [REDIRECTS]
+
+
+def writing(monkeypatch: pytest.MonkeyPatch, name: str, effect: Callable[[], object]) -> None:
+    """A kernel that does something of its own when the setting `name` is written."""
+    write = Path.write_text
+
+    def written(path: Path, text: str, **more: Any) -> int:
+        done = write(path, text, **more)
+        if path == MODULE.place(name):
+            monkeypatch.setattr(Path, "write_text", write)
+            effect()
+        return done
+
+    monkeypatch.setattr(Path, "write_text", written)
+
+
+def test_what_a_watched_setting_resets_goes_back_too(
+    record: Any, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = parameters(kernel, {REDIRECTS: 1})
+    MODULE.set_all(asked, record, check=False)
+    MODULE.place(FORWARD).write_text("1\n")
+    writing(monkeypatch, FORWARD, lambda: MODULE.place(REDIRECTS).write_text("0\n"))
+    MODULE.restore(asked, record, check=False)
+    assert (MODULE.value_of(FORWARD), MODULE.value_of(REDIRECTS)) == ("0", "1")
+
+
+def test_a_value_that_the_kernel_makes_another_of_is_told(
+    record: Any, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing(monkeypatch, REDIRECTS, lambda: MODULE.place(REDIRECTS).write_text("1\n"))
+    with pytest.raises(MODULE.Refused, match=f"the kernel made 1 of {REDIRECTS} = 7"):
+        MODULE.set_all(parameters(kernel, {REDIRECTS: 7}), record, check=False)
 
 
 @pytest.mark.parametrize(
