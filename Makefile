@@ -48,9 +48,9 @@ bench: setup    ## ratios against peers, measured in the same run: WHICH="plain 
 	@cd $(TREE) && tests/bench/setup
 	@$(ROOT_PYTHON) -m tests.bench --rounds $(or $(ROUNDS),5) --picture $(WHICH)
 
-provision: setup ## the Ansible roles on fresh Debian 12 and 13 hosts: install, reboot, upgrade, rollback, removal
+provision: setup ## the Ansible roles on fresh Debian 12 and 13 hosts: install, reboot, upgrade, rollback, removal: HOSTS=debian12 for one
 	@cd $(TREE) && $(SUDO) ansible/setup
-	@$(ROOT_PYTHON) -m tests.provision $(HOSTS)
+	@$(ROOT_PYTHON) -m tests.provision --checkout $(CURDIR) $(HOSTS)
 
 images: setup   ## the runner images, from signed Debian packages
 	@$(ROOT_PYTHON) images/build.py
