@@ -30,6 +30,7 @@ from appliance.addresses import classify, never_exceptable
 from appliance.faults import faults
 from appliance.platform_url import PlatformUrl, service_of
 from appliance.reserved_names import RESERVED
+from appliance.shared_directories import is_shared
 from appliance.workload import TENANT_NAME
 
 SETTINGS_VARIABLE = "EGRESS_SETTINGS"
@@ -51,6 +52,14 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _own(path: Path) -> Path:
+    if is_shared(path):
+        raise ValueError(
+            f"{path} is a directory that others use; write one for this alone, like /srv/egress/state"
+        )
+    return path
+
+
 def _network(entry: Any) -> IPv4Network | IPv6Network:
     # A bare number would be one of IPv4's 2**32 addresses.
     if not isinstance(entry, str):
@@ -63,6 +72,7 @@ def _network(entry: Any) -> IPv4Network | IPv6Network:
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+OwnDirectory = Annotated[AbsolutePath, AfterValidator(_own)]
 InstanceName = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}$"), AfterValidator(_not_reserved)
 ]
@@ -302,10 +312,10 @@ class Settings(_Model):
     """
 
     instance: InstanceName = "egress"
-    config_dir: AbsolutePath = Path("/etc/egress")
-    state_dir: AbsolutePath = Path("/var/lib/egress")
-    run_dir: AbsolutePath = Path("/run/egress")
-    log_dir: AbsolutePath = Path("/var/log/egress")
+    config_dir: OwnDirectory = Path("/etc/egress")
+    state_dir: OwnDirectory = Path("/var/lib/egress")
+    run_dir: OwnDirectory = Path("/run/egress")
+    log_dir: OwnDirectory = Path("/var/log/egress")
     workers: Annotated[int, Field(ge=1, le=16)] = 2
     fallback: bool = True
     uids: Uids = Uids()
@@ -318,6 +328,17 @@ class Settings(_Model):
     workload_addresses: tuple[Network, ...] | None = None
     upstream_ca: AbsolutePath = Path("/etc/ssl/certs/ca-certificates.crt")
     nat64_prefixes: tuple[IPv6Network, ...] = ()
+
+    @model_validator(mode="after")
+    def _keeps_them_apart(self) -> Settings:
+        places = [
+            os.path.normpath(path) for path in (self.config_dir, self.state_dir, self.run_dir, self.log_dir)
+        ]
+        if len(set(places)) != len(places):
+            raise ValueError(
+                "two of config_dir, state_dir, run_dir, log_dir are one; write a directory for each"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_what_it_chains(self) -> Settings:

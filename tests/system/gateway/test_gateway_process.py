@@ -83,11 +83,11 @@ class Neighbour(threading.Thread):
 class Site:
     def __init__(self, directory):
         self.directory = directory
-        (directory / "tenants").mkdir()
+        (directory / "etc" / "tenants").mkdir(parents=True)
         (directory / "limits").mkdir()
-        (directory / "tenants" / "acme.yaml").write_text("profile: read-only-web\n")
+        (directory / "etc" / "tenants" / "acme.yaml").write_text("profile: read-only-web\n")
         settings = {
-            "config_dir": str(directory), "run_dir": str(directory), "log_dir": str(directory / "log"),
+            "config_dir": str(directory / "etc"), "run_dir": str(directory), "log_dir": str(directory / "log"),
             "upstream_ca": str(Authority().write(directory / "ca.pem")),
         }  # fmt: skip
         (directory / "egress.yaml").write_text(json.dumps(settings))
@@ -209,11 +209,11 @@ def test_from_start_to_drained(site) -> None:
     answer = site.get("nowhere.site-under-test.net")
     assert (answer.status, answer.reason) == (502, "name-does-not-exist")
 
-    (site.directory / "tenants" / "acme.yaml").write_text("profile: allowlist\n")
+    (site.directory / "etc" / "tenants" / "acme.yaml").write_text("profile: allowlist\n")
     before = status["policy"]
     site.until(lambda status: status["policy"] != before)
     assert site.get("nowhere.site-under-test.net").reason == "host-not-listed"
-    (site.directory / "tenants" / "acme.yaml").write_text("profile: nonsense\n")
+    (site.directory / "etc" / "tenants" / "acme.yaml").write_text("profile: nonsense\n")
     site.until(lambda status: status["policy_error"])
     assert site.get("nowhere.site-under-test.net").reason == "host-not-listed"
 

@@ -57,10 +57,14 @@ class Appliance:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.state = root / "state"
+        self.log = root / "log"
+        self.state.mkdir()
+        self.log.mkdir()
         self.socket = root / "broker.sock"
         self.settings = root / "egress.yaml"
         self.settings.write_text(
-            f"instance: lab\nstate_dir: {root}\nlog_dir: {root}\nrun_dir: {root}\n"
+            f"instance: lab\nstate_dir: {self.state}\nlog_dir: {self.log}\nrun_dir: {root}\n"
             f"uids: {{gateway: {os.getuid() or 64101}}}\n"
         )
         self.environment = {"EGRESS_SETTINGS": str(self.settings), "PATH": os.environ["PATH"]}
@@ -109,22 +113,22 @@ def test_it_signs_records_and_ends_cleanly_and_starts_again_with_the_same_root(a
         assert "Traceback" not in errors
     assert process.returncode == 0
     assert len(roots) == 1
-    report = verify(place.chain_files(appliance.root / "audit", "broker"))
+    report = verify(place.chain_files(appliance.log / "audit", "broker"))
     assert (report.intact, report.records) == (True, 5)
 
 
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        (lambda a: (a.root / "ca" / "root.key").chmod(0o644), "run: chmod 600"),
+        (lambda a: (a.state / "ca" / "root.key").chmod(0o644), "run: chmod 600"),
         (lambda a: a.settings.write_text("nonsense: true\n"), "nonsense"),
         (
-            lambda a: (a.root / "audit" / "broker" / "broker.jsonl").write_text("x\n" * 9),
+            lambda a: (a.log / "audit" / "broker" / "broker.jsonl").write_text("x\n" * 9),
             "egress log --verify",
         ),
-        (lambda a: (a.root / "vault" / "kek").write_text("0" * 64), "does not belong to this database"),
-        (lambda a: (a.root / "vault" / "kek").unlink(), "restore it from a backup"),
-        (lambda a: (a.root / "vault" / "broker.db").write_bytes(b"x" * 4096), "restore the file"),
+        (lambda a: (a.state / "vault" / "kek").write_text("0" * 64), "does not belong to this database"),
+        (lambda a: (a.state / "vault" / "kek").unlink(), "restore it from a backup"),
+        (lambda a: (a.state / "vault" / "broker.db").write_bytes(b"x" * 4096), "restore the file"),
     ],
     ids=["loose-key", "bad-settings", "damaged-audit", "wrong-kek", "no-kek", "damaged-vault"],
 )
@@ -199,7 +203,7 @@ def test_without_a_socket_it_says_what_starts_it(appliance: Appliance) -> None:
         "no control and no calls and no dials and no workloads and no callers socket was passed"
         in done.stderr
     )
-    assert not (appliance.root / "ca").exists()
+    assert not (appliance.state / "ca").exists()
 
 
 def test_004_02_what_looks_like_a_credential_does_not_stand_in_the_log() -> None:
@@ -222,9 +226,9 @@ def test_the_operator_asks_about_workloads(appliance: Appliance) -> None:
 
 
 def test_the_operator_has_the_policies_read_and_hears_which_are_in_force(appliance: Appliance) -> None:
-    appliance.settings.write_text(appliance.settings.read_text() + f"config_dir: {appliance.root}\n")
-    (appliance.root / "tenants").mkdir()
-    document = appliance.root / "tenants" / "acme.yaml"
+    appliance.settings.write_text(appliance.settings.read_text() + f"config_dir: {appliance.root}/etc\n")
+    (appliance.root / "etc" / "tenants").mkdir(parents=True)
+    document = appliance.root / "etc" / "tenants" / "acme.yaml"
     process = appliance.start()
     before = appliance.ask(op="reload")
     document.write_text("profile: allowlist\n")
@@ -278,7 +282,7 @@ def test_004_40_what_looks_like_a_credential_stands_in_no_record(appliance: Appl
     process = appliance.start()
     assert appliance.ask(op="workload-disable", tenant="acme", workload=token)["ok"] is True
     end(process)
-    (file,) = (appliance.root / "audit" / "broker").glob("*.jsonl")
+    (file,) = (appliance.log / "audit" / "broker").glob("*.jsonl")
     assert "workload-disabled" in file.read_text()
     assert "[scrubbed:github-token]" in file.read_text()
     assert token not in file.read_text()
@@ -300,9 +304,9 @@ def calling(tmp_path: Path) -> Iterator[tuple[Calling, Mapping[str, Operation]]]
     """The process's parts without a process; the vault's operations."""
     settings = Settings(
         config_dir=tmp_path,
-        state_dir=tmp_path,
-        run_dir=tmp_path,
-        log_dir=tmp_path,
+        state_dir=tmp_path / "state",
+        run_dir=tmp_path / "run",
+        log_dir=tmp_path / "log",
         upstream_ca=Path(certifi.where()),
         workload_addresses=("172.18.0.0/16",),
     )
