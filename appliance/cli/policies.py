@@ -12,7 +12,7 @@ from appliance import ipc
 from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure, require_root
 from appliance.cli.output import Cli, counted, pass_cli, printable
-from appliance.cli.replacing import problems_of
+from appliance.cli.replacing import problems_of, problems_together
 from appliance.cli.status import DOWN, NOT_RUNNING, ask_process
 from appliance.cli.tenants import existing
 from appliance.policy.explain import explain as explain_request
@@ -46,8 +46,12 @@ def policy() -> None:
     "--as", "place", type=click.Path(path_type=Path), metavar="PLACE",
     help="Say what would be wrong with all documents if FILE stood at PLACE, and is not wrong now.",
 )  # fmt: skip
+@click.option(
+    "--together", is_flag=True,
+    help="The same of several documents: each line of FILE is a PLACE and, as a JSON string, its text.",
+)  # fmt: skip
 @pass_cli
-def check(cli: Cli, file: Path, place: Path | None) -> None:
+def check(cli: Cli, file: Path, place: Path | None, together: bool) -> None:
     """Check FILE as the gateway would load it: every problem with its place and its mend.
 
     FILE is the policy of the tenant that it is named after, or accounts.yaml, or an integration's definition;
@@ -56,7 +60,12 @@ def check(cli: Cli, file: Path, place: Path | None) -> None:
     """
     if not file.exists():
         raise Failure(f"{file}: no such file; name an existing one")
-    problems = _problems_of(cli, file) if place is None else problems_of(cli.settings, file, place)
+    if together and place is not None:
+        raise Failure("--together and --as: each line of FILE names its place; leave --as away", exit_code=2)
+    if together:
+        problems = problems_together(cli.settings, file)
+    else:
+        problems = _problems_of(cli, file) if place is None else problems_of(cli.settings, file, place)
     bad = errors(problems)
     if cli.as_json:
         cli.emit({"file": str(file), "ok": not bad, "problems": [_problem(p) for p in problems]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,24 +22,54 @@ def problems_of(settings: Settings, file: Path, place: Path) -> list[Problem]:
 
     `place` is a document's below the instance's `config_dir`, there or not. Raises `Failure` for another.
     """
-    place = place.absolute()
-    if not _is_a_document(settings, place):
-        raise Failure(
-            f"--as {place}: no document of this instance; name {settings.operator_file}, "
-            f"{settings.accounts_file}, or a .yaml in {settings.tenants_dir}, {settings.policies_dir} "
-            f"or {settings.integrations_dir}",
-            exit_code=2,
-        )
+    return _brought_about(settings, {place: file.read_bytes()}, {str(place.absolute()): str(file)})
+
+
+def problems_together(settings: Settings, file: Path) -> list[Problem]:
+    """The same of several documents at once. A line of `file`: PLACE, and the text as a JSON string.
+
+    Raises `Failure` for a line that is none, and for a place that is no document's.
+    """
+    texts: dict[Path, bytes] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        place, _, text = line.strip().partition(" ")
+        if not place:
+            continue
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = None
+        if not isinstance(content, str):
+            raise Failure(f'{file}:{number}: no PLACE "TEXT"; write the text as a JSON string', exit_code=2)
+        texts[Path(place)] = content.encode()
+    return _brought_about(settings, texts, {})
+
+
+def _brought_about(settings: Settings, texts: dict[Path, bytes], shown: dict[str, str]) -> list[Problem]:
+    """`shown` has the names under which places are told of, where these are others."""
+    for place in texts:
+        if not _is_a_document(settings, place.absolute()):
+            raise Failure(
+                f"{place.absolute()}: no document of this instance; name {settings.operator_file}, "
+                f"{settings.accounts_file}, or a .yaml in {settings.tenants_dir}, {settings.policies_dir} "
+                f"or {settings.integrations_dir}",
+                exit_code=2,
+            )
     with tempfile.TemporaryDirectory(prefix="egress-policy-") as folder:
         draft = settings.model_copy(update={"config_dir": Path(folder)})
         for document in _documents(settings):
-            _copy(document, Path(folder) / document.relative_to(settings.config_dir))
+            _write(document.read_bytes(), _inside(folder, settings, document))
         before = _loaded(draft, settings, {})
-        there = Path(folder) / place.relative_to(settings.config_dir)
-        _copy(file, there)
-        after = _loaded(draft, settings, {str(there): str(file)})
+        for place, text in texts.items():
+            _write(text, _inside(folder, settings, place))
+        told = {str(_inside(folder, settings, Path(place))): name for place, name in shown.items()}
+        after = _loaded(draft, settings, told)
     known = {(p.position, p.message) for p in before}
     return [p for p in after if (p.position, p.message) not in known]
+
+
+def _inside(folder: str, settings: Settings, place: Path) -> Path:
+    return Path(folder) / place.absolute().relative_to(settings.config_dir)
 
 
 def _documents(settings: Settings) -> list[Path]:
@@ -55,9 +86,9 @@ def _is_a_document(settings: Settings, place: Path) -> bool:
     )
 
 
-def _copy(file: Path, place: Path) -> None:
+def _write(text: bytes, place: Path) -> None:
     place.parent.mkdir(exist_ok=True)
-    place.write_bytes(file.read_bytes())
+    place.write_bytes(text)
 
 
 def _loaded(draft: Settings, settings: Settings, shown: dict[str, str]) -> list[Problem]:

@@ -96,3 +96,40 @@ def test_a_document_from_a_pipe(egress: Egress, tmp_path: Path, tenant: Callable
     answer = egress("policy", "check", str(pipe), "--as", place)
     writer.join()
     assert f"{pipe}:1:1: unknown key 'profil'" in answer.stderr
+
+
+def test_documents_are_judged_together(
+    egress: Egress, settings: Settings, tenant: Callable[..., Path], draft: Callable[[str], str]
+) -> None:
+    acme, base = tenant("acme"), settings.policies_dir / "base.yaml"
+    uses = f"{acme} {json.dumps('profile: allowlist' + chr(10) + 'use: [base]' + chr(10))}\n"
+    rules = f"{base} {json.dumps('rules: [{name: a, hosts: [a.example.com]}]')}\n"
+    assert egress("policy", "check", draft(uses), "--together").exit_code == 1
+    answer = egress("policy", "check", draft(f"\n{uses}{rules}"), "--together")
+    assert answer.exit_code == 0, answer.output
+    bad = egress(
+        "policy", "check", draft(f'{uses}{rules}{settings.tenants_dir}/b.yaml "profil: x"'), "--together"
+    )
+    assert bad.exit_code == 1
+    assert f"{settings.tenants_dir}/b.yaml:1:1: unknown key 'profil'" in bad.stderr
+    assert acme.read_text() == "profile: read-only-web\n"
+    assert not base.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('/etc/passwd "x"\n', "/etc/passwd: no document of this instance"),
+        ("operator.yaml\n", ":1: no PLACE"),
+        ("operator.yaml {}\n", ":1: no PLACE"),
+    ],
+)
+def test_lines_that_name_no_document(
+    egress: Egress, draft: Callable[[str], str], text: str, words: str
+) -> None:
+    answer = egress("policy", "check", draft(text), "--together")
+    assert answer.exit_code == 2
+    assert words in answer.stderr
+    both = egress("policy", "check", draft(text), "--together", "--as", "/x")
+    assert both.exit_code == 2
+    assert "leave --as away" in both.stderr
