@@ -23,6 +23,7 @@ LEFT_OUT = (
     "/var/lib/systemd/random-seed", "/var/lib/systemd/linger", "/var/lib/systemd/deb-systemd-helper-enabled", "/etc/ld.so.cache", "/etc/machine-id",
     "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-",
     "/etc/hostname", "/etc/hosts", "/etc/resolv.conf",
+    "/run/utmp", "/var/log/wtmp",  # who was logged in, and when the host was started
     "/root/.ansible",  # Ansible's own, of whoever runs it
     "/run/origin", "/run/systemd", "/run/log", "/run/udev", "/run/lock", "/run/user",
 )  # fmt: skip
@@ -62,7 +63,7 @@ def files() -> dict[str, str]:
             kept = []
             for name in (*folders, *names):
                 path = str(Path(folder) / name)
-                if path in LEFT_OUT or path.endswith("/__pycache__"):
+                if path in LEFT_OUT or path.endswith("/__pycache__") or name.startswith("systemd-private-"):
                     continue
                 try:
                     found[path] = described(path)
