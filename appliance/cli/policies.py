@@ -12,7 +12,7 @@ from appliance import ipc
 from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure, require_root
 from appliance.cli.output import Cli, counted, pass_cli, printable
-from appliance.cli.replacing import problems_of, problems_together
+from appliance.cli.replacing import problems_of, problems_there, problems_together
 from appliance.cli.status import DOWN, NOT_RUNNING, ask_process
 from appliance.cli.tenants import existing
 from appliance.policy.explain import explain as explain_request
@@ -41,7 +41,7 @@ def policy() -> None:
 
 
 @policy.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.option(
     "--as", "place", type=click.Path(path_type=Path), metavar="PLACE",
     help="Say what would be wrong with all documents if FILE stood at PLACE, and is not wrong now.",
@@ -51,29 +51,33 @@ def policy() -> None:
     help="The same of several documents: each line of FILE is a PLACE and, as a JSON string, its text.",
 )  # fmt: skip
 @pass_cli
-def check(cli: Cli, file: Path, place: Path | None, together: bool) -> None:
-    """Check FILE as the gateway would load it: every problem with its place and its mend.
+def check(cli: Cli, file: Path | None, place: Path | None, together: bool) -> None:
+    """Check FILE, or else all documents, as the gateway would load them: every problem with place and mend.
 
     FILE is the policy of the tenant that it is named after, or accounts.yaml, or an integration's definition;
     with --as it is whatever document belongs to PLACE, operator.yaml and named policies among them.
     For example: egress policy check /etc/egress/tenants/acme.yaml
     """
-    if not file.exists():
-        raise Failure(f"{file}: no such file; name an existing one")
     if together and place is not None:
         raise Failure("--together and --as: each line of FILE names its place; leave --as away", exit_code=2)
-    if together:
+    if file is None and (together or place is not None):
+        raise Failure("--as and --together are about a FILE; name it, or /dev/stdin", exit_code=2)
+    if file is not None and not file.exists():
+        raise Failure(f"{file}: no such file; name an existing one")
+    if file is None:
+        problems = problems_there(cli.settings)
+    elif together:
         problems = problems_together(cli.settings, file)
     else:
         problems = _problems_of(cli, file) if place is None else problems_of(cli.settings, file, place)
-    bad = errors(problems)
+    bad, shown = errors(problems), str(file or cli.settings.config_dir)
     if cli.as_json:
-        cli.emit({"file": str(file), "ok": not bad, "problems": [_problem(p) for p in problems]})
+        cli.emit({"file": shown, "ok": not bad, "problems": [_problem(p) for p in problems]})
     else:
         for problem in problems:
             click.echo(str(problem), err=True)
         found = f"{counted(len(bad), 'error')}, {counted(len(problems) - len(bad), 'warning')}"
-        cli.say(f"{file}: {found if problems else 'ok'}")
+        cli.say(f"{shown}: {found if problems else 'ok'}")
     if bad:
         raise SystemExit(1)
 

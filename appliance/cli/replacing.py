@@ -45,6 +45,11 @@ def problems_together(settings: Settings, file: Path) -> list[Problem]:
     return _brought_about(settings, texts, {})
 
 
+def problems_there(settings: Settings) -> list[Problem]:
+    """What is wrong with the documents as they stand, all of them."""
+    return _loaded(settings, settings, {})
+
+
 def _brought_about(settings: Settings, texts: dict[Path, bytes], shown: dict[str, str]) -> list[Problem]:
     """`shown` has the names under which places are told of, where these are others."""
     for place in texts:

@@ -53,6 +53,28 @@ def test_check_of_accounts_and_of_a_definition(egress: Egress, settings: Setting
         assert egress("policy", "check", str(file)).output == f"{file}: ok\n"
 
 
+def test_check_of_all_documents(egress: Egress, settings: Settings, tenant: Callable[..., Path]) -> None:
+    """Those too that no tenant uses, and an operator's layer without a tenant."""
+    assert egress("policy", "check").output == f"{settings.config_dir}: ok\n"
+    documents = {
+        settings.policies_dir / "base.yaml": "ruls: []\n",
+        settings.integrations_dir / "crm.yaml": CRM.replace("port: 443\n", ""),
+        tenant("acme"): "profil: x\n",
+        # Last, for nothing else is read without them.
+        settings.accounts_file: "accounts: [{name: a, integration: cmr, tenants: [b]}]\n",
+        settings.operator_file: "deny: 1\n",
+    }
+    for place, text in documents.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+        answer = egress("policy", "check")
+        assert (answer.exit_code, f"{place}:" in answer.stderr) == (1, True), answer.output
+    found = json.loads(egress("--json", "policy", "check").stdout)
+    assert (found["file"], found["ok"]) == (str(settings.config_dir), False)
+    for words in (["--as", str(settings.operator_file)], ["--together"]):
+        refused(egress("policy", "check", *words), "name it", code=2)
+
+
 def test_check_of_no_file(egress: Egress, tmp_path: Path) -> None:
     refused(egress("policy", "check", str(tmp_path / "none.yaml")), "no such file")
 
