@@ -61,10 +61,12 @@ dist: setup     ## wheel, source distribution, checksums of HEAD in dist/: SIGNI
 lab-down: setup ## remove what an interrupted demo or test left behind
 	@$(ROOT_PYTHON) -m tests.lab.demo --down
 
-lock: setup     ## renew requirements.lock from pyproject.toml
+lock: setup     ## renew requirements.lock, and appliance.lock without what development needs, from pyproject.toml
 	@$(TREE)/.venv/bin/python -m pip install -q pip-tools
 	@$(TREE)/.venv/bin/python -m piptools compile -q --extra dev --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header -o requirements.lock pyproject.toml
+	@$(TREE)/.venv/bin/python -m piptools compile -q --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header -c requirements.lock -o appliance.lock pyproject.toml
 
 clean:          ## remove the virtual environment and what tools left, in the checkout and in its copy
 	$(SUDO) rm -rf $(foreach place,. $(TREE),$(addprefix $(place)/,.venv build dist .ruff_cache))
