@@ -1,0 +1,133 @@
+"""What the roles appliance, tenants and broker take away, install and judge, read from their tasks."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from appliance import shared_directories
+from appliance.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+ROLES = ROOT / "ansible/roles"
+
+
+def read(name: str) -> Any:
+    return YAML(typ="safe").load((ROLES / name).read_text(encoding="utf-8"))
+
+
+def position(tasks: list[dict[str, Any]], words: str) -> int:
+    (found,) = [at for at, task in enumerate(tasks) if words in task["name"]]
+    return found
+
+
+VARIABLES = read("appliance/vars/main.yml")
+
+
+def test_removal_asks_the_host_and_not_its_variables() -> None:
+    for name in ("remove", "installed"):
+        text = (ROLES / f"appliance/tasks/{name}.yml").read_text(encoding="utf-8")
+        words = set(re.findall(r"\bappliance_\w+", text))
+        assert not words & {
+            "appliance_settings", "appliance_instance", "appliance_uids", "appliance_places", "appliance_target",
+        }  # fmt: skip
+    installed = "".join(repr(value) for name, value in VARIABLES.items() if name.startswith("appliance_inst"))
+    assert "appliance_installed | default" in installed
+    assert not re.search(r"\bappliance_settings\b", installed.replace(VARIABLES["appliance_instance"], ""))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/etc", "/var/lib", "/var/log/", "/run", "/usr/share/x", "/proc/1", "/srv", "/var/lib/../log", "//var/lib",
+     "/var/lib/docker", "/opt/egress", "/srv/..", "relative"],
+)  # fmt: skip
+def test_removal_refuses_directories_of_others(path: str) -> None:
+    assert is_astray(path)
+
+
+def is_astray(path: str) -> bool:
+    return (
+        not re.match(VARIABLES["appliance_place"], path)
+        or re.match(VARIABLES["appliance_system_trees"], path) is not None
+        or path.removesuffix("/") in VARIABLES["appliance_shared"]
+    )
+
+
+def test_removal_knows_the_directories_that_the_program_knows() -> None:
+    assert tuple(VARIABLES["appliance_shared"]) == shared_directories._SHARED
+    trees = "|".join(shared_directories._TREES)
+    assert VARIABLES["appliance_system_trees"] == f"/({trees})/"
+    settings = Settings()
+    places = (settings.config_dir, settings.state_dir, settings.log_dir, settings.run_dir, Path("/srv/a.b/c"))
+    assert not [path for path in places if is_astray(str(path))]
+
+
+def test_removal_takes_users_by_name_and_number() -> None:
+    tasks = read("appliance/tasks/remove.yml")
+    users = tasks[position(tasks, "Take the users away")]
+    groups = tasks[position(tasks, "Take the groups away")]
+    assert users["when"] == "ansible_facts['getent_passwd'][item.0][1] == item.1"
+    assert groups["when"] == "ansible_facts['getent_group'][item.0][1] == item.1"
+    assert position(tasks, "Take the groups away") < position(tasks, "Take the units away")
+
+
+def locked(file: str) -> dict[str, tuple[str, frozenset[str]]]:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    found = re.findall(r"^([\w.-]+)==(\S+)[^\n]*\\\n((?:    --hash=\S+(?: \\)?\n)+)", text, re.MULTILINE)
+    return {name: (version, frozenset(re.findall(r"sha256:\w+", hashes))) for name, version, hashes in found}
+
+
+def test_what_runs_is_locked_as_what_is_tested() -> None:
+    runs, tested = locked("appliance.lock"), locked("requirements.lock")
+    assert {name: tested.get(name) for name in runs} == runs
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split(r"[\[><=]", name)[0].replace(".", "-") for name in project["dependencies"]}
+    assert wanted <= {name.replace(".", "-") for name in runs}
+    assert not {"pytest", "mypy", "ruff"} & set(runs)
+
+
+def test_a_lock_is_installed_by_its_hashes_and_what_is_missing_is_told() -> None:
+    tasks = read("appliance/tasks/release.yml")[-1]["block"]
+    installs = [task["ansible.builtin.command"]["argv"] for task in tasks if "appliance_pip" in repr(task)]
+    lock, wheel, plain = installs
+    for argv in (lock, wheel):
+        assert "'--require-hashes', '--no-deps', '--requirement'" in argv
+    assert "--constraint" not in repr(tasks)
+    assert "require-hashes" not in plain
+    assert position(tasks, "by its hash") < position(tasks, "See that all is there")
+
+
+def test_a_release_of_another_wheel_is_told_before_anything_changes() -> None:
+    tasks = read("appliance/tasks/preflight.yml")
+    told = tasks[position(tasks, "of this wheel")]["ansible.builtin.assert"]["that"]
+    assert told.endswith("(appliance_whole_read.content | b64decode | trim) == appliance_release_sum")
+
+
+def test_documents_are_judged_before_any_is_written() -> None:
+    settings = read("appliance/tasks/settings.yml")
+    assert settings[0]["ansible.builtin.include_tasks"] == "judge.yml"
+    preflight = read("appliance/tasks/preflight.yml")
+    assert "judge.yml" in [task.get("ansible.builtin.include_tasks") for task in preflight]
+    policies = read("tenants/tasks/policies.yml")
+    judged = policies[position(policies, "Judge the policies")]
+    assert judged["when"] == "tenants_program_found.stat.exists"
+    assert position(policies, "Judge the policies") < position(policies, "Write the policies")
+
+
+def test_a_passphrase_can_be_kept_before_the_vault_has_it_and_is_kept_once() -> None:
+    tasks = read("broker/tasks/credential.yml")
+    steps = tasks[0]["block"]
+    encryption = steps[position(steps, "Have systemd encrypt")]["ansible.builtin.command"]["argv"]
+    assert encryption[-1] == "{{ broker_draft }}"
+    order = [
+        position(steps, words)
+        for words in ("Have systemd encrypt", "may be kept", "Give the open vault", "Put the credential")
+    ]
+    assert order == sorted(order)
+    only = tasks[position(tasks, "no other copy")]
+    assert "broker_plain if broker_is_encrypted else broker_encrypted" in only["loop"]
