@@ -50,6 +50,17 @@ def test_removal_refuses_directories_of_others(path: str) -> None:
     assert is_astray(path)
 
 
+def test_every_role_is_removed_as_it_is_installed() -> None:
+    """What is derived from the settings of a run comes from those of the host, in `remove.yml`."""
+    (play,) = YAML(typ="safe").load((ROOT / "ansible/playbooks/remove.yml").read_text(encoding="utf-8"))
+    for task in play["tasks"]:
+        role = task.get("ansible.builtin.include_role", {}).get("name", "").rpartition(".")[2]
+        given = repr(task.get("vars", {}))
+        assert role not in ("docker_engine", "broker") or re.search(
+            "appliance_installed|remove_instance", given
+        ), task["name"]
+
+
 def is_astray(path: str) -> bool:
     return (
         not re.match(VARIABLES["appliance_place"], path)
@@ -73,6 +84,11 @@ def test_removal_takes_users_by_name_and_number() -> None:
     groups = tasks[position(tasks, "Take the groups away")]
     assert users["when"] == "ansible_facts['getent_passwd'][item.0][1] == item.1"
     assert groups["when"] == "ansible_facts['getent_group'][item.0][1] == item.1"
+    written = 'g egress 64100\nu egress-broker 64103 "Egress appliance broker"\n'
+    (pattern,) = re.findall(r"regex_findall\('(.*?)'\)", users["loop"])
+    assert re.findall(pattern, written) == [("egress-broker", "64103")]
+    (pattern,) = re.findall(r"regex_findall\('(.*?)'\)", groups["loop"])
+    assert re.findall(pattern, written) == [("egress", "64100"), ("egress-broker", "64103")]
     assert position(tasks, "Take the groups away") < position(tasks, "Take the units away")
 
 
