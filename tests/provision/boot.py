@@ -54,11 +54,15 @@ def enforced_before_containers(target: Target) -> str:
     Raises `Failed`. The witness at the origin starts before the appliance, so that it misses nothing.
     """
     await_active(target)
-    started = moment(workload.started_at(target))
+    started = moment(workload.started_once(target))
     ready = {unit: active_since(target, unit) for unit in units(target)}
     late = [unit for unit, since in ready.items() if since >= started]
     if late:
         raise Failed(f"the container started at {started} before these were ready: {', '.join(late)}")
+    last = max(ready, key=lambda unit: ready[unit])
+    before = workload.asked(target, target.booted(), ready[last].timestamp())
+    if before.good or before.bad or before.trespasses:
+        raise Failed(f"the container ran since the boot and before {last} was ready: {before}")
     witness = active_since(target, "origin.service")
     if witness >= min(ready.values()):
         raise Failed("the witness was not there first")
@@ -72,7 +76,6 @@ def enforced_before_containers(target: Target) -> str:
     out = workload.trespassed(target)
     if out:
         raise Failed(f"got out: {out}")
-    last = max(ready, key=lambda unit: ready[unit])
     margin = (started - ready[last]).total_seconds()
     first = since_boot.good[0][1] - started.timestamp()
     return (

@@ -33,11 +33,12 @@ class Played:
         return self
 
     def refused(self, *words: str) -> str:
-        """Why it ended. Raises `Failed` where it did not end so, or changed something, or did not say `words`."""
+        """Why it ended. Raises `Failed` where it did not end so, or changed something, or did not say `words`
+        where it says why."""
         if self.said.status == 0 or self.counts.get("changed", 0) != 0:
             raise Failed(f"status {self.said.status}, changed={self.counts.get('changed')}; {self.log}")
         reason = self.reason
-        missing = [word for word in words if word not in self.said.out]
+        missing = [word for word in words if word not in reason]
         if missing:
             raise Failed(f"does not say {missing}; {self.log}:\n{reason}")
         return reason

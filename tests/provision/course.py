@@ -173,8 +173,8 @@ class Course:
             raise Failed("the container was started anew")
         asked = workload.asked(self._target, since, until)
         after = workload.asked(self._target, until)
-        if not asked.good or not after.good or after.bad:
-            raise Failed(f"during: {asked}; after: {after}")
+        if not asked.bearable() or not asked.trespasses or not after.good or after.bad:
+            raise Failed(f"during: {asked}, {asked.trespasses} forbidden packets; after: {after}")
         out = workload.trespassed(self._target)
         if out:
             raise Failed(f"got out: {out}")
@@ -192,8 +192,11 @@ class Course:
         asked, after = workload.asked(self._target, since, until), workload.asked(self._target, until)
         doctor = self._target.run("egress", "doctor", check=False)
         out = workload.trespassed(self._target)
-        if not after.good or after.bad or doctor.status != 0 or out:
-            raise Failed(f"after: {after}; got out: {out}; egress doctor: {doctor.last}")
+        if not asked.good or not asked.trespasses or not after.good or after.bad or doctor.status != 0 or out:
+            raise Failed(
+                f"during: {asked}, {asked.trespasses} forbidden packets; after: {after}; got out: {out}; "
+                f"egress doctor: {doctor.last}"
+            )
         return f"the release before serves; {asked}"
 
     def _in_force(self, build: Build) -> None:

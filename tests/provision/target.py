@@ -9,6 +9,7 @@ import io
 import json
 import tarfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.provision import cache
@@ -101,6 +102,11 @@ class Target:
     def pid(self) -> int:
         """Of its first process, as the machine sees it."""
         return int(run("docker", "inspect", "--format", "{{.State.Pid}}", self.name).out)
+
+    def booted(self) -> float:
+        """When its first process was started, in seconds since the epoch."""
+        words = ("docker", "inspect", "--format", "{{.State.StartedAt}}", self.name)
+        return datetime.fromisoformat(run(*words).out[:26]).replace(tzinfo=UTC).timestamp()
 
     def in_network(self, *words: str, check: bool = True) -> str:
         """Standard output of a program of the machine's in the target's network namespace."""

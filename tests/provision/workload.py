@@ -23,6 +23,8 @@ HARDENED = (
 )  # fmt: skip
 FORBIDDEN = ("10.0.1.5", "169.254.169.254", "45.33.32.156")
 """Where the looper sends what must go nowhere (see `tests/lab/looper.py`)."""
+MOST_FAILED, LONGEST_GAP = 0.02, 30.0
+"""Of an upgrade's requests, and seconds without an answer: on a machine that installs packages meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ class Asked:
         """Seconds between the ends of two good requests that follow one another."""
         ends = sorted(end for _, end in self.good)
         return max((after - before for before, after in pairwise(ends)), default=0.0)
+
+    def bearable(self) -> bool:
+        """Whether somebody who tries again would hardly have noticed."""
+        total = len(self.good) + len(self.bad)
+        return bool(self.good) and len(self.bad) <= MOST_FAILED * total and self.longest_gap <= LONGEST_GAP
 
     def __str__(self) -> str:
         total = len(self.good) + len(self.bad)
@@ -74,6 +81,14 @@ def asked(target: Target, since: float, until: float = float("inf")) -> Asked:
         elif word in {"ok", "no"} and len(numbers) == 2 and since <= float(numbers[0]) <= until:
             (found.good if word == "ok" else found.bad).append((float(numbers[0]), float(numbers[1])))
     return Asked(found.good, found.bad, trespasses)
+
+
+def started_once(target: Target) -> str:
+    """As `started_at`, of a container that the engine did not have to start again. Raises `Failed`."""
+    count = int(target.run("docker", "inspect", "--format", "{{.RestartCount}}", NAME).out)
+    if count:
+        raise Failed(f"{NAME} was started again {count} times")
+    return started_at(target)
 
 
 def started_at(target: Target) -> str:
