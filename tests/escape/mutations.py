@@ -336,7 +336,7 @@ BROKER = (
     _broker("scrubbed-redirects", "nor the address that an answer leads to", "H9-away",
             ("calls/serving.py", "scrubbing=Scrubber,", "scrubbing=lambda _live: Scrubber(()),"), reached=True),
     _broker("issued-authority", "nor what a provider hands out as authority", "H9-echo",
-            ("calls/authority.py", 'return _folded(name.decode("latin-1")) in ISSUED', "return False")),
+            ("calls/authority.py", 'return name.lower().replace(b"_", b"-") in _ISSUED', "return False")),
 )  # fmt: skip
 
 SETUP = (
