@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ description:
   - A setting that an administrator's own file there has otherwise is an error, as is one that this kernel
     does not know, or that cannot be written here. Nothing is changed then.
   - Removal deletes the file and gives the kernel the recorded values back.
+  - An interface that comes later has the C(net.ipv4.conf.default) of then. The values of those that are
+    there are recorded, too; removal gives back what is still the default's.
 options:
   settings:
     description: Values by name, as in sysctl.conf(5), in the order in which they are written.
@@ -67,6 +70,7 @@ set:
 """
 
 SECTION = "kernel_settings"
+INTERFACES = "net.ipv4.conf"
 PROC = Path("/proc/sys")
 ADMINISTRATORS = (Path("/etc/sysctl.conf"), Path("/etc/sysctl.d"))
 HEADING = "# Written by Ansible (egress.appliance.kernel_settings); it is written anew.\n"
@@ -112,6 +116,19 @@ def place(name: str) -> Path:
 def value_of(name: str) -> str:
     """The kernel's value. Raises `OSError`."""
     return plain(place(name).read_text(encoding="ascii", errors="replace"))
+
+
+def heirs(names: Iterable[str]) -> dict[str, str]:
+    """Settings of the interfaces that are there, each with that of `names` that a new one takes."""
+    found = {}
+    for default in names:
+        first, last = default.rpartition(".")[::2]
+        if first == f"{INTERFACES}.default":
+            for interface in place(INTERFACES).iterdir():
+                name = f"{INTERFACES}.{interface.name}.{last}"
+                if interface.name not in {"all", "default"} and name not in names and place(name).is_file():
+                    found[name] = default
+    return found
 
 
 def _written(name: str, value: str) -> None:
@@ -173,12 +190,13 @@ def set_all(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, 
     wanted = checked(parameters["settings"], parameters["watched"], file)
     section = kept.section(SECTION)
     before: dict[str, str] = dict(section.get(str(file), {}))
+    inherited = heirs(wanted)
     dropped = {
         name: value
         for name, value in before.items()
-        if name not in wanted and name not in parameters["watched"] and place(name).is_file()
+        if name not in {*wanted, *inherited, *parameters["watched"]} and place(name).is_file()
     }
-    now = {name: value_of(name) for name in (*wanted, *parameters["watched"], *dropped)}
+    now = {name: value_of(name) for name in (*wanted, *inherited, *parameters["watched"], *dropped)}
     goals = dropped | wanted
     differing = [name for name, value in goals.items() if now[name] != value]
     _require_writable(differing)
@@ -205,19 +223,25 @@ def restore(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, 
     section = kept.section(SECTION)
     before = {name: value for name, value in section.get(str(file), {}).items() if place(name).is_file()}
     now = {name: value_of(name) for name in before}
+    ours = told(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    # An interface's own value is an administrator's, unless it is the one that we recorded or the default's.
+    theirs = {
+        name: now[name] for name, default in heirs(ours).items() if name in now and now[name] != ours[default]
+    }
+    goals = before | theirs
     first = [name for name in parameters["watched"] if name in before]
     # A watched one may reset others when it is written (kernel, ip-sysctl.rst, ip_forward).
     order = [*first, *(name for name in before if name not in first)]
-    differing = [name for name in order if now[name] != before[name]]
+    differing = [name for name in order if now[name] != goals[name]]
     _require_writable(differing)
     if not check:
         for name in differing:
-            _written(name, before[name])
-        for name in (name for name in order if value_of(name) != before[name]):
-            _written(name, before[name])
+            _written(name, goals[name])
+        for name in (name for name in order if value_of(name) != goals[name]):
+            _written(name, goals[name])
         file.unlink(missing_ok=True)
         kept.keep(SECTION, {path: values for path, values in section.items() if path != str(file)})
-    return _outcome(differing, now, before, changed=str(file) in section or bool(differing))
+    return _outcome(differing, now, goals, changed=str(file) in section or bool(differing))
 
 
 def _outcome(

@@ -179,3 +179,38 @@ def test_check_mode_changes_nothing(record: Any, kernel: Path) -> None:
     assert MODULE.value_of(REDIRECTS) == "1"
     assert record.section("kernel_settings") == {}
     assert list((kernel / "sysctl.d").iterdir()) == []
+
+
+DEFAULT = "net.ipv4.conf.default.send_redirects"
+
+
+@pytest.fixture
+def interfaces(kernel: Path) -> Callable[[str], str]:
+    """Names a setting of an interface: `wan0` and `lan0` are there, the latter as its administrator has it."""
+    for interface, value in (("default", "1"), ("wan0", "1"), ("lan0", "0")):
+        place = MODULE.place(f"net.ipv4.conf.{interface}.send_redirects")
+        place.parent.mkdir(parents=True)
+        place.write_text(f"{value}\n")
+    return lambda interface: f"net.ipv4.conf.{interface}.send_redirects"
+
+
+def test_an_interface_that_came_back_with_our_default_has_its_own_again(
+    record: Any, kernel: Path, interfaces: Callable[[str], str]
+) -> None:
+    asked = parameters(kernel, {DEFAULT: 0})
+    assert MODULE.set_all(asked, record, check=False)["set"] == [DEFAULT]
+    MODULE.place(interfaces("wan0")).write_text("0\n")  # a start of the host
+    assert not MODULE.set_all(asked, record, check=False)["changed"]
+    assert MODULE.value_of(interfaces("wan0")) == "0"
+    assert MODULE.restore(asked, record, check=False)["set"] == [DEFAULT, interfaces("wan0")]
+    assert [MODULE.value_of(interfaces(each)) for each in ("default", "wan0", "lan0")] == ["1", "1", "0"]
+
+
+def test_what_an_administrator_gave_an_interface_meanwhile_stays(
+    record: Any, kernel: Path, interfaces: Callable[[str], str]
+) -> None:
+    asked = parameters(kernel, {DEFAULT: 0})
+    MODULE.set_all(asked, record, check=False)
+    MODULE.place(interfaces("wan0")).write_text("2\n")
+    MODULE.restore(asked, record, check=False)
+    assert [MODULE.value_of(interfaces(each)) for each in ("default", "wan0")] == ["1", "2"]
