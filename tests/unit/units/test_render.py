@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,6 @@ from netns.launch import prepare
 SETTINGS = Settings(workers=3)
 INSTALLED = Installed(Path("/opt/egress/bin/python"))
 TABLE = {process.name: process for process in processes(SETTINGS)}
-ANALYZE = shutil.which("systemd-analyze")
-SYSUSERS = shutil.which("systemd-sysusers")
 
 
 def rendered(settings: Settings = SETTINGS, installed: Installed = INSTALLED) -> dict[str, str]:
@@ -119,14 +116,12 @@ def test_users_are_those_of_the_settings() -> None:
     assert ":" not in "".join(lines)  # it ends a field of passwd(5), and sysusers makes no such user
 
 
-@pytest.mark.skipif(SYSUSERS is None, reason="no systemd-sysusers here")
 def test_systemd_makes_the_users_as_they_are_written(tmp_path: Path) -> None:
-    assert SYSUSERS is not None
     file = tmp_path / "egress.conf"
     file.write_text(rendered()["sysusers.d/egress.conf"], encoding="utf-8")
     (tmp_path / "root" / "etc").mkdir(parents=True)
     done = subprocess.run(
-        [SYSUSERS, "--dry-run", f"--root={tmp_path / 'root'}", str(file)],
+        ["systemd-sysusers", "--dry-run", f"--root={tmp_path / 'root'}", str(file)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -160,7 +155,6 @@ def test_a_word_is_one_word_whatever_is_in_it(word: str, expected: str) -> None:
     assert command(["x", word]) == f"x {expected}".replace("$", "$$")
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here")
 def test_systemd_reads_them_without_a_complaint(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.symlink_to("/bin/true")
@@ -177,7 +171,6 @@ EXPOSURE = {"broker": 1.1, "gateway-0": 1.9, "squid": 1.9, "resolver": 1.9, "net
 """What systemd 252 makes of each."""
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here")
 @pytest.mark.parametrize("name", list(EXPOSURE))
 def test_no_unit_is_more_exposed_than_was_measured(tmp_path: Path, name: str) -> None:
     done = security(tmp_path, name)
@@ -186,7 +179,6 @@ def test_no_unit_is_more_exposed_than_was_measured(tmp_path: Path, name: str) ->
     assert float(found[1]) <= EXPOSURE[name]
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here")
 def test_every_point_that_is_left_on_netd_has_its_reason_and_no_other_has_one(tmp_path: Path) -> None:
     lines = json.loads(security(tmp_path, "netd", "--json=short").stdout)
     counted = {line["name"].removesuffix("=") for line in lines if line["exposure"]}
@@ -229,5 +221,6 @@ def test_systemd_gives_nothing_where_the_settings_do_not_say_so(vault: VaultSett
 
 
 def analyze(*words: str) -> subprocess.CompletedProcess[str]:
-    assert ANALYZE is not None
-    return subprocess.run([ANALYZE, *words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        ["systemd-analyze", *words], capture_output=True, text=True, timeout=60, check=False
+    )
