@@ -131,9 +131,7 @@ class Course:
 
     def _converged(self) -> str:
         played = self._play("site", self._builds.old, verify_cases=[]).held()
-        doctor = self._target.run("egress", "doctor", check=False)
-        if doctor.status != 0:
-            raise Failed(f"egress doctor: {doctor.last}")
+        self._healthy()
         return f"changed {played.counts['changed']}; role verify is green, and so is egress doctor"
 
     def _idempotent(self) -> str:
@@ -153,9 +151,7 @@ class Course:
         asked = workload.asked(self._target, since)
         if not asked.good or asked.bad or not asked.trespasses:
             raise Failed(f"{asked}; {asked.trespasses} forbidden packets")
-        out = workload.trespassed(self._target)
-        if out:
-            raise Failed(f"got out: {out}")
+        self._nothing_got_out()
         return f"{len(asked.good)} requests answered; {asked.trespasses} forbidden packets sent, none seen at the origin"
 
     def _rebooted(self) -> str:
@@ -175,9 +171,7 @@ class Course:
         after = workload.asked(self._target, until)
         if not asked.bearable() or not asked.trespasses or not after.good or after.bad:
             raise Failed(f"during: {asked}, {asked.trespasses} forbidden packets; after: {after}")
-        out = workload.trespassed(self._target)
-        if out:
-            raise Failed(f"got out: {out}")
+        self._nothing_got_out()
         return f"{asked}; {asked.trespasses} forbidden packets sent, none seen at the origin"
 
     def _rolled_back(self) -> str:
@@ -190,19 +184,26 @@ class Course:
         boot.await_active(self._target)
         time.sleep(3)
         asked, after = workload.asked(self._target, since, until), workload.asked(self._target, until)
-        doctor = self._target.run("egress", "doctor", check=False)
-        out = workload.trespassed(self._target)
-        if not asked.good or not asked.trespasses or not after.good or after.bad or doctor.status != 0 or out:
-            raise Failed(
-                f"during: {asked}, {asked.trespasses} forbidden packets; after: {after}; got out: {out}; "
-                f"egress doctor: {doctor.last}"
-            )
+        self._healthy()
+        if not asked.good or not asked.trespasses or not after.good or after.bad:
+            raise Failed(f"during: {asked}, {asked.trespasses} forbidden packets; after: {after}")
+        self._nothing_got_out()
         return f"the release before serves; {asked}"
 
     def _in_force(self, build: Build) -> None:
         version = self._target.run("egress", "--json", "version").out
         if build.commit not in version:
             raise Failed(f"{build.commit} is not in force: {version}")
+
+    def _healthy(self) -> None:
+        doctor = self._target.run("egress", "doctor", check=False)
+        if doctor.status != 0:
+            raise Failed(f"egress doctor: {doctor.last}")
+
+    def _nothing_got_out(self) -> None:
+        out = workload.trespassed(self._target)
+        if out:
+            raise Failed(f"got out: {out}")
 
     def _removed(self) -> str:
         refused = self._play("remove", self._builds.new)
