@@ -6,16 +6,14 @@ nobody, whatever becomes of the workers, until somebody says what was meant.
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from netns import root_file
 from netns.shares import Mode
 
 FILE = "fallback-mode"
 LONGEST = 16
-_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +37,11 @@ class ModeFile:
     def read(self) -> Kept:
         """What was said last."""
         try:
-            descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
+            written = root_file.read(self._file, self._owner, LONGEST)
+        except root_file.NotBelieved as error:
+            return self._broken(str(error))
+        if written is None:
             return NOTHING_SAID
-        except OSError as error:
-            return self._broken(str(error.strerror))
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return self._broken("no regular file")
-            if status.st_uid != self._owner or status.st_mode & _WRITABLE:
-                return self._broken(f"others than uid {self._owner} may have written it")
-            written = os.read(descriptor, LONGEST + 1)
-        finally:
-            os.close(descriptor)
         for mode in Mode:
             if written == _line(mode):
                 return Kept(mode)
@@ -63,12 +52,7 @@ class ModeFile:
         if mode is Mode.AUTO:
             self.forget()
             return
-        draft = self._file.with_name(f".{FILE}.draft")
-        draft.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(draft, flags, 0o644), "wb") as stream:
-            stream.write(_line(mode))
-        draft.replace(self._file)
+        root_file.replace(self._file, _line(mode), 0o644)
 
     def forget(self) -> None:
         """Nothing is said any more. Raises `OSError`."""

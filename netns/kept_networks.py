@@ -7,20 +7,18 @@ before it answers its API, so then it cannot be asked. When it answers, what it 
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from appliance.workload import TENANT_NAME
+from netns import root_file
 from netns.plumbing import Network
 
 FILE = "networks.json"
 LONGEST = 4 << 20
-_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,23 +36,11 @@ class NetworksFile:
     def read(self) -> tuple[Network, ...]:
         """The networks kept last, none without a file. Raises `NetworksUnreadable`."""
         try:
-            descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise self._unreadable(str(error.strerror)) from error
-        with os.fdopen(descriptor, "rb") as stream:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise self._unreadable("no regular file")
-            if status.st_uid != self._owner or status.st_mode & _WRITABLE:
-                raise self._unreadable(f"others than uid {self._owner} may have written it")
-            written = stream.read(LONGEST + 1)
-        if len(written) > LONGEST:
-            raise self._unreadable(f"longer than {LONGEST} octets")
-        try:
-            return tuple(_network(entry) for entry in json.loads(written))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            written = root_file.read(self._file, self._owner, LONGEST)
+            return () if written is None else tuple(_network(entry) for entry in json.loads(written))
+        except root_file.NotBelieved as error:
+            raise self._unreadable(str(error)) from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise self._unreadable(f"holds no networks ({error})") from error
 
     def keep(self, networks: Iterable[Network]) -> None:
@@ -62,14 +48,7 @@ class NetworksFile:
         entries = [
             {"id": n.id, "tenant": n.tenant, "pool": str(n.pool), "gateway": str(n.gateway)} for n in networks
         ]
-        draft = self._file.with_name(f".{FILE}.draft")
-        draft.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(draft, flags, 0o600), "wb") as stream:
-            stream.write(json.dumps(entries, indent=1).encode("ascii"))
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(self._file)
+        root_file.replace(self._file, json.dumps(entries, indent=1).encode("ascii"), 0o600)
 
     def _unreadable(self, why: str) -> NetworksUnreadable:
         return NetworksUnreadable(f"{self._file}: {why}; remove it, and netd asks Docker for its networks")

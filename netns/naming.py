@@ -1,7 +1,8 @@
 """Names of links, and what the kernel remembers for us in a link's alias and a set element's comment.
 
-netd keeps no file. A link's alias (IFLA_IFALIAS, at most 255 bytes) says whose link it is; the comment of an
-element of the nft set `networks` (at most 127 bytes) says which Docker network a pool is. Both outlive netd.
+netd keeps no file of links. A link's alias (IFLA_IFALIAS, at most 255 bytes) says whose link it is; the
+comment of an element of the nft set `networks` (at most 127 bytes) says which Docker network a pool is. Both
+outlive netd.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class KernelPlumbing:
     async def start(self) -> Converged:
         """Take over what is in the kernel and mend it. Raises `PlumbingError`."""
         done: Converged = await self._run(self._kernel.start)
-        await self._run(self._keep if self._kernel.networks else self._take_kept)
+        await self._run(self._take_kept)
         self._tell_networks()
         self._feed.publish(added=[entry(live) for live in self._kernel.links])
         return done
@@ -165,11 +165,15 @@ class KernelPlumbing:
         except NetworksUnreadable as error:
             _log.warn("{error}", error=str(error))
             return
+        known = {network.id for network in self._kernel.networks}
         for network in kept:
+            if network.id in known:
+                continue
             try:
                 self._kernel.add_network(network)
             except PlumbingError as error:
                 _log.warn("not taken over: {error}", error=str(error))
+        self._keep()
 
     def _keep(self) -> None:
         """Without it their containers are refused after a restart of the host until Docker answers."""

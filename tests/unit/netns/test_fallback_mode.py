@@ -38,7 +38,7 @@ def test_the_last_word_counts_also_over_a_draft_of_a_netd_that_died(file, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"on", b"On\n", b"on\n\n", b" on\n", b"maybe\n", b"\xff\n", b"auto\n" + b"x" * LONGEST]
+    "content", [b"", b"on", b"On\n", b"on\n\n", b" on\n", b"maybe\n", b"\xff\n", b"auto\n" + b"x" * 5]
 )
 def test_a_broken_file_is_off_with_the_reason(file, tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
@@ -46,6 +46,8 @@ def test_a_broken_file_is_off_with_the_reason(file, tmp_path, content):
     assert kept.mode is Mode.OFF
     assert "holds no mode" in kept.problem
     assert "egress fallback" in kept.problem
+    (tmp_path / FILE).write_bytes(b"on\n" + b"x" * LONGEST)
+    assert file.read().mode is Mode.OFF
 
 
 def test_a_file_that_others_may_write_is_not_believed(file, tmp_path):

@@ -35,7 +35,7 @@ def test_what_was_kept_is_there_at_the_next_start(file: NetworksFile, tmp_path: 
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"{}x", b"null", b"[1]", b"[null]", b'["a"]', b"\xff", b"[{}]", b" " * (LONGEST + 1),
+        b"", b"{}x", b"null", b"[1]", b"[null]", b'["a"]', b"\xff", b"[{}]", b"[" * 200_000, b" " * (LONGEST + 1),
         *(json.dumps([WRITTEN | wrong]).encode() for wrong in (
             {"id": "A" * 64}, {"id": "a" * 63}, {"id": 1}, {"tenant": "../x"}, {"pool": "172.31.0.1/24"},
             {"pool": 5}, {"gateway": 5}, {"gateway": "::1"}, {"gateway": ""},

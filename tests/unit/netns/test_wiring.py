@@ -273,16 +273,26 @@ def test_networks_come_back_after_a_restart_of_the_host_without_docker(kernel, f
     assert file.read() == (SECOND,)
 
 
+def test_a_netd_that_ended_half_way_through_them_goes_on(kernel, feed, tmp_path):
+    file = NetworksFile(tmp_path, os.getuid())
+    file.keep([NETWORK, SECOND])
+    assert kernel.networks == (NETWORK,)
+    target = plumbing(kernel, feed, kept=file)
+    outcome(target.start())
+    assert target.networks() == (NETWORK, SECOND)
+    assert file.read() == (NETWORK, SECOND)
+
+
 def test_a_network_that_fits_no_more_and_a_broken_file_keep_nobody_from_starting(kernel, feed, tmp_path):
     file = NetworksFile(tmp_path, os.getuid())
     file.keep([replace(SECOND, tenant="other"), NETWORK])
     kernel.networks = ()
     target = plumbing(kernel, feed, kept=file)
-    assert outcome(target.start())[1]
+    assert isinstance(outcome(target.start())[1][0], Converged)
     assert target.networks() == (NETWORK,)
     (tmp_path / FILE).write_text("broken")
     kernel.networks = ()
-    assert outcome(target.start())[1]
+    assert isinstance(outcome(target.start())[1][0], Converged)
     assert target.networks() == ()
 
 
