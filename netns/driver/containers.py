@@ -16,6 +16,8 @@ from netns.plumbing import Attachment, Endpoints, PlumbingError
 FIRST_LOOK = 0.02
 SLOWEST_LOOK = 2.0
 GIVE_UP = 60.0  # seconds of the last pause, about two minutes in all
+NO_FAULT_OF_ITS_OWN = frozenset({"not-sealed", "sealed-late", "not-judged"})
+"""Reasons of a stop after which a container may come back by its restart policy."""
 
 T = TypeVar("T")
 Stopped = Callable[[Attachment, str, str, str], None]
@@ -99,7 +101,11 @@ class Containers:
         return str(((document or {}).get("HostConfig") or {}).get("Runtime", ""))
 
     async def stop(self, attachment: Attachment, reason: str, why: str) -> None:
-        """Take the link away at once, then stop the container."""
+        """Take the link away at once, then stop the container.
+
+        Docker starts one with `--restart always` again at its own next start, before it answers what would
+        end it; so what is stopped for what it is or did loses that policy.
+        """
         self._log.error("stopping the container on {endpoint}: {why}", endpoint=attachment.endpoint, why=why)
         try:
             await self._plumbing.detach(attachment.endpoint)
@@ -119,6 +125,8 @@ class Containers:
             member = await self._look(attachment)
         if member is not None:
             await self.patiently(self._engine.kill, member.container)
+            if reason not in NO_FAULT_OF_ITS_OWN:
+                await self.patiently(self._engine.end_restarts, member.container)
 
     async def tidy(self, reference: str) -> None:
         """Remove a container of `docker run --rm` whose start was refused; it has never run.

@@ -113,6 +113,10 @@ class DockerFacts:
 
         await self._ask(f"/containers/{container}/kill", kill)
 
+    async def end_restarts(self, container: str) -> None:
+        """See `Engine`."""
+        await self._ask(f"/containers/{container}/update", lambda engine: end_restarts(engine, container))
+
     async def remove(self, container: str) -> None:
         """See `Engine`."""
         await self._find("/containers/{}", container, "DELETE", "?v=1")
@@ -140,6 +144,19 @@ class DockerFacts:
                 raise EngineUnavailable(f"dockerd did not answer {what}: {error}") from error
 
         return await deferToThreadPool(self._reactor, self._pool, ask)
+
+
+def end_restarts(engine: EngineHTTP, container: str) -> None:
+    """Give a container the restart policy `no` unless it has it. Raises `EngineError`."""
+    try:
+        document = engine.ask(path_of("/containers/{}/json", container))
+        policy = (document.get("HostConfig") or {}).get("RestartPolicy") or {}
+        if policy.get("Name", "") not in {"", "no"}:
+            change = {"RestartPolicy": {"Name": "no"}}
+            engine.ask(path_of("/containers/{}/update", container), "POST", change)
+    except EngineError as error:
+        if error.status not in {http.client.NOT_FOUND, http.client.CONFLICT}:  # gone, or about to be
+            raise
 
 
 def network_fact(document: Mapping[str, Any]) -> NetworkFact:

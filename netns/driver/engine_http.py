@@ -53,20 +53,21 @@ class EngineHTTP:
     def __init__(self, path: Path, timeout: float) -> None:
         self._connection = _Connection(path, timeout)
 
-    def ask(self, target: str, method: str = "GET") -> Any:
+    def ask(self, target: str, method: str = "GET", message: Any = None) -> Any:
         """The JSON of the answer, None for an answer without content. Raises `EngineError`, `NotFound`.
 
+        `message` goes with the question as JSON.
         A connection that dockerd closed meanwhile is made anew once: all that we ask may be asked twice.
         """
         kept = self._connection.sock is not None
         try:
             try:
-                status, content = self._exchange(method, target)
+                status, content = self._exchange(method, target, message)
             except (http.client.RemoteDisconnected, ConnectionError):
                 if not kept:
                     raise
                 self._connection.close()
-                status, content = self._exchange(method, target)
+                status, content = self._exchange(method, target, message)
             if status >= http.client.MULTIPLE_CHOICES:
                 raise _error(status, content)
             return json.loads(content) if content.strip() and content != b"OK" else None
@@ -78,8 +79,13 @@ class EngineHTTP:
         """End the connection."""
         self._connection.close()
 
-    def _exchange(self, method: str, target: str) -> tuple[int, bytes]:
-        self._connection.request(method, target)
+    def _exchange(self, method: str, target: str, message: Any) -> tuple[int, bytes]:
+        if message is None:
+            self._connection.request(method, target)
+        else:
+            self._connection.request(
+                method, target, json.dumps(message), {"Content-Type": "application/json"}
+            )
         with self._connection.getresponse() as response:
             return response.status, response.read()
 

@@ -85,5 +85,8 @@ class Engine(Protocol):
     async def kill(self, container: str) -> None:
         """Stop a container at once; one that is gone is no error."""
 
+    async def end_restarts(self, container: str) -> None:
+        """Take away the policy by which Docker starts a container again; one that is gone is no error."""
+
     async def remove(self, container: str) -> None:
         """Remove a container that does not run, with its anonymous volumes; one that is gone is no error."""

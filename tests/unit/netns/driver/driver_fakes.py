@@ -85,6 +85,7 @@ class FakeEngine:
         self.volumes: dict[str, VolumeFact] = {}
         self.execs: dict[str, ExecFact] = {}
         self.killed: list[str] = []
+        self.ended: list[str] = []
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
@@ -127,6 +128,10 @@ class FakeEngine:
     async def kill(self, container: str) -> None:
         self._ask("kill")
         self.killed.append(container)
+
+    async def end_restarts(self, container: str) -> None:
+        self._ask("end restarts")
+        self.ended.append(container)
 
     async def remove(self, container: str) -> None:
         self._ask(f"remove {container}")

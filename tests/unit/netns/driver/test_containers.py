@@ -100,6 +100,17 @@ def test_the_link_goes_first_then_the_container(world: World) -> None:
     assert len(world.stopped) == 1
 
 
+@pytest.mark.parametrize(
+    ("reason", "ended"), [("authority-collision", ["c1"]), ("process-status", ["c1"]), ("sealed-late", [])]
+)
+def test_what_is_stopped_for_what_it_is_does_not_come_back_with_its_engine(
+    world: World, reason: str, ended: list[str]
+) -> None:
+    world.engine.member[NET] = (MEMBER,)
+    assert world.begin(world.containers.stop(LINK, reason, "why")) == [None]
+    assert (world.engine.killed, world.engine.ended) == (["c1"], ended)
+
+
 def test_a_link_that_stays_does_not_save_the_container(world: World) -> None:
     world.plumbing.broken = "busy"
     world.engine.member[NET] = (MEMBER,)

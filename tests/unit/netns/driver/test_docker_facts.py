@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
 import pytest
 
-from netns.driver.docker_facts import network_fact
+from netns.driver.docker_facts import end_restarts, network_fact
+from netns.driver.engine_http import EngineError, NotFound
 from netns.driver.facts import NetworkFact
 
 
@@ -26,3 +28,45 @@ def test_a_network() -> None:
 def test_a_network_without_ipv4(ipam: object) -> None:
     fact = network_fact({"Id": "a", "Name": "none", "Driver": "null", "Options": None, "IPAM": ipam})
     assert (fact.pool, fact.gateway, fact.tenant) == (None, None, "")
+
+
+class Answering:
+    """An engine with one container; `refusal` is what it answers to a change."""
+
+    def __init__(self, policy: str | None, refusal: Exception | None = None) -> None:
+        self.policy = policy
+        self.refusal = refusal
+        self.changes: list[tuple[str, str, Any]] = []
+
+    def ask(self, target: str, method: str = "GET", message: Any = None) -> Any:
+        if method == "GET":
+            return {"HostConfig": {"RestartPolicy": {"Name": self.policy}} if self.policy is not None else {}}
+        self.changes.append((target, method, message))
+        if self.refusal is not None:
+            raise self.refusal
+        return {}
+
+
+@pytest.mark.parametrize("policy", ["always", "unless-stopped", "on-failure"])
+def test_a_restart_policy_is_ended(policy: str) -> None:
+    engine = Answering(policy)
+    end_restarts(engine, "c1")  # type: ignore[arg-type]  # its one method
+    assert engine.changes == [("/containers/c1/update", "POST", {"RestartPolicy": {"Name": "no"}})]
+
+
+@pytest.mark.parametrize("policy", ["no", "", None])
+def test_a_container_without_one_is_not_changed(policy: str | None) -> None:
+    """Docker refuses the change for one of `--rm`."""
+    engine = Answering(policy)
+    end_restarts(engine, "c1")  # type: ignore[arg-type]  # its one method
+    assert engine.changes == []
+
+
+@pytest.mark.parametrize("gone", [NotFound("no such container", 404), EngineError("being removed", 409)])
+def test_a_container_that_goes_meanwhile_is_no_error(gone: EngineError) -> None:
+    end_restarts(Answering("always", gone), "c1")  # type: ignore[arg-type]  # its one method
+
+
+def test_an_engine_that_does_not_do_it_is_told_of() -> None:
+    with pytest.raises(EngineError, match="disk"):
+        end_restarts(Answering("always", EngineError("disk full", 500)), "c1")  # type: ignore[arg-type]  # its one method

@@ -20,6 +20,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
+        length = int(self.headers.get("Content-Length", "0"))
+        if length:
+            self.server.received.append((self.headers["Content-Type"], self.rfile.read(length)))
         status, content, closes = self.server.answers.pop(0)
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
@@ -45,6 +48,7 @@ class Dockerd(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         super().__init__(str(path), _Handler)
         self.path = path
         self.asked: list[str] = []
+        self.received: list[tuple[str, bytes]] = []
         self.answers: list[tuple[int, bytes, bool]] = []
         self.connections = 0
 
@@ -82,6 +86,15 @@ def test_questions_go_over_one_connection(dockerd: Dockerd, engine: EngineHTTP) 
     assert engine.ask("/containers/a/kill", "POST") is None
     assert engine.ask("/_ping?egress-admission=1") is None
     assert dockerd.asked == ["GET /networks", "POST /containers/a/kill", "GET /_ping?egress-admission=1"]
+    assert dockerd.connections == 1
+
+
+def test_a_message_goes_as_json(dockerd: Dockerd, engine: EngineHTTP) -> None:
+    dockerd.will(200, {"Warnings": None})
+    dockerd.will(200, 1)
+    engine.ask("/containers/a/update", "POST", {"RestartPolicy": {"Name": "no"}})
+    assert dockerd.received == [("application/json", b'{"RestartPolicy": {"Name": "no"}}')]
+    assert engine.ask("/networks") == 1
     assert dockerd.connections == 1
 
 
