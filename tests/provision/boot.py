@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tests.provision import workload
+from tests.provision import witness, workload
 from tests.provision.commands import Failed
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def enforced_before_containers(target: Target) -> str:
     before = workload.asked(target, target.booted(), ready[last].timestamp())
     if before.good or before.bad or before.trespasses:
         raise Failed(f"the container ran since the boot and before {last} was ready: {before}")
-    witness = active_since(target, "origin.service")
-    if witness >= min(ready.values()):
+    looking = witness.start(target)
+    if looking.began >= min(ready.values()).timestamp():
         raise Failed("the witness was not there first")
     deadline = time.monotonic() + 30
     since_boot = workload.asked(target, started.timestamp())
@@ -73,9 +73,7 @@ def enforced_before_containers(target: Target) -> str:
         since_boot = workload.asked(target, started.timestamp())
     if not since_boot.good or not since_boot.trespasses:
         raise Failed(f"the container does not work after the boot: {since_boot}")
-    out = workload.trespassed(target)
-    if out:
-        raise Failed(f"got out: {out}")
+    witness.nothing_got_out(target, looking)
     margin = (started - ready[last]).total_seconds()
     first = since_boot.good[0][1] - started.timestamp()
     return (

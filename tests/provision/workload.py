@@ -97,8 +97,3 @@ def started_at(target: Target) -> str:
     if not state["Running"]:
         raise Failed(f"{NAME} does not run: {state}; {target.run('docker', 'logs', NAME, check=False).last}")
     return str(state["StartedAt"])
-
-
-def trespassed(target: Target) -> list[str]:
-    """What the origin's witness saw of the container's trespasses; empty when nothing got out."""
-    return [line for line in target.read("/run/origin/packets").splitlines() if line.split()[2] in FORBIDDEN]

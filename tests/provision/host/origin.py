@@ -2,7 +2,14 @@
 
 Runs in the target with nothing but the standard library. Requests go to /run/origin/requests, one line each:
 seconds since the epoch, address and port that were asked, the asker's address, the path. What the witness saw
-goes to /run/origin/packets: time of the first, protocol, destination, port.
+goes to /run/origin/packets, which begins anew with the witness:
+
+    TIME began PID
+    TIME packet PROTOCOL DESTINATION PORT   the first since the start or the mark before
+    TIME mark PORT LOST                     a packet to MARK; LOST: packets since the start that the kernel dropped
+
+Packets are read in their order, and the witness is the process's main thread: a mark that is noted says that all
+before it was seen, and a witness that ends takes the web server with it.
 """
 
 from __future__ import annotations
@@ -12,10 +19,10 @@ import os
 import socket
 import ssl
 import struct
-import sys
 import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path("/run/origin")
 PKI = Path("/srv/pki")
@@ -24,7 +31,12 @@ NAMES = {
     b"other.example.com": "93.184.215.11",
 }
 LINK = "host0"
+MARK = "192.0.2.1"
 TCP, UDP = 6, 17
+SOL_PACKET, PACKET_STATISTICS, SO_RCVBUFFORCE = 263, 6, 33
+"""Of <linux/if_packet.h> and <asm-generic/socket.h>."""
+HELD = 64 << 20
+"""Octets of packets that wait for the witness while the machine is busy."""
 _write = threading.Lock()
 
 
@@ -121,24 +133,40 @@ def name_server() -> None:
         threading.Thread(target=serve, daemon=True).start()
 
 
-def witness() -> None:
+def destination(frame: bytes) -> tuple[int, str, int] | None:
+    """Protocol, address and port of an Ethernet frame's IPv4 packet; port 0 where it has none."""
+    if len(frame) < 34 or frame[12:14] != b"\x08\x00":
+        return None
+    protocol, ports = frame[23], 14 + (frame[14] & 15) * 4
+    port = int.from_bytes(frame[ports + 2 : ports + 4]) if protocol in {TCP, UDP} else 0
+    return protocol, socket.inet_ntoa(frame[30:34]), port
+
+
+def witness() -> socket.socket:
+    """What sees every packet on the link from now on."""
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
+    tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, HELD)
     tap.bind((LINK, 0))
+    note("packets", f"{time.time():.3f}", "began", os.getpid())
+    return tap
 
-    def watch() -> None:
-        seen: set[tuple[int, str, int]] = set()
-        while True:
-            frame, sender = tap.recvfrom(256)
-            if sender[2] == socket.PACKET_OUTGOING or frame[12:14] != b"\x08\x00":
-                continue
-            protocol, destination = frame[23], socket.inet_ntoa(frame[30:34])
-            ports = 14 + (frame[14] & 15) * 4
-            port = struct.unpack("!H", frame[ports + 2 : ports + 4])[0] if protocol in {TCP, UDP} else 0
-            if (protocol, destination, port) not in seen:
-                seen.add((protocol, destination, port))
-                note("packets", f"{time.time():.3f}", protocol, destination, port)
 
-    threading.Thread(target=watch, daemon=True).start()
+def watch(tap: socket.socket) -> NoReturn:
+    seen: set[tuple[int, str, int]] = set()
+    lost = 0
+    while True:
+        frame, sender = tap.recvfrom(256)
+        packet = destination(frame)
+        if sender[2] == socket.PACKET_OUTGOING or packet is None or packet in seen:
+            continue
+        now = f"{time.time():.3f}"
+        if packet[1] == MARK:
+            seen.clear()
+            lost += struct.unpack("=II", tap.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
+            note("packets", now, "mark", packet[2], lost)
+        else:
+            seen.add(packet)
+            note("packets", now, "packet", *packet)
 
 
 def ready() -> None:
@@ -146,15 +174,14 @@ def ready() -> None:
         service_manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 
 
-def main() -> int:
-    witness()
+def main() -> NoReturn:
+    tap = witness()
     name_server()
     web(80)
     web(443)
     ready()
-    threading.Event().wait()
-    return 0
+    watch(tap)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
