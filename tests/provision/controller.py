@@ -32,12 +32,18 @@ class Played:
             raise Failed(f"status {self.said.status}, {bad}; {self.log}:\n{self.reason}")
         return self
 
+    def failed(self) -> str:
+        """Why it ended. Raises `Failed` where it did not reach the host, or no task on it failed."""
+        if self.said.status == 0 or self.counts.get("failed") != 1 or self.counts.get("unreachable") != 0:
+            raise Failed(f"status {self.said.status}, {self.counts}; {self.log}:\n{self.reason}")
+        return self.reason
+
     def refused(self, *words: str) -> str:
-        """Why it ended. Raises `Failed` where it did not end so, or changed something, or did not say `words`
+        """Why it ended. Raises `Failed` where no task failed, or something was changed, or `words` are not said
         where it says why."""
-        if self.said.status == 0 or self.counts.get("changed", 0) != 0:
-            raise Failed(f"status {self.said.status}, changed={self.counts.get('changed')}; {self.log}")
-        reason = self.reason
+        reason = self.failed()
+        if self.counts.get("changed") != 0:
+            raise Failed(f"{self.counts}; {self.log}:\n{reason}")
         missing = [word for word in words if word not in reason]
         if missing:
             raise Failed(f"does not say {missing}; {self.log}:\n{reason}")

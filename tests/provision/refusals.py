@@ -33,11 +33,11 @@ BARE = (
         undo="rm -r /etc/docker",
     ),
     Refusal(
-        "no nft, and no package that brings it", ("nft",),
+        "no nft, and no package that brings it", ("no nft on this host",),
         {"host_baseline_packages_enabled": False},
     ),
     Refusal(
-        "a wheel that is not the one of the sums", ("SHA256SUMS",),
+        "a wheel that is not the one of the sums", ("/dev/null does not know",),
         {"appliance_checksums": "/dev/null"},
     ),
 )  # fmt: skip
