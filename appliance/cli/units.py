@@ -13,7 +13,7 @@ import click
 from appliance.cli.failures import Failure
 from appliance.cli.output import Cli, pass_cli
 from appliance.settings import CREDENTIALS
-from appliance.units.render import File, Installed, credentials_of_broker, files
+from appliance.units.render import HEADING, File, Installed, credentials_of_broker, files
 from appliance.units.sandbox import LEFT_ON_NETD
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def units(cli: Cli, out: Path | None, python: Path | None, plain_credential: boo
         text = "\n".join(f"# {path}\n{content}" for path, content in document.items())
         cli.emit(document) if cli.as_json else click.echo(text, nl=False)
         return
+    free(out, wanted)
     changed = [str(file.path) for file in wanted if write(out, file)]
     if cli.as_json:
         cli.emit({"written": changed})
@@ -126,6 +127,14 @@ def has_the_program(python: Path) -> None:
         if done.returncode == 0:
             return
     raise Failure(f"--python {python} does not run egress-appliance: {told}; install it there first")
+
+
+def free(out: Path, wanted: Iterable[File]) -> None:
+    """Raise `Failure` where somebody else has a unit of the same name below `out`."""
+    units_wanted = (out / file.path for file in wanted if file.text.startswith(HEADING))
+    for place in units_wanted:
+        if place.is_file() and not place.read_text(encoding="utf-8", errors="replace").startswith(HEADING):
+            raise Failure(f"{place} is not of `egress units`: give it another name, then run this again")
 
 
 def write(out: Path, file: File) -> bool:

@@ -32,6 +32,9 @@ START_WITHIN, STOP_WITHIN, SILENT_FOR = 90, 30, 30
 PLAIN, ENCRYPTED = PurePosixPath("/etc/credstore"), PurePosixPath("/etc/credstore.encrypted")
 """Where systemd keeps credentials (systemd.exec(5), LoadCredential=)."""
 
+HEADING = "# Written by `egress units`"
+"""How a unit begins; one of the same name that begins otherwise is somebody else's."""
+
 Sections = tuple[tuple[str, tuple[Directive, ...]], ...]
 
 
@@ -234,7 +237,7 @@ def _unit(name: str, sections: Sections) -> File:
 
 
 def _text(sections: Sections) -> str:
-    parts = ["# Written by `egress units` from the table of processes; it is written anew.\n"]
+    parts = [f"{HEADING} from the table of processes; it is written anew.\n"]
     for heading, directives in sections:
         parts.append(f"[{heading}]\n" + "".join(f"{key}={value}\n" for key, value in directives))
     return "\n".join(parts)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from appliance.cli import main, units
 from appliance.settings import SETTINGS_VARIABLE
-from appliance.units.render import UNITS
+from appliance.units.render import HEADING, UNITS
 from appliance.units.sandbox import LEFT_ON_NETD
 from tests.unit.cli.typed import Egress, refused
 
@@ -45,11 +45,22 @@ def test_they_are_written_once_and_again_where_they_differ(egress: Egress, tmp_p
         assert stat.S_IMODE((out / path).stat().st_mode) == 0o644
     assert egress("units", "--out", str(out)).stdout == "all are there already\n"
     target = f"{UNITS}/egressunit.target"
-    (out / target).write_text("edited", encoding="utf-8")
+    (out / target).write_text(f"{HEADING}, edited\n", encoding="utf-8")
     assert json.loads(egress("--json", "units", "--out", str(out)).stdout) == {"written": [target]}
     assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == set(document), (
         "nothing left beside"
     )
+
+
+@pytest.mark.usefixtures("visible")
+@pytest.mark.parametrize("name", ["docker.service.d/egressunit.conf", "egressunit.target"])
+def test_a_unit_of_somebody_else_is_not_overwritten(egress: Egress, tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / "etc" / UNITS / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Service]\nEnvironment=HTTP_PROXY=http://192.0.2.1\n", encoding="utf-8")
+    refused(egress("units", "--out", str(tmp_path / "etc")), str(theirs), "give it another name")
+    assert theirs.read_text(encoding="utf-8").startswith("[Service]")
+    assert [path for path in (tmp_path / "etc").rglob("*") if path.is_file()] == [theirs]
 
 
 @pytest.mark.parametrize("where", units.HIDDEN)
