@@ -40,6 +40,10 @@ BARE = (
         "a wheel that is not the one of the sums", ("/dev/null does not know",),
         {"appliance_checksums": "/dev/null"},
     ),
+    Refusal(
+        "a group that would read the audit files", ("auditors", "appliance_settings.uids"),
+        prepare="echo auditors:x:64100: >>/etc/group", undo="sed -i '/^auditors:/d' /etc/group",
+    ),
 )  # fmt: skip
 
 PROVISIONED = (
