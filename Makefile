@@ -55,7 +55,7 @@ provision: setup ## the Ansible roles on fresh Debian 12 and 13 hosts: install, 
 images: setup   ## the runner images, from signed Debian packages
 	@$(ROOT_PYTHON) images/build.py
 
-dist: setup     ## wheel, source distribution, checksums of HEAD in dist/: SIGNING_KEY=file-or-gpg-name signs them
+dist: setup     ## wheel, source distribution, lock, checksums of HEAD in dist/: SIGNING_KEY=file-or-gpg-name signs them
 	@PYTHON=$(TREE)/.venv/bin/python SIGNING_KEY='$(SIGNING_KEY)' ./release
 
 lab-down: setup ## remove what an interrupted demo or test left behind

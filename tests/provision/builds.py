@@ -19,11 +19,12 @@ BROKEN_ID = "bad" + "0" * 37
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A wheel, the commit that it was made of, and the sums of its release."""
+    """A wheel, the commit that it was made of, the sums of its release and the lock that they know."""
 
     wheel: Path
     commit: str
     sums: Path
+    lock: Path
 
 
 def of_commit(checkout: Path, commit: str, folder: Path) -> Build:
@@ -37,7 +38,7 @@ def of_commit(checkout: Path, commit: str, folder: Path) -> Build:
     (clone / "dist").rename(dist)
     run("rm", "-rf", str(clone))
     (wheel,) = dist.glob("*.whl")
-    return Build(wheel, whole, dist / "SHA256SUMS")
+    return Build(wheel, whole, dist / "SHA256SUMS", dist / "appliance.lock")
 
 
 def broken(build: Build, folder: Path) -> Build:
@@ -60,8 +61,11 @@ def broken(build: Build, folder: Path) -> Build:
                 ).encode()
             out.writestr(source.getinfo(name), content)
     sums = folder / "SHA256SUMS"
-    sums.write_text(f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}\n", encoding="ascii")
-    return Build(wheel, BROKEN_ID, sums)
+    known = "".join(
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in (wheel, build.lock)
+    )
+    sums.write_text(known, encoding="ascii")
+    return Build(wheel, BROKEN_ID, sums, build.lock)
 
 
 def _recorded(line: str, replaced: dict[str, bytes]) -> str:

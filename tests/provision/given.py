@@ -6,7 +6,6 @@ from typing import Any
 
 from tests.provision.builds import Build
 from tests.provision.cache import RUNNER
-from tests.provision.commands import ROOT
 
 TENANT = "acme"
 CREDENTIAL = "/run/credentials/egress-broker.service/vault-passphrase"
@@ -19,7 +18,7 @@ def variables(build: Build) -> dict[str, Any]:
         "host_baseline_kernel_settings_enabled": False,
         "appliance_wheel": str(build.wheel),
         "appliance_checksums": str(build.sums),
-        "appliance_lock": str(ROOT / "appliance.lock"),
+        "appliance_lock": str(build.lock),
         "appliance_wheelhouse": "/srv/wheels",
         "appliance_wheelhouse_on_host": True,
         "appliance_settings": {"vault": {"unlock": "passphrase_file", "passphrase_file": CREDENTIAL}},

@@ -41,6 +41,13 @@ BARE = (
         {"appliance_checksums": "/dev/null"},
     ),
     Refusal(
+        "neither lock nor wheelhouse", ("appliance_unpinned",),
+        {"appliance_lock": "", "appliance_wheelhouse": ""},
+    ),
+    Refusal(
+        "a lock that the sums do not know", ("does not know hosts",), {"appliance_lock": "/etc/hosts"},
+    ),
+    Refusal(
         "a group that would read the audit files", ("auditors", "appliance_settings.uids"),
         prepare="echo auditors:x:64100: >>/etc/group", undo="sed -i '/^auditors:/d' /etc/group",
     ),

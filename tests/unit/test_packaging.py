@@ -131,7 +131,7 @@ def test_the_same_commit_gives_the_same_octets(tree: Path, built: Path, tmp_path
     assert "not signed: name a key with SIGNING_KEY" in release(clone)
     again = {file.name: file.read_bytes() for file in (clone / "dist").iterdir()}
     assert "SHA256SUMS.sig" not in again, "an old signature beside new sums"
-    assert len(again) == 3
+    assert len(again) == 4
     assert again.items() < {file.name: file.read_bytes() for file in built.iterdir()}.items()
 
 
@@ -140,7 +140,9 @@ def test_the_sums_are_those_of_the_files_and_the_key_signed_them(tree: Path, bui
     for line in sums.splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((built / name).read_bytes()).hexdigest() == digest
-    assert len(sums.splitlines()) == 2
+    assert len(sums.splitlines()) == 3
+    assert (built / "appliance.lock").read_bytes() == (tree / "appliance.lock").read_bytes()
+    assert "  appliance.lock\n" in sums
     public = (tree.parent / "key.pub").read_text(encoding="ascii")
     signers = tree.parent / "signers"
     signers.write_text(f"operator {public}", encoding="ascii")

@@ -15,14 +15,19 @@ short_description: Say which release a wheel of the appliance is
 description:
   - Reads version and build id from a wheel and names the release by them, C(VERSION-BUILD). A wheel whose
     build id names no commit alone has the octets of its own in the release's name.
-  - Compares it with the file C(SHA256SUMS) that it was published with, where one is named.
+  - Compares it, and the lock by which it is to be installed, with the file C(SHA256SUMS) that they were
+    published with, where one is named.
 options:
   path:
     description: The wheel.
     type: path
     required: true
   checksums:
-    description: A file of sha256sum(1) that must know the wheel by its name and its octets; empty for none.
+    description: A file of sha256sum(1) that must know wheel and lock by name and octets; empty for none.
+    type: path
+    default: ""
+  lock:
+    description: The file C(appliance.lock) that was published with the wheel; empty for none.
     type: path
     default: ""
 attributes:
@@ -36,6 +41,7 @@ EXAMPLES = """
   egress.appliance.wheel_facts:
     path: dist/egress_appliance-1.0.0-py3-none-any.whl
     checksums: dist/SHA256SUMS
+    lock: dist/appliance.lock
   delegate_to: localhost
 """
 
@@ -84,6 +90,16 @@ def release(path: Path) -> tuple[str, str]:
     return f"{version}-{build[:OF_BUILD] if known else 'changed-' + sha256[:OF_BUILD]}", sha256
 
 
+def of_lock(path: Path) -> str:
+    """SHA-256 of a lock. Raises `NotTheWheelError` where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise NotTheWheelError(
+            f"{path}: {error.strerror}; name the appliance.lock that came with the wheel"
+        ) from error
+
+
 def compare(path: Path, sha256: str, checksums: Path) -> None:
     """Raise `NotTheWheelError` unless `checksums` has `sha256` for a file of that name."""
     try:
@@ -106,6 +122,16 @@ def compare(path: Path, sha256: str, checksums: Path) -> None:
         )
 
 
+def published(path: Path, checksums: Path | None, lock: Path | None) -> tuple[str, str]:
+    """As `release`. Raises `NotTheWheelError` also where `checksums` does not know the wheel, or `lock`."""
+    name, sha256 = release(path)
+    sums = {path: sha256} | ({lock: of_lock(lock)} if lock else {})
+    if checksums:
+        for file, digest in sums.items():
+            compare(file, digest, checksums)
+    return name, sha256
+
+
 def main() -> None:
     """Ansible calls this."""
     from ansible.module_utils.basic import AnsibleModule  # noqa: PLC0415 - only a module run has it
@@ -114,14 +140,13 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "checksums": {"type": "path", "default": ""},
+            "lock": {"type": "path", "default": ""},
         },
         supports_check_mode=True,
     )
-    path = Path(module.params["path"])
+    given = {key: Path(value) if value else None for key, value in module.params.items()}
     try:
-        name, sha256 = release(path)
-        if module.params["checksums"]:
-            compare(path, sha256, Path(module.params["checksums"]))
+        name, sha256 = published(**given)
     except NotTheWheelError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, release=name, sha256=sha256)

@@ -239,8 +239,7 @@ def test_a_secret_is_in_no_message() -> None:
 def test_what_the_program_knows_and_the_role_says_of_it_is_the_same() -> None:
     variables = read(COLLECTION / "roles/appliance/vars/main.yml")
     assert variables["appliance_known_settings"] == list(Settings.model_fields)
-    uids = Uids().model_dump()
-    assert variables["appliance_uids"] == {name: uid for name, uid in uids.items() if name != "group"}
+    assert variables["appliance_uids"] == Uids().model_dump()
     assert variables["appliance_configuration"] == str(Settings().config_dir)
     broker = read(COLLECTION / "roles/broker/vars/main.yml")
     assert broker["broker_credential_place"].startswith(f"{CREDENTIALS}/")

@@ -79,3 +79,28 @@ def test_the_checksums_must_know_it(module: ModuleType, tmp_path: Path) -> None:
             module.compare(path, digest, sums)
     with pytest.raises(module.NotTheWheelError, match="cannot be read"):
         module.compare(path, digest, tmp_path / "none")
+
+
+def test_the_checksums_must_know_the_lock_too(module: ModuleType, tmp_path: Path) -> None:
+    path, lock, sums = wheel(tmp_path), tmp_path / "appliance.lock", tmp_path / "SHA256SUMS"
+    lock.write_text("a==1\n")
+    known = "".join(
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in (path, lock)
+    )
+    sums.write_text(known)
+    assert module.published(path, sums, lock) == module.release(path)
+    lock.write_text("a==2\n")
+    with pytest.raises(module.NotTheWheelError, match=r"appliance\.lock has .* is not what was published"):
+        module.published(path, sums, lock)
+    sums.write_text(known.splitlines()[0] + "\n")
+    with pytest.raises(module.NotTheWheelError, match=r"does not know appliance\.lock"):
+        module.published(path, sums, lock)
+    assert module.published(path, sums, None) == module.published(path, None, lock) == module.release(path)
+    sums.write_text(known.splitlines()[1] + "\n")
+    with pytest.raises(module.NotTheWheelError, match=r"does not know egress_appliance"):
+        module.published(path, sums, None)
+
+
+def test_a_lock_that_is_not_there_is_told(module: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(module.NotTheWheelError, match=r"name the appliance\.lock"):
+        module.published(wheel(tmp_path), None, tmp_path / "none.lock")
