@@ -41,10 +41,6 @@ BARE = (
         {"appliance_checksums": "/dev/null"},
     ),
     Refusal(
-        "neither lock nor wheelhouse", ("appliance_unpinned",),
-        {"appliance_lock": "", "appliance_wheelhouse": ""},
-    ),
-    Refusal(
         "a lock that the sums do not know", ("does not know hosts",), {"appliance_lock": "/etc/hosts"},
     ),
     Refusal(
