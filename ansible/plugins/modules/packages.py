@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -17,7 +18,9 @@ description:
   - Installs what is missing of a list, without recommendations, and never at the price of another package.
   - Every package that comes, dependencies too, is recorded before it comes. M(ansible.builtin.apt) does not
     say which these are, and brings python3-apt to the host itself.
-  - Removal purges what was recorded, except what a package needs that was not.
+  - Removal purges what was recorded, except what a package needs that was not, and what somebody uses by
+    now, as a configuration file that is not as it came or a unit that was not enabled then tells.
+    What stays is told with its reason as a warning, in check mode, too.
 options:
   names:
     description: Packages that shall be installed. With I(state=absent) the record says what goes.
@@ -78,7 +81,7 @@ brought:
   elements: str
   returned: when state is present
 kept:
-  description: Recorded packages that stay, for others need them by now.
+  description: Recorded packages that stay, for others need or use them by now.
   type: list
   elements: str
   returned: when state is absent
@@ -160,7 +163,8 @@ def install(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, 
             "remove these yourself, or leave ours out of the role's list of packages"
         )
     if not check:
-        kept.keep(SECTION, _section(kept.section(SECTION), new, parameters["leavings"]))
+        section = _section(kept.section(SECTION), new, parameters["leavings"])
+        kept.keep(SECTION, section)
         with _Quiet(wanted=not parameters["start_services"]):
             done = _apt_get("--yes", "--no-install-recommends", "--no-remove", "install", *missing)
         if done.returncode != 0:
@@ -168,13 +172,15 @@ def install(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, 
                 f"the installation of {', '.join(missing)} failed half-way: {complaint(done.stderr)}; "
                 "mend it (dpkg --configure -a), then run this again"
             )
+        kept.keep(SECTION, {**section, "enabled": section.get("enabled", {}) | enabled(new)})
     return {"changed": True, "packages": sorted(new), "brought": sorted({*earlier, *new})}
 
 
-def _section(section: dict[str, Any], new: set[str], leavings: list[str]) -> dict[str, list[str]]:
+def _section(section: dict[str, Any], new: set[str], leavings: list[str]) -> dict[str, Any]:
     """The record once `new` is there: what is not there yet of `leavings` is theirs."""
     theirs = [path for path in leavings if not os.path.lexists(path)]
     return {
+        **section,
         "brought": sorted({*section.get("brought", []), *new}),
         "leavings": sorted({*section.get("leavings", []), *theirs}),
     }
@@ -229,6 +235,44 @@ def is_ours() -> bool:
     return POLICY.is_file() and POLICY.read_bytes() == NO_START.encode()
 
 
+def enabled(names: set[str]) -> dict[str, list[str]]:
+    """Of each package of `names`, the units that start with the host."""
+    listed = _run("systemctl", "list-unit-files", "--state=enabled", "--no-legend", "--plain").stdout
+    started = {line.split()[0] for line in listed.splitlines() if line.strip()}
+    found: dict[str, list[str]] = {name: [] for name in sorted(names)}
+    for line in _run("dpkg-query", "--search", "*/systemd/system/*").stdout.splitlines():
+        name, unit = line.partition(":")[0], Path(line.rpartition(": ")[2])
+        if name in names and unit.parent.name == "system" and unit.name in started:
+            found[name].append(unit.name)
+    return found
+
+
+def edited(names: set[str]) -> dict[str, list[str]]:
+    """Of packages, the configuration files that are not as they came."""
+    listed = _run("dpkg-query", "-W", "-f", "${Package}\n${Conffiles}\n", *sorted(names)).stdout
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in listed.splitlines():
+        if not line.startswith(" "):
+            name = line or name
+            continue
+        path, digest = line.split()[:2]
+        file = Path(path)
+        if file.is_file() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() != digest:
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def used(names: set[str], before: dict[str, list[str]]) -> dict[str, str]:
+    """Those of `names` that somebody has taken into use, and by what; `before`: units that came enabled."""
+    now = enabled(names & before.keys())
+    reasons = {name: [f"{path} was edited" for path in paths] for name, paths in edited(names).items()}
+    for name, units in now.items():
+        new = [f"{unit} was enabled" for unit in units if unit not in before[name]]
+        reasons[name] = [*reasons.get(name, []), *new]
+    return {name: ", ".join(why) for name, why in reasons.items() if why and name in names}
+
+
 def stays(ours: set[str], goes_with: Any) -> set[str]:
     """Those of `ours` that would take a package of somebody else along.
 
@@ -251,9 +295,12 @@ def remove(kept: Any, *, check: bool) -> dict[str, Any]:
     """Purge what was brought and nobody else needs. Raises `Refused`."""
     section = kept.section(SECTION)
     there = installed()
-    ours = {name for name in section.get("brought", []) if name in there}
-    staying = stays(ours, _goes_with) if ours else set()
-    going = sorted(ours - staying)
+    brought = {name for name in section.get("brought", []) if name in there}
+    reasons = used(brought, section.get("enabled", {})) if brought else {}
+    ours = brought - reasons.keys()
+    needed = stays(ours, _goes_with) if ours else set()
+    staying = needed | reasons.keys()
+    going = sorted(ours - needed)
     mended = not check and put_back()  # a package that goes stops its services by the same policy
     if going and not check:
         done = _apt_get("--yes", "purge", *going)
@@ -266,7 +313,8 @@ def remove(kept: Any, *, check: bool) -> dict[str, Any]:
         for path in section.get("leavings", []) if not staying else []:
             _clear(Path(path))
         kept.keep(SECTION, {})
-    return {"changed": bool(section) or mended, "packages": going, "kept": sorted(staying)}
+    told = [f"{name} stays: {reasons.get(name, 'others need it')}" for name in sorted(staying)]
+    return {"changed": bool(section) or mended, "packages": going, "kept": sorted(staying), "told": told}
 
 
 def _clear(path: Path) -> None:
@@ -307,6 +355,8 @@ def main() -> None:
             outcome = remove(kept, check=module.check_mode)
     except (Refused, RecordError, OSError) as error:
         module.fail_json(msg=str(error))
+    for text in outcome.pop("told", []):
+        module.warn(text)
     module.exit_json(**outcome)
 
 

@@ -28,9 +28,18 @@ class Host:
         self.dependents: dict[str, list[str]] = {}
         self.calls: list[list[str]] = []
         self.fails = ""
+        self.enabled = ""
+        self.units = ""
+        self.conffiles = ""
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         self.calls.append(list(command))
+        if command[0] == "systemctl":
+            return subprocess.CompletedProcess(command, 0, self.enabled, "")
+        if "--search" in command:
+            return subprocess.CompletedProcess(command, 0, self.units, "")
+        if any("Conffiles" in word for word in command):
+            return subprocess.CompletedProcess(command, 0, self.conffiles, "")
         if command[0] == "dpkg-query":
             listed = "".join(f"installed {name}\n" for name in sorted(self.installed))
             return subprocess.CompletedProcess(command, 0, f"{listed}not-installed gone\n", "")
@@ -223,3 +232,57 @@ def test_what_they_leave_stays_while_one_of_them_does(record: Any, host: Host, t
     host.dependents = {"libnftables1": ["fail2ban"], "nftables": ["fail2ban"]}
     MODULE.remove(record, check=False)
     assert (tmp_path / "new").exists()
+
+
+UNITS = """diversion by base-files from: /lib/systemd/system/a.service
+nftables: /lib/systemd/system/nftables.service
+nftables, base-files: /lib/systemd/system/nftables.service.d/nftables.conf
+libnftables1:amd64: /usr/lib/systemd/system/libnft.socket
+base-files: /lib/systemd/system/other.service
+"""
+
+
+def brought(record: Any, host: Host) -> None:
+    host.units = UNITS
+    host.enabled = "libnft.socket enabled enabled\nother.service enabled enabled\n"
+    install(record, ["nftables"])
+    host.installed |= {"libnftables1", "nftables"}
+
+
+def test_a_unit_that_came_enabled_is_nobodys(record: Any, host: Host) -> None:
+    brought(record, host)
+    assert record.section("packages")["enabled"] == {"libnftables1": ["libnft.socket"], "nftables": []}
+    assert MODULE.remove(record, check=False)["packages"] == ["libnftables1", "nftables"]
+
+
+def test_a_package_whose_unit_somebody_enabled_stays_with_what_it_needs(record: Any, host: Host) -> None:
+    brought(record, host)
+    host.enabled += "nftables.service enabled enabled\n"
+    host.dependents = {"libnftables1": ["nftables"]}
+    outcome = MODULE.remove(record, check=False)
+    assert (outcome["packages"], outcome["kept"]) == ([], ["libnftables1", "nftables"])
+    assert outcome["told"] == [
+        "libnftables1 stays: others need it", "nftables stays: nftables.service was enabled",
+    ]  # fmt: skip
+    assert [call for call in host.changing() if "purge" in call] == []
+
+
+def test_an_installation_that_was_cut_off_says_nothing_of_units(record: Any, host: Host) -> None:
+    host.units, host.enabled = UNITS, "nftables.service enabled enabled\n"
+    host.installed |= {"nftables"}
+    record.keep("packages", {"brought": ["nftables"]})
+    assert MODULE.remove(record, check=True)["packages"] == ["nftables"]
+
+
+@pytest.mark.parametrize(("text", "kept"), [("as it came\n", []), ("table inet mine\n", ["nftables"])])
+def test_a_package_with_an_edited_configuration_file_stays(
+    record: Any, host: Host, tmp_path: Path, text: str, kept: list[str]
+) -> None:
+    brought(record, host)
+    file = tmp_path / "nftables.conf"
+    file.write_text(text)
+    digest = "702c3f46a855f76dbe6bf2a7b642c81d"
+    host.conffiles = f"libnftables1\n\nnftables\n {file} {digest}\n {tmp_path}/gone {digest} obsolete\n\n"
+    outcome = MODULE.remove(record, check=True)
+    assert outcome["kept"] == kept
+    assert outcome["told"] == [f"nftables stays: {file} was edited"] * len(kept)
