@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ DOCUMENTATION = """
 module: docker_contents
 short_description: Name what a Docker engine holds that is not the appliance's
 description:
-  - Containers, volumes, images and networks. An engine that goes takes all of them along.
+  - Containers, volumes, images, networks and plugins. An engine that goes takes all of them along, and a
+    containerd that goes those of its namespaces that are not Docker's.
   - The appliance's are networks of its own driver, and the images that C(loaded) lists.
   - Nothing is changed.
 options:
@@ -24,6 +26,10 @@ options:
     description: File that names an image in each line, those that a role has loaded. It need not be there.
     type: path
     required: true
+  containerd:
+    description: Whether containerd goes, too.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -35,6 +41,7 @@ EXAMPLES = """
   egress.appliance.docker_contents:
     driver: egress
     loaded: /opt/egress/record/tenants.images
+    containerd: true
   register: found
 """
 
@@ -48,12 +55,16 @@ foreign:
 
 _NAME_OR_ID = '{{if eq .Repository "<none>"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}'
 QUESTIONS = {
-    "container": ("ps", "--all", "--format", "{{.Names}}"),
-    "volume": ("volume", "ls", "--format", "{{.Name}}"),
-    "image": ("image", "ls", "--format", _NAME_OR_ID),
-    "network": ("network", "ls", "--filter", "type=custom", "--format", "{{.Driver}} {{.Name}}"),
+    "container": ("docker", "ps", "--all", "--format", "{{.Names}}"),
+    "volume": ("docker", "volume", "ls", "--format", "{{.Name}}"),
+    "image": ("docker", "image", "ls", "--format", _NAME_OR_ID),
+    "network": ("docker", "network", "ls", "--filter", "type=custom", "--format", "{{.Driver}} {{.Name}}"),
+    "plugin": ("docker", "plugin", "ls", "--format", "{{.Name}}"),
+    "containerd namespace": ("ctr", "namespaces", "ls", "--quiet"),
 }
-"""Kind by kind, the words of docker(1) that list it; a network comes after its driver."""
+"""Kind by kind, the command that lists it; a network comes after its driver."""
+DOCKERS = ("moby", "plugins.moby")
+"""Docker's namespaces in containerd."""
 _UNTAGGED = re.compile(r"(?:.*/)?[^:/@]+")
 
 
@@ -65,15 +76,18 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
     """What `parameters` ask for (see DOCUMENTATION). Raises `Refused`."""
     loaded = Path(parameters["loaded"])
     names = loaded.read_text(encoding="utf-8").split() if loaded.exists() else []
-    ours = {f"{name}:latest" if _UNTAGGED.fullmatch(name) else name for name in names}
+    images = {f"{name}:latest" if _UNTAGGED.fullmatch(name) else name for name in names}
+    ours: dict[str, Collection[str]] = {"image": images, "containerd namespace": DOCKERS}
     foreign = []
     for kind, question in QUESTIONS.items():
+        if question[0] == "ctr" and not parameters["containerd"]:
+            continue
         for line in _asked(*question):
             if kind == "network":
                 driver, _, name = line.partition(" ")
                 theirs = driver != parameters["driver"]
             else:
-                name, theirs = line, kind != "image" or line not in ours
+                name, theirs = line, line not in ours.get(kind, ())
             if theirs:
                 foreign.append(f"{kind} {name}")
     return {"changed": False, "foreign": foreign}
@@ -81,13 +95,11 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _asked(*words: str) -> list[str]:
     try:
-        done = subprocess.run(
-            ("docker", *words), check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
+        done = subprocess.run(words, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError as error:
-        raise Refused("no docker here to ask the engine with; install the engine's command") from error
+        raise Refused(f"no {words[0]} here to ask the engine with; install the engine's command") from error
     if done.returncode != 0:
-        raise Refused(f"docker {words[0]}: {done.stderr.strip()}; mend the engine, then run this again")
+        raise Refused(f"{words[0]} {words[1]}: {done.stderr.strip()}; mend the engine, then run this again")
     return done.stdout.splitlines()
 
 
@@ -99,6 +111,7 @@ def main() -> None:
         argument_spec={
             "driver": {"type": "str", "required": True},
             "loaded": {"type": "path", "required": True},
+            "containerd": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

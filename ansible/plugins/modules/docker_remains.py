@@ -22,12 +22,13 @@ description:
   - With I(state=recorded), before the engine comes, it keeps what of these there was. With I(state=absent),
     after it has stopped, Docker's own rules and chains go, and those tables of iptables that were not there
     before and are empty now. Rules of others stay.
+  - The record stays until I(state=forgotten), so that a removal that is cut off goes on where it was.
   - Directories hold data. They are named and left.
 options:
   state:
-    description: Keep what there is, or take away what came.
+    description: Keep what there is, take away what came, or forget what there was.
     type: str
-    choices: [recorded, absent]
+    choices: [recorded, absent, forgotten]
     required: true
   record:
     description: File in which it is kept what was there before.
@@ -204,7 +205,9 @@ def _going(section: dict[str, Any]) -> Commands:
 
 
 def _emptied(section: dict[str, Any]) -> Commands:
-    new = [[family, name] for family, name in _tables() if [family, name] not in section.get("tables", [])]
+    if "tables" not in section:
+        return []
+    new = [[family, name] for family, name in _tables() if [family, name] not in section["tables"]]
     return [
         ["nft", "delete", "table", family, name]
         for family, name in new
@@ -229,6 +232,10 @@ def run(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, Any]
         if not section and not check:
             kept.keep(SECTION, _before())
         return {"changed": not section}
+    if parameters["state"] == "forgotten":
+        if section and not check:
+            kept.keep(SECTION, {})
+        return {"changed": bool(section)}
     commands = _going(section)
     now = _paths()
     paths = _came(now, section.get("paths", now))
@@ -237,7 +244,6 @@ def run(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, Any]
         emptied = _emptied(section)
         _do(emptied)
         commands += emptied
-        kept.keep(SECTION, {})
     removed = [shlex.join(command) for command in commands]
     modes = _modes()
     other = [
@@ -258,7 +264,7 @@ def main() -> None:
 
     module = AnsibleModule(
         argument_spec={
-            "state": {"choices": ["recorded", "absent"], "required": True},
+            "state": {"choices": ["recorded", "absent", "forgotten"], "required": True},
             "record": {"type": "path", "required": True},
         },
         supports_check_mode=True,

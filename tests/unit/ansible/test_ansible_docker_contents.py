@@ -12,7 +12,12 @@ from ruamel.yaml import YAML
 
 MODULE = load("modules/docker_contents.py")
 ROLES = PLUGINS.parent / "roles"
-OURS = {"network": ["egress acme"], "image": ["egress/runner-python:latest"]}
+OURS = {
+    "network": ["egress acme"],
+    "image": ["egress/runner-python:latest"],
+    "containerd namespace": ["moby", "plugins.moby"],
+}
+NOWHERE = {"driver": "egress", "loaded": "/nowhere", "containerd": False}
 
 
 def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listed: dict[str, list[str]]) -> list[str]:
@@ -25,7 +30,7 @@ def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listed: dict[str, lis
     monkeypatch.setattr(MODULE, "_asked", asked)
     loaded = tmp_path / "tenants.images"
     loaded.write_text("egress/runner-python\nlocalhost:5000/own:1\n")
-    named: list[str] = MODULE.run({"driver": "egress", "loaded": str(loaded)})["foreign"]
+    named: list[str] = MODULE.run({"driver": "egress", "loaded": str(loaded), "containerd": True})["foreign"]
     return named
 
 
@@ -46,6 +51,8 @@ def test_an_engine_with_nothing_but_the_appliances_holds_nothing_else(
         ("image", "localhost:5000/own:2", "image localhost:5000/own:2"),
         ("image", "4f1a2b3c4d5e", "image 4f1a2b3c4d5e"),
         ("network", "bridge back end", "network back end"),
+        ("plugin", "vieux/sshfs:latest", "plugin vieux/sshfs:latest"),
+        ("containerd namespace", "k8s.io", "containerd namespace k8s.io"),
     ],
 )
 def test_what_somebody_else_keeps_in_it_is_named(
@@ -54,23 +61,30 @@ def test_what_somebody_else_keeps_in_it_is_named(
     assert found(monkeypatch, tmp_path, {**OURS, kind: [*OURS.get(kind, []), line]}) == [named]
 
 
-def test_an_image_is_nobodys_without_a_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(MODULE, "_asked", lambda *words: ["a:1"] if words[0] == "image" else [])
-    assert MODULE.run({"driver": "egress", "loaded": str(tmp_path / "none")})["foreign"] == ["image a:1"]
+def test_an_image_is_nobodys_without_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "_asked", lambda *words: ["a:1"] if words[1] == "image" else [])
+    assert MODULE.run(NOWHERE)["foreign"] == ["image a:1"]
+
+
+def test_a_containerd_that_stays_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(MODULE, "_asked", lambda *words: asked.append(words[0]) or [])
+    MODULE.run(NOWHERE)
+    assert set(asked) == {"docker"}
 
 
 def test_an_engine_that_does_not_answer_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
     said = subprocess.CompletedProcess((), 1, "", "Cannot connect to the Docker daemon\n")
     monkeypatch.setattr(MODULE.subprocess, "run", lambda *_, **__: said)
     with pytest.raises(MODULE.Refused, match=r"docker ps: Cannot connect.*run this again"):
-        MODULE.run({"driver": "egress", "loaded": "/nowhere"})
+        MODULE.run(NOWHERE)
 
     def none(*_: Any, **__: Any) -> None:
         raise FileNotFoundError
 
     monkeypatch.setattr(MODULE.subprocess, "run", none)
     with pytest.raises(MODULE.Refused, match="no docker here"):
-        MODULE.run({"driver": "egress", "loaded": "/nowhere"})
+        MODULE.run(NOWHERE)
 
 
 def read(path: str) -> Any:

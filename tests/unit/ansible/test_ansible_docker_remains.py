@@ -112,3 +112,34 @@ def test_without_a_record_no_directory_is_named(
     monkeypatch.setattr(MODULE, "_going", lambda _: [])
     monkeypatch.setattr(MODULE, "_emptied", lambda _: [])
     assert MODULE.run({"state": "absent"}, record, check=True)["paths"] == []
+
+
+def test_what_was_there_is_known_until_the_removal_has_ended(
+    record: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "docker"
+    monkeypatch.setattr(MODULE, "DIRECTORIES", (str(folder),))
+    monkeypatch.setattr(MODULE, "_going", lambda _: [])
+    monkeypatch.setattr(MODULE, "_tables", lambda: [["ip", "nat"], ["ip", "filter"]])
+    monkeypatch.setattr(MODULE, "_read", lambda *_: '{"nftables": []}')
+    monkeypatch.setattr(MODULE, "_do", lambda _: None)
+    record.keep("docker_remains", {"paths": [], "tables": [["ip", "nat"]]})
+    folder.mkdir()
+    for _ in range(2):  # the first is cut off before the directory goes
+        outcome = MODULE.run({"state": "absent"}, record, check=False)
+        assert outcome["paths"] == [str(folder)]
+        assert outcome["removed"] == ["nft delete table ip filter"]
+    assert MODULE.run({"state": "forgotten"}, record, check=True) == {"changed": True}
+    assert record.section("docker_remains")
+    assert MODULE.run({"state": "forgotten"}, record, check=False) == {"changed": True}
+    assert record.section("docker_remains") == {}
+    assert MODULE.run({"state": "forgotten"}, record, check=False) == {"changed": False}
+
+
+def test_without_a_record_no_table_is_new(record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "DIRECTORIES", ())
+    monkeypatch.setattr(MODULE, "_going", lambda _: [])
+    monkeypatch.setattr(MODULE, "_tables", lambda: [["ip", "nat"]])
+    monkeypatch.setattr(MODULE, "_read", lambda *_: '{"nftables": []}')
+    monkeypatch.setattr(MODULE, "_do", lambda _: None)
+    assert MODULE.run({"state": "absent"}, record, check=False)["removed"] == []
