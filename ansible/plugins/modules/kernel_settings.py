@@ -15,7 +15,8 @@ description:
   - Writes a file below C(/etc/sysctl.d) that holds the settings, and sets those that differ in the kernel.
   - A setting that an administrator's own file there has otherwise is an error, as is one that this kernel
     does not know, or that cannot be written here. Nothing is changed then.
-  - Removal deletes the file and gives the kernel the recorded values back.
+  - Removal deletes the file and gives the kernel the recorded values back, but of a setting that others need
+    or that an administrator's file has by then; that one stays as it is.
   - An interface that comes later has the C(net.ipv4.conf.default) of then. The values of those that are
     there are recorded, too; removal gives back what is still the default's.
 options:
@@ -27,6 +28,11 @@ options:
     description:
       - Settings that others change on the appliance's behalf; they are recorded, never set, and go back at
         removal before all others.
+    type: list
+    elements: str
+    default: []
+  needed:
+    description: Settings that others need as they are; removal leaves these alone.
     type: list
     elements: str
     default: []
@@ -62,6 +68,11 @@ EXAMPLES = """
 """
 
 RETURN = """
+kept:
+  description: Recorded settings that stay as they are.
+  type: list
+  elements: str
+  returned: when state is absent
 set:
   description: Names of the settings that were changed in the kernel.
   type: list
@@ -221,12 +232,15 @@ def restore(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, 
     """Give the kernel back what was recorded. Raises `Refused`."""
     file = Path(parameters["file"])
     section = kept.section(SECTION)
-    before = {name: value for name, value in section.get(str(file), {}).items() if place(name).is_file()}
-    now = {name: value_of(name) for name in before}
+    known = {name: value for name, value in section.get(str(file), {}).items() if place(name).is_file()}
     ours = told(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    inherited = heirs(ours)
+    others = set(parameters["needed"]).union(*map(told, _others(file).values()))
+    before = {name: value for name, value in known.items() if not others & {name, inherited.get(name)}}
+    now = {name: value_of(name) for name in before}
     # An interface's own value is an administrator's, unless it is the one that we recorded or the default's.
     theirs = {
-        name: now[name] for name, default in heirs(ours).items() if name in now and now[name] != ours[default]
+        name: now[name] for name, default in inherited.items() if name in now and now[name] != ours[default]
     }
     goals = before | theirs
     first = [name for name in parameters["watched"] if name in before]
@@ -241,7 +255,8 @@ def restore(parameters: dict[str, Any], kept: Any, *, check: bool) -> dict[str, 
             _written(name, goals[name])
         file.unlink(missing_ok=True)
         kept.keep(SECTION, {path: values for path, values in section.items() if path != str(file)})
-    return _outcome(differing, now, goals, changed=str(file) in section or bool(differing))
+    outcome = _outcome(differing, now, goals, changed=str(file) in section or bool(differing))
+    return {**outcome, "kept": sorted(known.keys() - before.keys())}
 
 
 def _outcome(
@@ -269,6 +284,7 @@ def main() -> None:
         argument_spec={
             "settings": {"type": "dict", "default": {}},
             "watched": {"type": "list", "elements": "str", "default": []},
+            "needed": {"type": "list", "elements": "str", "default": []},
             "file": {"type": "path", "required": True},
             "state": {"choices": ["present", "absent"], "default": "present"},
             "record": {"type": "path", "required": True},

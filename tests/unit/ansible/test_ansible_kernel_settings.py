@@ -29,7 +29,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def parameters(etc: Path, settings: dict[str, Any], name: str = "99-zz-network.conf") -> dict[str, Any]:
-    return {"settings": settings, "watched": [FORWARD], "file": str(etc / "sysctl.d" / name)}
+    return {"settings": settings, "watched": [FORWARD], "needed": [], "file": str(etc / "sysctl.d" / name)}
 
 
 def test_it_holds_now_and_after_a_start(record: Any, kernel: Path) -> None:
@@ -214,3 +214,34 @@ def test_what_an_administrator_gave_an_interface_meanwhile_stays(
     MODULE.place(interfaces("wan0")).write_text("2\n")
     MODULE.restore(asked, record, check=False)
     assert [MODULE.value_of(interfaces(each)) for each in ("default", "wan0")] == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["sysctl.conf", "sysctl.d/60-router.conf"])
+def test_what_an_administrators_file_sets_by_then_stays(record: Any, kernel: Path, name: str) -> None:
+    asked = parameters(kernel, {REDIRECTS: 0, "kernel.dmesg_restrict": 1})
+    MODULE.set_all(asked, record, check=False)
+    MODULE.place(FORWARD).write_text("1\n")
+    (kernel / name).write_text(f"{FORWARD} = 1\n{REDIRECTS} = 0\n")
+    outcome = MODULE.restore(asked, record, check=False)
+    assert (outcome["set"], outcome["kept"]) == (["kernel.dmesg_restrict"], sorted([REDIRECTS, FORWARD]))
+    assert (MODULE.value_of(FORWARD), MODULE.value_of(REDIRECTS)) == ("1", "0")
+    assert record.section("kernel_settings") == {}
+
+
+def test_an_interface_keeps_a_default_that_an_administrators_file_sets_by_then(
+    record: Any, kernel: Path, interfaces: Callable[[str], str]
+) -> None:
+    asked = parameters(kernel, {DEFAULT: 0})
+    MODULE.set_all(asked, record, check=False)
+    MODULE.place(interfaces("wan0")).write_text("0\n")
+    (kernel / "sysctl.conf").write_text(f"{DEFAULT}=0\n")
+    assert MODULE.restore(asked, record, check=False)["set"] == []
+
+
+def test_what_others_need_stays(record: Any, kernel: Path) -> None:
+    asked = parameters(kernel, {REDIRECTS: 0})
+    MODULE.set_all(asked, record, check=False)
+    MODULE.place(FORWARD).write_text("1\n")
+    outcome = MODULE.restore({**asked, "needed": [FORWARD]}, record, check=False)
+    assert (outcome["set"], outcome["kept"]) == ([REDIRECTS], [FORWARD])
+    assert MODULE.value_of(FORWARD) == "1"
