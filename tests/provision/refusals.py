@@ -47,6 +47,10 @@ BARE = (
         "a group that would read the audit files", ("auditors", "appliance_settings.uids"),
         prepare="echo auditors:x:64100: >>/etc/group", undo="sed -i '/^auditors:/d' /etc/group",
     ),
+    Refusal(
+        "a setting that is on the engine's command line", ("dockerd is started with -H",),
+        {"docker_engine_settings": {"live-restore": True, "hosts": ["unix:///run/docker.sock"]}},
+    ),
 )  # fmt: skip
 
 PROVISIONED = (
