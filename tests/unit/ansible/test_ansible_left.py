@@ -37,3 +37,17 @@ def test_directories_are_those_of_the_hosts_settings_and_all_that_removal_knows(
         kind: set() for kind in named
     }
     assert "appliance_places_read" in tasks["remove_made"]["loop"]
+
+
+def test_what_the_engine_left_is_looked_for_and_what_is_somebody_elses_is_not() -> None:
+    tasks = {task.get("register"): task for task in read("playbooks/removing/left.yml")}
+    assert "docker_engine_remains" in tasks["remove_engine_paths"]["loop"]
+    (said,) = [
+        text for task in tasks.values() for text in [(task.get("vars") or {}).get("remove_left")] if text
+    ]
+    assert "remove_engine_paths.results" in said
+    assert "remove_command.stat.lnk_target | default('') is match('/opt/egress/')" in said
+    looked = {item["in"]: item.get("saying") for item in tasks["remove_files"]["loop"]}
+    assert "/usr/local/bin" not in looked
+    assert looked["/etc/systemd/system/docker.service.d"]
+    assert looked["/etc/modules-load.d"]
