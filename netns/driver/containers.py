@@ -124,9 +124,9 @@ class Containers:
             pause *= 2
             member = await self._look(attachment)
         if member is not None:
-            await self.patiently(self._engine.kill, member.container)
             if reason not in NO_FAULT_OF_ITS_OWN:
-                await self.patiently(self._engine.end_restarts, member.container)
+                await self._end_restarts(member.container)
+            await self.patiently(self._engine.kill, member.container)
 
     async def tidy(self, reference: str) -> None:
         """Remove a container of `docker run --rm` whose start was refused; it has never run.
@@ -156,6 +156,15 @@ class Containers:
             except EngineUnavailable as error:
                 self._log.warn("{error}; will ask again", error=str(error))
             await self.pause(SLOWEST_LOOK)
+
+    async def _end_restarts(self, container: str) -> None:
+        """Before its end, which takes with it whoever watches the container."""
+        try:
+            await self._engine.end_restarts(container)
+        except EngineUnavailable as error:
+            self._log.error(
+                "container {id} keeps its restart policy: {error}", id=container, error=str(error)
+            )
 
     async def _look(self, attachment: Attachment) -> Member | None:
         try:

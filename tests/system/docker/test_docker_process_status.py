@@ -70,6 +70,19 @@ def test_it_is_found_after_our_restart(engine: OwnEngine, crafted: str) -> None:
     wait_for("its end", lambda: status(engine) == "exited", 20)
 
 
+def test_it_does_not_come_back_with_its_engine(engine: OwnEngine, crafted: str) -> None:
+    """Docker starts what has `--restart always` also after it was killed, and before it answers whose it is."""
+    start(engine, crafted, "--restart", "always")
+    policy = ("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", "suspect")
+    wait_for("its end", lambda: status(engine) == "exited", 10)
+    wait_for("the end of its policy", lambda: engine.docker(*policy).stdout.strip() == "no", 10)
+    began = engine.docker("inspect", "-f", "{{.State.StartedAt}}", "suspect").stdout
+    engine.stop_daemon()
+    engine.start_daemon()
+    assert status(engine) == "exited"
+    assert engine.docker("inspect", "-f", "{{.State.StartedAt}}", "suspect").stdout == began
+
+
 def test_an_honest_image_runs_on(engine: OwnEngine, crafted: str) -> None:
     start(engine, IMAGE, name="honest")
     start(engine, crafted)

@@ -86,10 +86,11 @@ class FakeEngine:
         self.execs: dict[str, ExecFact] = {}
         self.killed: list[str] = []
         self.ended: list[str] = []
+        self.refused: set[str] = set()
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
-        if self.silent:
+        if self.silent or what in self.refused:
             raise EngineUnavailable(f"dockerd did not answer {what}")
 
     async def ping(self, mark: str) -> None:

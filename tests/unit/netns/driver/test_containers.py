@@ -109,6 +109,14 @@ def test_what_is_stopped_for_what_it_is_does_not_come_back_with_its_engine(
     world.engine.member[NET] = (MEMBER,)
     assert world.begin(world.containers.stop(LINK, reason, "why")) == [None]
     assert (world.engine.killed, world.engine.ended) == (["c1"], ended)
+    assert world.engine.asked[-1] == "kill", "its end takes with it whoever watches it"
+
+
+def test_an_engine_that_does_not_end_the_policy_ends_the_container(world: World) -> None:
+    world.engine.member[NET] = (MEMBER,)
+    world.engine.refused = {"end restarts"}
+    assert world.begin(world.containers.stop(LINK, "process-status", "why")) == [None]
+    assert (world.engine.killed, world.engine.ended) == (["c1"], [])
 
 
 def test_a_link_that_stays_does_not_save_the_container(world: World) -> None:
