@@ -27,6 +27,10 @@ def position(tasks: list[dict[str, Any]], words: str) -> int:
 
 
 VARIABLES = read("appliance/vars/main.yml")
+LINKS = re.findall(
+    r"'regex_replace', '(\^[^']+)', '([^']+)'",
+    (ROLES / "appliance/tasks/installed.yml").read_text(encoding="utf-8"),
+)
 
 
 def test_removal_asks_the_host_and_not_its_variables() -> None:
@@ -44,7 +48,8 @@ def test_removal_asks_the_host_and_not_its_variables() -> None:
 @pytest.mark.parametrize(
     "path",
     ["/", "/etc", "/var/lib", "/var/log/", "/run", "/usr/share/x", "/proc/1", "/srv", "/var/lib/../log", "//var/lib",
-     "/var/lib/docker", "/opt/egress", "/srv/..", "relative"],
+     "/var/lib/docker", "/opt/egress", "/srv/..", "relative", "/var/run", "/var/run/docker", "/var/lock/",
+     "/home/ann", "/home/ann/"],
 )  # fmt: skip
 def test_removal_refuses_directories_of_others(path: str) -> None:
     assert is_astray(path)
@@ -62,6 +67,8 @@ def test_every_role_is_removed_as_it_is_installed() -> None:
 
 
 def is_astray(path: str) -> bool:
+    for by_two_names, plain in LINKS:
+        path = re.sub(by_two_names, plain, path)
     return (
         not re.match(VARIABLES["appliance_place"], path)
         or re.match(VARIABLES["appliance_system_trees"], path) is not None
@@ -72,9 +79,14 @@ def is_astray(path: str) -> bool:
 def test_removal_knows_the_directories_that_the_program_knows() -> None:
     assert tuple(VARIABLES["appliance_shared"]) == shared_directories._SHARED
     trees = "|".join(shared_directories._TREES)
-    assert VARIABLES["appliance_system_trees"] == f"/({trees})/"
+    assert VARIABLES["appliance_system_trees"] == f"/({trees})/|/home/[^/]+/?$"
+    for path in ("/run", "/var/run", "/var/lock", "/run/lock", *shared_directories._SHARED):
+        for spelled in (path, path.replace("/run/", "/var/run/"), path.replace("/run/lock", "/var/lock")):
+            assert shared_directories.is_shared(Path(spelled)), spelled
+            assert is_astray(spelled), spelled
     settings = Settings()
-    places = (settings.config_dir, settings.state_dir, settings.log_dir, settings.run_dir, Path("/srv/a.b/c"))
+    places = (settings.config_dir, settings.state_dir, settings.log_dir, settings.run_dir, Path("/srv/a.b/c"),
+              Path("/var/run/egress"), Path("/home/ann/egress"))  # fmt: skip
     assert not [path for path in places if is_astray(str(path))]
 
 
