@@ -11,7 +11,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from appliance import shared_directories
+from appliance.processes import processes
 from appliance.settings import Settings
+from appliance.units.render import UNITS, Installed, files
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = ROOT / "ansible/roles"
@@ -88,6 +90,29 @@ def test_removal_knows_the_directories_that_the_program_knows() -> None:
     places = (settings.config_dir, settings.state_dir, settings.log_dir, settings.run_dir, Path("/srv/a.b/c"),
               Path("/var/run/egress"), Path("/home/ann/egress"))  # fmt: skip
     assert not [path for path in places if is_astray(str(path))]
+
+
+def test_removal_finds_the_units_of_its_instance_and_of_no_other() -> None:
+    tasks = read("appliance/tasks/remove.yml")
+    find = tasks[position(tasks, "Find the units")]["ansible.builtin.find"]
+    assert find["read_whole_file"] is True
+    found = []
+    for instance in ("egress", "egress-b"):
+        for file in files(Settings(instance=instance), Installed(Path("/opt/egress/bin/python"))):
+            patterns = [
+                text.replace("{{ appliance_installed_instance }}", "egress") for text in find["patterns"]
+            ]
+            contains = find["contains"].replace("{{ appliance_installed_instance }}", "egress")
+            if (
+                file.path.parent == UNITS
+                and any(file.path.match(pattern) for pattern in patterns)
+                and re.search(contains, file.text)
+            ):
+                found.append(file.path.name)
+    wanted = [process.name for process in processes(Settings())]
+    assert sorted(found) == sorted(
+        ["egress.target", "egress-directories.service", *(f"egress-{name}.service" for name in wanted)]
+    )
 
 
 def test_removal_takes_users_by_name_and_number() -> None:
