@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.cli.failures import Failure
+from appliance.processes import processes
 from appliance.units.render import service_name, target_name
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ def keep_off(settings: Settings, verb: str) -> None:
     if governs(settings):
         target = target_name(settings)
         said = f"systemctl {verb} {target}; see: egress status"
-        if (
-            verb == "stop"
-        ):  # a target has gone before its services have, and systemctl waits for what it names
-            said = f"systemctl stop {target} '{service_name(settings, '*')}', then: egress down"
+        if verb == "stop":
+            # A target has gone before its services have, and systemctl waits for what it names. A pattern
+            # would name another instance's, too: `egress-*` those of `egress-b`.
+            services = " ".join(service_name(settings, process.name) for process in processes(settings))
+            said = f"systemctl stop {target} {services}, then: egress down"
         raise Failure(f"systemd runs instance {settings.instance!r}: {said}")

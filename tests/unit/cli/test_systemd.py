@@ -11,6 +11,7 @@ import pytest
 from appliance.cli import lifecycle, status, systemd
 from appliance.cli.doctor import running
 from appliance.cli.failures import Failure
+from appliance.processes import processes
 from appliance.settings import Settings
 from tests.unit.cli.typed import Egress, refused
 
@@ -79,10 +80,17 @@ def test_up_and_down_keep_off(egress: Egress, says: Says, monkeypatch: pytest.Mo
     for name in ("_stop", "_spawn_supervisor", "_make_directories"):
         monkeypatch.setattr(lifecycle, name, lambda *_: pytest.fail("touched"))
     refused(egress("up"), "systemctl start egressunit.target; see: egress status")
-    refused(
-        egress("down", "--force"),
-        "systemctl stop egressunit.target 'egressunit-*.service', then: egress down",
-    )
+    refused(egress("down", "--force"), "systemctl stop egressunit.target egressunit-broker.service ")
+
+
+def test_what_is_to_be_stopped_is_named_one_by_one(settings: Settings, says: Says) -> None:
+    """A pattern would stop instance `egressunit-b` as well."""
+    says("active", "active")
+    with pytest.raises(Failure) as caught:
+        systemd.keep_off(settings, "stop")
+    command = str(caught.value).partition("systemctl stop ")[2].partition(", then: egress down")[0]
+    services = [f"egressunit-{process.name}.service" for process in processes(settings)]
+    assert command.split() == ["egressunit.target", *services]
 
 
 def test_status_names_who_supervises(egress: Egress, says: Says) -> None:
