@@ -32,7 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.audit.log import AuditLog, AuditUnavailable
 from appliance.audit.record import LifecycleRecord, Outcome
-from appliance.broker.vault.errors import INVALID_SECRET, UNKNOWN, VaultError
+from appliance.broker.vault.errors import DAMAGED, INVALID_SECRET, UNKNOWN, VaultError
 from appliance.broker.vault.kinds import (
     KINDS,
     Material,
@@ -119,9 +119,10 @@ class VaultControl:
     async def set(self, message: Message, peer: Peer) -> Message:
         """Store a secret, or a further version of it."""
         target, material = _target(message), _material(message)
+        unless_same = _flag(message, "unless_same")
         await self._open()
         changed: Message = {}
-        if message.get("unless_same", False) is True:
+        if unless_same:
             version = await self._recorded(
                 "secret-compared", target, f"kind {material.kind}", peer, lambda: self._same(target, material)
             )
@@ -200,7 +201,7 @@ class VaultControl:
 
     async def unlock(self, message: Message, peer: Peer) -> Message:
         """Open the vault with its passphrase, or choose the first."""
-        passphrase, new = _text(message, "passphrase"), message.get("new", False) is True
+        passphrase, new = _text(message, "passphrase"), _flag(message, "new")
         keyring = self._vault.keyring
         act = (lambda: keyring.choose(passphrase)) if new else (lambda: keyring.unlock(passphrase))
         await self._recorded("passphrase-chosen" if new else "vault-unlocked", None, None, peer, act)
@@ -247,15 +248,18 @@ class VaultControl:
         await self._blocking(lambda: self._vault.versions(target.tenant, target.integration, target.name))
 
     def _same(self, target: _Target, material: Material) -> int | None:
-        """Number of the newest version, if that is the given one: then nothing has to be stored."""
+        """Number of the newest version, if that is the given one: then nothing has to be stored.
+
+        What does not open is not the same: to set it again is its mend.
+        """
         try:
             found = self._vault.find(target.tenant, target.integration, target.name)
+            with self._vault.opened(found) as newest:
+                return found.place.version if given_anew(newest, material) else None
         except VaultError as error:
-            if error.code == UNKNOWN:
+            if error.code in {UNKNOWN, DAMAGED}:
                 return None
             raise
-        with self._vault.opened(found) as newest:
-            return found.place.version if given_anew(newest, material) else None
 
     def _changed(self, target: _Target, *, removed: bool = False) -> Callable[[], None]:
         """What was made of the secret before does not outlive it, also where the change may have failed."""
@@ -371,6 +375,13 @@ def _text(message: Message, field: str) -> str:
     value: Any = message.get(field)
     if not isinstance(value, str):
         raise ControlError("invalid-request", f"`{field}` must be text")
+    return value
+
+
+def _flag(message: Message, field: str) -> bool:
+    value: Any = message.get(field, False)
+    if not isinstance(value, bool):
+        raise ControlError("invalid-request", f"`{field}` must be true or false")
     return value
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from sqlalchemy import Engine
+from sqlalchemy import Column, Engine, select, update
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 
@@ -309,6 +309,9 @@ def test_a_new_key_file_where_one_opens_the_vault(desk: Desk) -> None:
         ("secret-set", {"kind": "aws"}, "invalid-secret"),
         ("secret-set", {"kind": "aws", "value": octets('{"canary":1}')}, "invalid-secret"),
         ("secret-set", {"value": octets("x" * (MAX_VALUE + 1))}, "invalid-secret"),
+        ("secret-set", {"unless_same": "true"}, "invalid-request"),
+        ("secret-set", {"unless_same": 1}, "invalid-request"),
+        ("secret-set", {"unless_same": None}, "invalid-request"),
         ("secret-rotate", {}, "unknown-secret"),
         ("secret-rotate", {"keep": -1}, "invalid-request"),
         ("secret-rotate", {"keep": True}, "invalid-request"),
@@ -319,6 +322,7 @@ def test_a_new_key_file_where_one_opens_the_vault(desk: Desk) -> None:
         ("secret-list", {"tenant": 3}, "invalid-request"),
         ("secret-list", {"tenant": CANARY + "_"}, "invalid-name"),
         ("vault-unlock", {"passphrase": 3}, "invalid-request"),
+        ("vault-unlock", {"passphrase": PASSPHRASE, "new": "true"}, "invalid-request"),
         ("vault-change", {"passphrase": 3}, "invalid-request"),
     ],
 )
@@ -417,6 +421,25 @@ def test_a_comparison_is_on_record_first_and_ends_nothing(desk: Desk) -> None:
     desk.audit.ready = False
     assert desk.ask("secret-set", **SET, unless_same=True)["error"] == "audit-unavailable"
     assert "canary" not in desk.said + repr(desk.audit.records)
+
+
+@pytest.mark.parametrize("column", [secrets_table.c.sealed, secrets_table.c.wrapped])
+def test_a_damaged_secret_is_mended_by_setting_it_unless_it_is_the_same(
+    desk: Desk, database: Engine, column: Column[bytes]
+) -> None:
+    desk.ask("secret-set", **SET)
+    with database.begin() as connection:
+        kept = connection.execute(select(column)).scalar_one()
+        changed = kept[:20] + bytes([kept[20] ^ 1]) + kept[21:]
+        connection.execute(update(secrets_table).values({column: changed}))
+    with pytest.raises(VaultError, match="set it again"):
+        desk.value()
+    assert desk.ask("secret-set", **SET, unless_same=True) == {"ok": True, "version": 2, "changed": True}
+    assert desk.value() == CANARY
+    with database.begin() as connection:
+        connection.execute(update(secrets_table).values({column: b"cut"}))
+    assert desk.ask("secret-set", **SET, unless_same=True) == {"ok": True, "version": 3, "changed": True}
+    assert desk.value() == CANARY
 
 
 def test_a_locked_vault_compares_nothing(desk: Desk) -> None:
