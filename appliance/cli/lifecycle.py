@@ -22,6 +22,7 @@ from appliance.listeners import listening_pid, stop_process
 from appliance.processes import processes
 from appliance.supervise import NAME as SUPERVISOR
 from appliance.supervise import stop_leftovers
+from appliance.units.render import target_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,7 @@ def up(cli: Cli) -> None:
         raise Failure(
             f"instance {settings.instance!r} is already up (supervisor pid {running}); see: egress status"
         )
+    _see_credential(settings)
     problems = [check for check in preflight.before_up(settings) if not check.ok]
     if problems:
         raise Failure("\n".join(f"{p.name}: {p.detail}; {p.mend}" for p in problems))
@@ -71,6 +73,16 @@ def up(cli: Cli) -> None:
     if before_docker:
         cli.say("Docker was waiting for the admission plugin; start it now: systemctl start docker")
     cli.say("next: egress tenant add NAME, then: egress run --tenant NAME -- COMMAND")
+
+
+def _see_credential(settings: Settings) -> None:
+    """Raise `Failure` where the vault's passphrase comes with the broker's unit, and that does not run."""
+    file = settings.vault.passphrase_file
+    if file is not None and file.is_relative_to(settings_module.CREDENTIALS) and not file.exists():
+        raise Failure(
+            f"vault.passphrase_file {file}: systemd gives it to the broker's unit alone; run: "
+            f"egress units --out /etc; systemctl daemon-reload; systemctl start {target_name(settings)}"
+        )
 
 
 @contextlib.contextmanager

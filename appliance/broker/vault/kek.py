@@ -30,6 +30,10 @@ MIN_PASSPHRASE = 12
 """Characters of a new passphrase."""
 MAX_PASSPHRASE = 1024
 
+_WRITE_UNITS = (
+    "write the units anew (egress units --out /etc; systemctl daemon-reload), "
+    "then start the broker by its unit"
+)
 _KEY_TEXT = re.compile(rb"[0-9a-f]{64}\n?")
 
 
@@ -94,7 +98,9 @@ def check_new(passphrase: str) -> None:
 
 def read_passphrase_file(path: Path) -> str:
     """The first line of a file that is its owner's alone, or that systemd gave us. Raises `VaultError`."""
-    octets = _read(path, f"put the passphrase there (chmod 600, chown {os.geteuid()})")
+    by_systemd = path.is_relative_to(CREDENTIALS)
+    own = f"put the passphrase there (chmod 600, chown {os.geteuid()})"
+    octets = _read(path, _WRITE_UNITS if by_systemd else own)
     try:
         line = octets.decode().split("\n", 1)[0].removesuffix("\r")
     except UnicodeDecodeError:

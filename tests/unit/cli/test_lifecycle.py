@@ -9,6 +9,7 @@ import pytest
 
 from appliance import docker_host, preflight
 from appliance.cli import lifecycle
+from appliance.cli.failures import Failure
 from appliance.cli.lifecycle import not_ready
 from appliance.docker_host import ApplianceNetwork, DockerUnavailable
 from appliance.preflight import Check
@@ -70,6 +71,30 @@ def test_a_ca_key_with_loose_modes(egress: Egress, settings: Settings) -> None:
     key.chmod(0o644)
     refused(egress("up"), "CA key: ", "mode 0644", f"chmod 600 {key}")
     assert not settings.run_dir.exists()
+
+
+def test_a_passphrase_that_only_the_brokers_unit_is_given(
+    settings_file: Path, egress: Egress, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def begin(_settings: Settings) -> None:
+        raise Failure("begun")
+
+    words = tmp_path / "given/egressunit-broker.service/words"
+    document = json.loads(settings_file.read_text())
+    document["vault"] = {"unlock": "passphrase_file", "passphrase_file": str(words)}
+    settings_file.write_text(json.dumps(document))
+    monkeypatch.setattr(preflight, "before_up", lambda _settings: [])
+    monkeypatch.setattr(lifecycle, "_make_directories", begin)
+    refused(egress("up"), "begun")
+    monkeypatch.setattr(lifecycle.settings_module, "CREDENTIALS", tmp_path / "given")
+    refused(
+        egress("up"),
+        f"vault.passphrase_file {words}: systemd gives it to the broker's unit alone",
+        "systemctl start egressunit.target",
+    )
+    words.parent.mkdir(parents=True)
+    words.touch()
+    refused(egress("up"), "begun")
 
 
 def test_a_second_up(egress: Egress, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

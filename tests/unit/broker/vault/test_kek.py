@@ -156,6 +156,10 @@ def test_what_systemd_gives_is_judged_as_such_and_all_else_is_not(
     assert "start the broker by its unit" in refused(lambda: read_passphrase_file(given))
     given.chmod(0o400)
     assert read_passphrase_file(given) == "some words at random"
+    given.unlink()
+    said = refused(lambda: read_passphrase_file(given))
+    assert "No such file or directory; write the units anew (egress units --out /etc" in said
+    assert "put the passphrase there" not in said
 
 
 @pytest.mark.parametrize(("octets", "words"), [(b"\nx", "first line is empty"), (b"\xff\xfe", "not UTF-8")])
