@@ -44,7 +44,7 @@ def policy() -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.option(
     "--as", "place", type=click.Path(path_type=Path), metavar="PLACE",
-    help="Say what would be wrong with all documents if FILE stood at PLACE, and is not wrong now.",
+    help="Say what is wrong with FILE at PLACE, and what would be with other documents and is not now.",
 )  # fmt: skip
 @click.option(
     "--together", is_flag=True,

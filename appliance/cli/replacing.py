@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def problems_of(settings: Settings, file: Path, place: Path) -> list[Problem]:
-    """What `file` in `place` would bring about, and is not so already.
+    """What is wrong with `file` in `place`, and what it would bring about in others and is not so already.
 
     `place` is a document's below the instance's `config_dir`, there or not. Raises `Failure` for another.
     """
@@ -47,7 +47,7 @@ def problems_together(settings: Settings, file: Path) -> list[Problem]:
 
 def problems_there(settings: Settings) -> list[Problem]:
     """What is wrong with the documents as they stand, all of them."""
-    return _loaded(settings, settings, {})
+    return _loaded(settings, settings)
 
 
 def _brought_about(settings: Settings, texts: dict[Path, bytes], shown: dict[str, str]) -> list[Problem]:
@@ -64,13 +64,18 @@ def _brought_about(settings: Settings, texts: dict[Path, bytes], shown: dict[str
         draft = settings.model_copy(update={"config_dir": Path(folder)})
         for document in _documents(settings):
             _write(document.read_bytes(), _inside(folder, settings, document))
-        before = _loaded(draft, settings, {})
+        before = _loaded(draft, settings)
         for place, text in texts.items():
             _write(text, _inside(folder, settings, place))
-        told = {str(_inside(folder, settings, Path(place))): name for place, name in shown.items()}
-        after = _loaded(draft, settings, told)
-    known = {(p.position, p.message) for p in before}
-    return [p for p in after if (p.position, p.message) not in known]
+        after = _loaded(draft, settings)
+    replaced = {str(place.absolute()) for place in texts}  # of these all is told: who writes one mends it
+    known = {(p.position, p.message) for p in before if p.position.file not in replaced}
+    return [_told(p, shown) for p in after if (p.position, p.message) not in known]
+
+
+def _told(problem: Problem, shown: dict[str, str]) -> Problem:
+    file = problem.position.file
+    return replace(problem, position=replace(problem.position, file=shown.get(file, file)))
 
 
 def _inside(folder: str, settings: Settings, place: Path) -> Path:
@@ -96,18 +101,15 @@ def _write(text: bytes, place: Path) -> None:
     place.write_bytes(text)
 
 
-def _loaded(draft: Settings, settings: Settings, shown: dict[str, str]) -> list[Problem]:
-    """Problems of all documents, each told of its own place, or of the one in `shown`."""
+def _loaded(draft: Settings, settings: Settings) -> list[Problem]:
+    """Problems of all documents, each told of its own place."""
     loaded = finish(loading(draft, Readings(), None)).problems
     found = dict.fromkeys((*loaded, *load_catalog(draft)[1]))  # without accounts nobody reads definitions
     there, here = str(draft.config_dir), str(settings.config_dir)
     return [
         replace(
             problem,
-            position=replace(
-                problem.position,
-                file=shown.get(problem.position.file, problem.position.file.replace(there, here)),
-            ),
+            position=replace(problem.position, file=problem.position.file.replace(there, here)),
             message=problem.message.replace(there, here),
             mend=problem.mend.replace(there, here),
         )

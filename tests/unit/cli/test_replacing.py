@@ -80,6 +80,27 @@ def test_what_it_would_do_to_other_documents_counts_and_what_is_wrong_already_do
     assert same.exit_code == 0, same.output
 
 
+@pytest.mark.parametrize("stands", [True, False])
+def test_what_is_wrong_with_the_document_itself_is_told_though_it_stands_there_already(
+    egress: Egress,
+    settings: Settings,
+    tenant: Callable[..., Path],
+    draft: Callable[[str], str],
+    *,
+    stands: bool,
+) -> None:
+    text = "profil: allowlist\n"
+    place = tenant("acme", text if stands else "profile: allowlist\n")
+    forms = [(draft(text), "--as", str(place))]
+    if stands:
+        forms.append((str(place), "--as", str(place)))
+    for file, *words in forms:
+        answer = egress("policy", "check", file, *words)
+        assert (answer.exit_code, f"{file}:1:1: unknown key 'profil'" in answer.stderr) == (1, True)
+    answer = egress("policy", "check", draft(f"{place} {json.dumps(text)}\n"), "--together")
+    assert (answer.exit_code, f"{place}:1:1: unknown key 'profil'" in answer.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("place", ["egress.yaml", "tenants/acme.yml", "../acme.yaml", "tenants/x/acme.yaml"])
 def test_a_place_that_is_no_documents(
     egress: Egress, settings: Settings, draft: Callable[[str], str], place: str
