@@ -60,6 +60,15 @@ def test_no_unit_of_netds_has_mounts_of_its_own() -> None:
     assert not set(directives(TABLE["netd"])) & {key for key, _ in IN_OWN_MOUNTS} - {"RestrictNamespaces"}
 
 
+def test_the_privileged_calls_that_netd_keeps_are_such_as_launchers_make() -> None:
+    """`setns`, which it makes too, is of @process."""
+    (_, _, launchers) = directives(TABLE["gateway-0"])["SystemCallFilter"]
+    reason = LEFT_ON_NETD["SystemCallFilter=~@privileged"]
+    named = set(reason.partition(", for")[0].replace(" and ", ", ").split(", "))
+    assert named <= {call.removeprefix("@") for call in launchers.split()}
+    assert "setns" not in reason
+
+
 OPENS_AND_DROPS = {"CAP_CHOWN", "CAP_SETGID", "CAP_SETPCAP"}
 
 
