@@ -91,8 +91,9 @@ def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bo
     if problems:
         raise Failure("\n".join(map(str, problems)))
     home = workspace(settings, name)
-    with_network = with_network and (new or not _has_network(settings, name))
-    changed = new or with_network or not home.exists()
+    network = _network(settings, name) if with_network and not new else None
+    make_network = with_network and network is None
+    changed = new or make_network or not home.exists()
     with contextlib.ExitStack() as undo:  # runs unless everything is in place
         _make_directory(settings.tenants_dir, undo)
         _make_directory(home, undo)
@@ -102,7 +103,7 @@ def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bo
         if new:
             undo.callback(file.unlink, missing_ok=True)
             write_document(file, raw)
-        if with_network:
+        if make_network:
             with cli.progress("making the network"):
                 _make_network(settings, name)
         undo.pop_all()
@@ -112,7 +113,7 @@ def add(cli: Cli, name: str, profile: str, policy: Path | None, with_network: bo
                 "tenant": name,
                 "policy": str(file),
                 "workspace": str(home),
-                "network": name if with_network else None,
+                "network": name if make_network else network,
                 "changed": changed,
             }
         )
@@ -142,8 +143,9 @@ def write_document(file: Path, raw: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _has_network(settings: Settings, name: str) -> bool:
-    return any(network.tenant == name for network in docker_host.networks(settings))
+def _network(settings: Settings, name: str) -> str | None:
+    """The name of the tenant's first network, None where it has none."""
+    return next((network.name for network in docker_host.networks(settings) if network.tenant == name), None)
 
 
 def _make_network(settings: Settings, name: str) -> None:

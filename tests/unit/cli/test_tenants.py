@@ -245,12 +245,16 @@ def test_what_is_missing_of_a_tenant_is_made_and_its_policy_stays(
     file = tenant("acme", "profile: allowlist\n")
     networks(monkeypatch)
     made = egress("--json", "tenant", "add", "acme", "--if-missing")
-    assert json.loads(made.stdout)["changed"] is True
+    answer = json.loads(made.stdout)
+    assert (answer["changed"], answer["network"]) == (True, "acme")
     assert engine.made == [("acme", "egressunit", {"tenant": "acme"})]
     assert tenants.workspace(settings, "acme").is_dir()
     networks(monkeypatch, ApplianceNetwork("acme-net", "1", "acme", "", ()))
     again = egress("--json", "tenant", "add", "acme", "--if-missing")
-    assert (again.exit_code, json.loads(again.stdout)["changed"]) == (0, False)
+    answer = json.loads(again.stdout)
+    assert (again.exit_code, answer["changed"], answer["network"]) == (0, False, "acme-net")
+    without = egress("--json", "tenant", "add", "acme", "--if-missing", "--no-network")
+    assert json.loads(without.stdout)["network"] is None
     assert len(engine.made) == 1
     assert file.read_text() == "profile: allowlist\n"
 
