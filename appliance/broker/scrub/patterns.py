@@ -104,11 +104,12 @@ class PemRest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pattern:
-    """Equal to itself alone: a call asks for its table's rules, and hashing all parts took 15 us.
+    """Credentials of one kind, by their looks: what comes before them, how they begin and how they go on.
 
-    `name` stands in the marker; `lead` must come before the head and stays in the text.
+    `name` stands in the marker; `lead` must come before the head and stays in the text. `alphabet` is the
+    tail's character class, empty for a PEM block.
 
-    `alphabet` is the tail's character class, empty for a PEM block.
+    Equal to itself alone: a call asks for its table's rules, and hashing all parts took 15 us.
     """
 
     name: str

@@ -52,9 +52,9 @@ class Place:
 
 @lru_cache(maxsize=512)
 def bound(*fields: str) -> bytes:
-    """Names, of which calls ask the same again: 10 us of a call.
+    """The fields as octets, each after its length in four octets: two lists never give the same.
 
-    The fields as octets, each after its length in four octets: two lists never give the same.
+    Calls ask for the same names again: the cache spares each 10 us.
     """
     encoded = [field.encode() for field in fields]
     return b"".join(len(octets).to_bytes(4, "big") + octets for octets in encoded)
