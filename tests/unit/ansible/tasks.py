@@ -51,6 +51,8 @@ def _environment() -> Environment:
         basename=lambda path: PurePosixPath(path).name,
         b64decode=lambda text: b64decode(text).decode(),
         split=lambda text, at: text.split(at),
+        combine=lambda one, other: {**one, **other},
+        dict2items=lambda rows: [{"key": key, "value": value} for key, value in rows.items()],
     )
     made.tests["match"] = lambda text, pattern: re.match(pattern, text) is not None
     return made

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
-from ruamel.yaml import YAML
+from tasks import evaluated, named, read
 
-ROLE = Path(__file__).resolve().parents[3] / "ansible/roles/appliance"
+ROLE = "roles/appliance"
 NOTHING = {"appliance_lock": "", "appliance_wheelhouse": "", "appliance_unpinned": False}
-
-
-def read(name: str) -> Any:
-    return YAML(typ="safe").load((ROLE / name).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -25,17 +19,14 @@ def read(name: str) -> Any:
     ],
 )  # fmt: skip
 def test_something_says_what_may_be_installed(given: dict[str, Any], *, holds: bool) -> None:
-    (task,) = [task for task in read("tasks/preflight.yml") if "may be installed" in task["name"]]
-    environment = jinja2.Environment(autoescape=False)
-    environment.filters["bool"] = bool
-    judged = environment.compile_expression(task["ansible.builtin.assert"]["that"])
-    defaults = read("defaults/main.yml")
+    task = named(f"{ROLE}/tasks/preflight.yml", "may be installed")
+    defaults = read(f"{ROLE}/defaults/main.yml")
     assert {name: defaults[name] for name in NOTHING} == NOTHING
-    assert judged(**{**NOTHING, **given}) is holds
+    assert evaluated(task["ansible.builtin.assert"]["that"], **{**NOTHING, **given}) is holds
 
 
 def test_pip_builds_nothing() -> None:
-    assert "'--only-binary=:all:'" in read("vars/main.yml")["appliance_pip"]
-    for task in read("tasks/release.yml")[-1]["block"]:
+    assert "'--only-binary=:all:'" in read(f"{ROLE}/vars/main.yml")["appliance_pip"]
+    for task in read(f"{ROLE}/tasks/release.yml")[-1]["block"]:
         words = repr(task.get("ansible.builtin.command", ""))
         assert "install" not in words or "appliance_pip" in words

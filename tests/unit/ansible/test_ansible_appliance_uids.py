@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import pytest
-from ruamel.yaml import YAML
+from tasks import evaluated, read
 
 from appliance.settings import Settings
 from appliance.units.render import Installed, files
 
-VARIABLES = YAML(typ="safe").load(
-    (Path(__file__).resolve().parents[3] / "ansible/roles/appliance/vars/main.yml").read_text(
-        encoding="utf-8"
-    )
-)
+VARIABLES = read("roles/appliance/vars/main.yml")
 GIVEN = {"appliance_uids": VARIABLES["appliance_uids"], "appliance_instance": "egress"}
-
-
-def evaluated(name: str, given: dict[str, Any]) -> Any:
-    """A variable's value, with the filters of Ansible that it uses."""
-    environment = jinja2.Environment(autoescape=False)
-    environment.filters["dict2items"] = lambda rows: [{"key": k, "value": v} for k, v in rows.items()]
-    environment.filters["combine"] = lambda one, other: {**one, **other}
-    environment.tests["match"] = lambda text, pattern: re.match(pattern, text) is not None
-    expression = environment.compile_expression(re.sub(r"^\s*{{|}}\s*$", "", VARIABLES[name]))
-    value = expression(**given)
-    return ast.literal_eval(repr(value if isinstance(value, list) else list(value)))
 
 
 def strangers(users: dict[str, list[str]], groups: dict[str, list[str]], **uids: int) -> list[str]:
     given = {**GIVEN, "appliance_settings": {"uids": uids}}
-    given["appliance_numbers"] = evaluated("appliance_numbers", given)
+    given["appliance_numbers"] = evaluated(VARIABLES["appliance_numbers"], **given)
     given["ansible_facts"] = {"getent_passwd": users, "getent_group": groups}
-    return sorted(evaluated("appliance_strangers", given))
+    return sorted(evaluated(VARIABLES["appliance_strangers"], **given))
 
 
 @pytest.mark.parametrize("gid", ["64100", "64101", "64102", "64103", "64104"])
