@@ -23,6 +23,7 @@ def variables(build: Build) -> dict[str, Any]:
         "appliance_wheelhouse_on_host": True,
         "appliance_settings": {"vault": {"unlock": "passphrase_file", "passphrase_file": CREDENTIAL}},
         "broker_vault_passphrase": "not a secret of anybody, of the tests alone",
+        "broker_remove_host_key": True,
         "tenants_list": [{"name": TENANT}],
         "tenants_images": [
             {"name": f"{RUNNER}:latest", "archive": "/srv/images/runner-python.tar", "on_host": True}

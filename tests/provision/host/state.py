@@ -25,7 +25,6 @@ LEFT_OUT = (
     "/etc/hostname", "/etc/hosts", "/etc/resolv.conf",
     "/run/utmp", "/var/log/wtmp",  # who was logged in, and when the host was started
     "/root/.ansible",  # Ansible's own, of whoever runs it
-    "/var/lib/systemd/credential.secret",  # the host's key: removal cannot know what else is encrypted with it
     "/run/origin", "/run/systemd", "/run/log", "/run/udev", "/run/lock", "/run/user",
 )  # fmt: skip
 COUNTERS = ("net.netfilter.nf_conntrack_count", "net.ipv4.tcp_fastopen_key", "net.core.flow_limit", "net.ipv4.neigh",

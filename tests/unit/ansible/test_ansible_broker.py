@@ -184,16 +184,25 @@ def test_a_vault_that_waits_for_its_operator_is_not_waited_for() -> None:
     assert not evaluated(until, broker_vault={"unlock": "passphrase_file"}, **locked)
 
 
-def test_removal_leaves_the_hosts_key_and_says_so() -> None:
+@pytest.mark.parametrize("word", [False, True])
+def test_removal_leaves_the_hosts_key_and_says_so_unless_told(word: bool) -> None:  # noqa: FBT001 - a case
     key = VARIABLES["broker_host_key"]
     made = {"content": b64encode(f"{key}\n/etc/credstore\n".encode()).decode()}
+    given = {"broker_host_key": key, "broker_remove_host_key": word}
     taken = named(REMOVE, "holds nothing now")
     was = evaluated(taken["vars"]["broker_was_not_there"], broker_made_read=made)
-    assert evaluated(taken["loop"], broker_was_not_there=was, broker_host_key=key) == ["/etc/credstore"]
+    goes = evaluated(taken["loop"], broker_was_not_there=was, **given)
+    assert goes == ([key] if word else []) + ["/etc/credstore"]
+    assert taken["when"] == "broker_left.matched == 0"
     for task in flat(read(REMOVE)):
-        assert "broker_host_key" not in repr(task.get("ansible.builtin.file")), task["name"]
-    said = named(REMOVE, "key stays")["when"]
-    assert evaluated(said, broker_host_key=key, broker_made_read=made)
-    assert not evaluated(said, broker_host_key=key, broker_made_read={})
+        assert task is taken or "broker_host_key" not in repr(task.get("ansible.builtin.file")), task["name"]
+    there, stays = named(REMOVE, "key stays")["when"]
+    assert evaluated(there, broker_made_read=made, **given)
+    assert not evaluated(there, broker_made_read={}, **given)
+    assert evaluated(stays, broker_left={"matched": 0}, **given) is not word
+    assert evaluated(stays, broker_left={"matched": 1}, **given)
+
+
+def test_removal_leaves_no_copy_of_the_passphrase() -> None:
     for name in ("broker_draft", "broker_plain_draft", "broker_former"):
         assert f"{{{{ {name} }}}}" in named(REMOVE, "Take the passphrase away")["loop"]
