@@ -227,7 +227,10 @@ def test_every_test_file_mirrors_a_module() -> None:
     free = {"structure", "packaging"}  # tests of the tree itself
     for file in (ROOT / "tests" / "unit").rglob("test_*.py"):
         parts = [*file.relative_to(ROOT / "tests" / "unit").parent.parts, file.stem.removeprefix("test_")]
-        if parts[0] in ("lab", "images", "ansible", "bench", "provision", "requirements") or parts[-1] in free:
+        if (
+            parts[0] in ("lab", "images", "ansible", "bench", "provision", "requirements")
+            or parts[-1] in free
+        ):
             continue
         # A module with many tests has them in files by topic: `test_tenant_upgrades.py` beside `test_tenant.py`.
         words = parts[-1].split("_")
