@@ -262,6 +262,15 @@ def test_the_manual_names_files_that_exist() -> None:
         assert found, f"ARCHITECTURE.md names {path}"
 
 
+def test_a_table_of_a_manual_has_its_rows_in_lines() -> None:
+    """A paragraph that is broken anew must not take a table with it."""
+    manuals = [*ROOT.glob("*.md"), ROOT / "ansible/README.md"]
+    lines = [line for file in manuals for line in file.read_text(encoding="utf-8").splitlines()]
+    separators = [line for line in lines if re.search(r"\|\s*:?---", line)]
+    assert len(separators) > 10
+    assert [line for line in separators if not re.fullmatch(r"\s*\|(---\|)+", line)] == []
+
+
 @pytest.mark.parametrize(
     ("package", "heading"),
     [

@@ -15,16 +15,16 @@ from ruamel.yaml import YAML
 COLLECTION = Path(__file__).parents[3] / "ansible"
 
 
-def read(path: str) -> Any:
+def read(path: str | Path) -> Any:
     """The YAML document at `path` below the collection."""
     return YAML(typ="safe").load((COLLECTION / path).read_text(encoding="utf-8"))
 
 
 def flat(tasks: list[Any]) -> Iterator[dict[str, Any]]:
-    """Blocks and what is in them, in the order in which they run when none fails."""
+    """Blocks and plays, and what is in them, in the order in which they run when none fails."""
     for task in tasks:
         yield task
-        for part in ("block", "rescue", "always"):
+        for part in ("block", "rescue", "always", "pre_tasks", "tasks", "post_tasks"):
             yield from flat(task.get(part) or [])
 
 

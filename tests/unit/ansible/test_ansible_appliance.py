@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+from tasks import COLLECTION, read
 
 from appliance import shared_directories
 from appliance.processes import processes
@@ -16,11 +16,7 @@ from appliance.settings import Settings
 from appliance.units.render import UNITS, Installed, files
 
 ROOT = Path(__file__).resolve().parents[3]
-ROLES = ROOT / "ansible/roles"
-
-
-def read(name: str) -> Any:
-    return YAML(typ="safe").load((ROLES / name).read_text(encoding="utf-8"))
+ROLES = COLLECTION / "roles"
 
 
 def position(tasks: list[dict[str, Any]], words: str) -> int:
@@ -28,7 +24,7 @@ def position(tasks: list[dict[str, Any]], words: str) -> int:
     return found
 
 
-VARIABLES = read("appliance/vars/main.yml")
+VARIABLES = read("roles/appliance/vars/main.yml")
 LINKS = re.findall(
     r"'regex_replace', '(\^[^']+)', '([^']+)'",
     (ROLES / "appliance/tasks/installed.yml").read_text(encoding="utf-8"),
@@ -59,7 +55,7 @@ def test_removal_refuses_directories_of_others(path: str) -> None:
 
 def test_every_role_is_removed_as_it_is_installed() -> None:
     """What is derived from the settings of a run comes from those of the host, in `remove.yml`."""
-    (play,) = YAML(typ="safe").load((ROOT / "ansible/playbooks/remove.yml").read_text(encoding="utf-8"))
+    (play,) = read("playbooks/remove.yml")
     for task in play["tasks"]:
         role = task.get("ansible.builtin.include_role", {}).get("name", "").rpartition(".")[2]
         given = repr(task.get("vars", {}))
@@ -93,7 +89,7 @@ def test_removal_knows_the_directories_that_the_program_knows() -> None:
 
 
 def test_removal_finds_the_units_of_its_instance_and_of_no_other() -> None:
-    tasks = read("appliance/tasks/remove.yml")
+    tasks = read("roles/appliance/tasks/remove.yml")
     find = tasks[position(tasks, "Find the units")]["ansible.builtin.find"]
     assert find["read_whole_file"] is True
     found = []
@@ -116,7 +112,7 @@ def test_removal_finds_the_units_of_its_instance_and_of_no_other() -> None:
 
 
 def test_removal_takes_users_by_name_and_number() -> None:
-    tasks = read("appliance/tasks/remove.yml")
+    tasks = read("roles/appliance/tasks/remove.yml")
     users = tasks[position(tasks, "Take the users away")]
     groups = tasks[position(tasks, "Take the groups away")]
     assert users["when"] == "ansible_facts['getent_passwd'][item.0][1] == item.1"
@@ -145,7 +141,7 @@ def test_what_runs_is_locked_as_what_is_tested() -> None:
 
 
 def test_a_lock_is_installed_by_its_hashes_and_what_is_missing_is_told() -> None:
-    tasks = read("appliance/tasks/release.yml")[-1]["block"]
+    tasks = read("roles/appliance/tasks/release.yml")[-1]["block"]
     installs = [task["ansible.builtin.command"]["argv"] for task in tasks if "appliance_pip" in repr(task)]
     lock, wheel, plain = installs
     for argv in (lock, wheel):
@@ -156,24 +152,24 @@ def test_a_lock_is_installed_by_its_hashes_and_what_is_missing_is_told() -> None
 
 
 def test_a_release_of_another_wheel_is_told_before_anything_changes() -> None:
-    tasks = read("appliance/tasks/preflight.yml")
+    tasks = read("roles/appliance/tasks/preflight.yml")
     told = tasks[position(tasks, "of this wheel")]["ansible.builtin.assert"]["that"]
     assert told.endswith("(appliance_whole_read.content | b64decode | trim) == appliance_release_sum")
 
 
 def test_documents_are_judged_before_any_is_written() -> None:
-    settings = read("appliance/tasks/settings.yml")
+    settings = read("roles/appliance/tasks/settings.yml")
     assert settings[0]["ansible.builtin.include_tasks"] == "judge.yml"
-    preflight = read("appliance/tasks/preflight.yml")
+    preflight = read("roles/appliance/tasks/preflight.yml")
     assert "judge.yml" in [task.get("ansible.builtin.include_tasks") for task in preflight]
-    policies = read("tenants/tasks/policies.yml")
+    policies = read("roles/tenants/tasks/policies.yml")
     judged = policies[position(policies, "Judge the policies")]
     assert judged["when"] == "tenants_program_found.stat.exists"
     assert position(policies, "Judge the policies") < position(policies, "Write the policies")
 
 
 def test_a_passphrase_can_be_kept_before_the_vault_has_it_and_is_kept_once() -> None:
-    tasks = read("broker/tasks/credential.yml")
+    tasks = read("roles/broker/tasks/credential.yml")
     steps = tasks[0]["block"]
     encryption = steps[position(steps, "Have systemd encrypt")]["ansible.builtin.command"]["argv"]
     assert encryption[-1] == "{{ broker_draft }}"

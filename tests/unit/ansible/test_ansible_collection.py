@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+from tasks import COLLECTION, flat, read
 
 from appliance.cli.secrets import KINDS
 from appliance.settings import CREDENTIALS, Settings, Uids
 from appliance.workload import TENANT_NAME
 
 ROOT = Path(__file__).resolve().parents[3]
-COLLECTION = ROOT / "ansible"
 ROLES = sorted(folder.name for folder in (COLLECTION / "roles").iterdir() if folder.is_dir())
 SECRET_VARIABLES = ("broker_vault_passphrase", "item.value", "broker_now")
 KEYWORDS = frozenset((
@@ -26,20 +25,9 @@ KEYWORDS = frozenset((
 ))  # fmt: skip
 
 
-def read(path: Path) -> Any:
-    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-
-
 def task_files() -> list[Path]:
     found = [*COLLECTION.glob("roles/*/tasks/*.yml"), *COLLECTION.glob("roles/*/handlers/*.yml")]
     return sorted([*found, *COLLECTION.glob("playbooks/*/*.yml")])
-
-
-def flat(tasks: list[Any]) -> Iterator[dict[str, Any]]:
-    for task in tasks:
-        yield task
-        for part in ("block", "rescue", "always", "pre_tasks", "tasks", "post_tasks"):
-            yield from flat(task.get(part) or [])
 
 
 def all_tasks() -> list[tuple[Path, dict[str, Any]]]:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin import PLUGINS, load
-from ruamel.yaml import YAML
+from plugin import load
+from tasks import read
 
 MODULE = load("modules/docker_contents.py")
-ROLES = PLUGINS.parent / "roles"
 OURS = {
     "network": ["egress acme"],
     "image": ["egress/runner-python:latest"],
@@ -85,10 +84,6 @@ def test_an_engine_that_does_not_answer_is_not_an_empty_one(monkeypatch: pytest.
     monkeypatch.setattr(MODULE.subprocess, "run", none)
     with pytest.raises(MODULE.Refused, match="no docker here"):
         MODULE.run(NOWHERE)
-
-
-def read(path: str) -> Any:
-    return YAML(typ="safe").load((PLUGINS.parent / path).read_text(encoding="utf-8"))
 
 
 def test_the_word_for_the_removal_is_no_word_for_what_others_keep() -> None:

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
-
-COLLECTION = Path(__file__).parents[3] / "ansible"
-
-
-def read(path: str) -> Any:
-    return YAML(typ="safe").load((COLLECTION / path).read_text(encoding="utf-8"))
+from tasks import read
 
 
 def test_no_look_hides_its_failure() -> None:

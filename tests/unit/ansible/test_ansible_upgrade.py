@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from tasks import COLLECTION, read
 
-COLLECTION = Path(__file__).parents[3] / "ansible"
 BEGUN = {"path": "{{ upgrade_begun }}", "state": "absent"}
 GATE = "upgrading/gate.yml"
-
-
-def read(path: str) -> Any:
-    return YAML(typ="safe").load((COLLECTION / path).read_text(encoding="utf-8"))
 
 
 def steps(tasks: list[Any]) -> Iterator[dict[str, Any]]:
