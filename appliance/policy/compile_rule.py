@@ -50,6 +50,7 @@ class _Shared:
     def __init__(self) -> None:
         self._sets: dict[frozenset[Any], frozenset[Any]] = {}
         self._paths: dict[tuple[str, ...], tuple[PathPattern, ...]] = {}
+        self._patterns: dict[str, PathPattern] = {}
 
     def set(self, items: Iterable[_Item]) -> frozenset[_Item]:
         made = frozenset(items)
@@ -58,7 +59,13 @@ class _Shared:
     def paths(self, texts: tuple[str, ...]) -> tuple[PathPattern, ...]:
         found = self._paths.get(texts)
         if found is None:
-            found = self._paths[texts] = tuple(map(PathPattern.parse, texts))
+            found = self._paths[texts] = tuple(map(self._pattern, texts))
+        return found
+
+    def _pattern(self, text: str) -> PathPattern:
+        found = self._patterns.get(text)
+        if found is None:
+            found = self._patterns[text] = PathPattern.parse(text)
         return found
 
 

@@ -6,8 +6,10 @@ others are in named policies that it uses. Requests are heads that the real pars
 rules drawn over the whole policy, half just beside one or for hosts that no rule knows.
 
 Three loads, each judged under every policy in turn. *Again*: requests of a few hundred kinds come back, as a
-container's do. *Anew*: none comes twice, but all are about ten rules, wherever these stand among the others.
-*Cold*: none comes twice, and each is about a rule drawn from all of them, which is the worst case.
+container's do. *Anew*: none comes twice, nor a host that no rule knows, but all are about ten rules, wherever
+these stand among the others. *Cold*: the same, each about a rule drawn from all of them, which is the worst case.
+
+The policies take turns of a few milliseconds, so that a machine whose pace changes changes it for all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import gc
 import random
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from time import perf_counter_ns
 from typing import Any
 
@@ -32,13 +34,14 @@ from tests.bench.rows import Row
 COUNTS = (10, 1_000, 10_000, 100_000)
 RULES_A_DOCUMENT = 10_000
 REQUESTS = 4_000  # a round, of each load, under each policy
+TURN = 200  # of these at a time
 AGAIN, ANEW, COLD = "again", "anew", "cold"
 DISTINCT = {AGAIN: 200, ANEW: REQUESTS, COLD: REQUESTS}
 GROWTH, MICROSECONDS = 1.2, 10.0
 KINDS = 10  # of rules, and as many of requests
 WHY_COLD = (
-    "supposed: each meets a rule that no cache of the processor holds; the row about ten rules of as many, with "
-    "the same steps, shows whether that is so"
+    "as many instructions, but each reads a rule that no cache of the processor holds (ARCHITECTURE.md, What a "
+    "request costs)"
 )
 
 
@@ -112,11 +115,11 @@ def _head(number: int, place: int, *, hit: bool) -> bytes:
         method, path = "POST", f"/api/{place}/items/7?page=2" if hit else f"/api/{place}/things/7?page=2"
         more = "Content-Type: application/json\r\nContent-Length: 20\r\n"
     elif kind < 8:
-        host = f"a.b.{host}" if hit else f"other-{number}.example.org"
+        host = f"a.b.{host}" if hit else f"other-{number}-{place}.example.org"
     elif kind == 8:
         method, path = "DELETE" if hit else "GET", f"/admin/{place}"
     elif not hit:
-        host = f"unknown-{number}.example.com"
+        host = f"unknown-{number}-{place}.example.com"
     head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n{more}\r\n"
     return head.encode()
 
@@ -141,24 +144,34 @@ def measure(rounds: int) -> list[Row]:
     policies = {count: policy_of(count) for count in COUNTS}
     gc.collect()
     gc.freeze()  # a worker's policies are not looked through either
-    spent: dict[tuple[str, int], list[list[float]]] = {}
+    spent: dict[str, list[dict[int, list[float]]]] = {load: [] for load in DISTINCT}
     for number in range(rounds):
-        for count, policy in policies.items():
-            for load in DISTINCT:
-                found = judged(policy, list(requests(load, count, number)))
-                spent.setdefault((load, count), []).append(found)
+        for load, found in spent.items():
+            found.append(_in_turn(policies, load, number))
     gc.unfreeze()
-    return [row for load in DISTINCT for row in _rows(load, {count: spent[load, count] for count in COUNTS})]
+    return [row for load, found in spent.items() for row in _rows(load, found)]
 
 
-def _rows(load: str, spent: dict[int, list[list[float]]]) -> list[Row]:
-    p50 = {count: statistics.median(map(statistics.median, found)) for count, found in spent.items()}
-    p99 = {count: statistics.median(percentile(one, 0.99) for one in found) for count, found in spent.items()}
+def _in_turn(policies: Mapping[int, TenantPolicy], load: str, seed: int) -> dict[int, list[float]]:
+    """Microseconds of each verdict of a round, by the number of rules."""
+    asked = {count: list(requests(load, count, seed)) for count in policies}
+    found: dict[int, list[float]] = {count: [] for count in policies}
+    for first in range(0, REQUESTS, TURN):
+        for count, policy in policies.items():
+            found[count] += judged(policy, asked[count][first : first + TURN])
+    return found
+
+
+def _rows(load: str, rounds: list[dict[int, list[float]]]) -> list[Row]:
+    p50 = {count: statistics.median(statistics.median(found[count]) for found in rounds) for count in COUNTS}
+    p99 = {count: statistics.median(percentile(found[count], 0.99) for found in rounds) for count in COUNTS}
     least, most = COUNTS[0], COUNTS[-1]
-    growth = p50[most] / p50[least]
+    growth = statistics.median(
+        statistics.median(found[most]) / statistics.median(found[least]) for found in rounds
+    )
     raw: dict[str, Any] = {f"p50_us_{count}": round(value, 2) for count, value in p50.items()}
     raw |= {f"p99_us_{count}": round(value, 2) for count, value in p99.items()}
-    raw["verdicts"] = sum(map(len, spent[most]))
+    raw["verdicts"] = sum(len(found[most]) for found in rounds)
     why = WHY_COLD if load == COLD and growth > GROWTH else ""
     name = f"verdict, {load}"
     return [

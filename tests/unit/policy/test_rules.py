@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from timeit import timeit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.policy.compile_rule import Origin, compile_rules
 from appliance.policy.documents import Rule
+from appliance.policy.hosts import HostPattern
 from appliance.policy.rules import AllowRule, DenyRule, RuleIndex, media_type, parents
 from appliance.policy.tenant import Profile, TenantPolicy
+from appliance.stepwise import finish
 from appliance.yamldoc import Document
 from tests.unit.policy.written import compiled, request
 
@@ -72,6 +77,25 @@ def test_buckets_come_most_specific_first() -> None:
         """)
     seen = [c.rule.split()[-1] for c in policy.consulted(request("https://b.a.example.com/"))]
     assert seen == ["'exact'", "'narrow'", "'wide'"]
+
+
+NAMES = [".".join(labels) for length in (1, 2, 3, 4) for labels in product("ab", repeat=length)]
+
+
+@given(patterns=st.lists(st.builds(HostPattern, st.sampled_from(NAMES), st.booleans()), max_size=6))
+def test_no_rule_of_a_host_is_passed_over(patterns: list[HostPattern]) -> None:
+    """Of suffixes, only depths that some rule has are looked at."""
+    (rule,) = [rule for _, rule in compiled("rules: [{name: r, hosts: [a.example.com]}]").layers[1].entries()]
+    for index in (
+        RuleIndex((p, rule) for p in patterns),
+        finish(RuleIndex.making((p, rule) for p in patterns)),
+    ):
+        for host in (*NAMES, "", "1.2.3.4", "a.b.a.b.a"):
+            exact, below = index.find_apart(host)
+            expected = [host for p in patterns if p == HostPattern(host, below=False)][:1]
+            expected += [s for s in parents(host) if HostPattern(s, below=True) in patterns]
+            assert len(index.find(host)) == len(expected)
+            assert index.find(host) == [*([exact] if exact else []), *(bucket for _, bucket in below)]
 
 
 def many(count: int) -> TenantPolicy:
