@@ -205,6 +205,7 @@ class RuleIndex:
     def _taking(
         self, entries: Iterable[tuple[HostPattern, AllowRule | DenyRule]]
     ) -> Generator[None, None, None]:
+        """Take them in, in steps; nobody has the index before the last one."""
         depths = set(self._depths)
         for number, (pattern, rule) in enumerate(entries):
             buckets = self._below if pattern.below else self._exact
@@ -227,14 +228,16 @@ class RuleIndex:
     def find(self, host: str) -> list[Bucket]:
         """The buckets that speak of `host`, the most specific first.
 
-        Suffixes are looked for at depths that some rule has. Measured with 100,000 rules: 8.3 us of a verdict
-        that comes anew instead of 9.8.
+        Suffixes are looked for only at depths that some rule has. Measured with 100,000 rules: a verdict that
+        comes anew takes 0.85 of the time.
         """
         found = [bucket] if (bucket := self._exact.get(host)) else []
         dots = host.count(".") if self._depths else 0
         for depth in self._depths:
-            if depth < dots and (bucket := self._below.get(host.split(".", dots - depth)[-1])):
-                found.append(bucket)  # noqa: PERF401 - a comprehension over a generator is 0.7 us dearer
+            if depth < dots:
+                host, dots = host.split(".", dots - depth)[-1], depth
+                if bucket := self._below.get(host):
+                    found.append(bucket)
         return found
 
     def find_apart(self, host: str) -> tuple[Bucket | None, list[tuple[str, Bucket]]]:

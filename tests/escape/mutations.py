@@ -343,8 +343,11 @@ SETUP = (
     _source("private-addresses-uplinked", "a company's proxy is asked for no private address", "G9-proxy",
             (*JUDGES, Process.NETD), JUDGED_ANSWER, JUDGED_ROUTE, reached=True),
     _source("edge-of-a-label", "a rule for names below one is for no name that only ends so", "C9-wildcard", JUDGES,
-            ("appliance/policy/rules.py", "found += [bucket for suffix in parents(host) if",
-             "found += [bucket for suffix in (host[at:] for at in range(len(host))) if")),
+            ("appliance/policy/rules.py", """            if depth < dots:
+                host, dots = host.split(".", dots - depth)[-1], depth
+                if bucket := self._below.get(host):""",
+             """            for at in range(len(host)):
+                if bucket := self._below.get(host[at:]):""")),
     _source("capabilities", "a process without its capabilities does not start", "A21-powerless", (),
             ("appliance/privilege.py", 'raise PrivilegeError(f"cannot set capabilities', 'str(f"'),
             ("appliance/privilege.py", 'raise PrivilegeError("; ".join(problems))', "str(problems)")),

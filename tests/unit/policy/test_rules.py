@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from timeit import timeit
 
@@ -14,6 +15,7 @@ from appliance.policy.documents import Rule
 from appliance.policy.hosts import HostPattern
 from appliance.policy.rules import AllowRule, DenyRule, RuleIndex, media_type, parents
 from appliance.policy.tenant import Profile, TenantPolicy
+from appliance.policy.verdict import Outcome, Reason, Verdict
 from appliance.stepwise import finish
 from appliance.yamldoc import Document
 from tests.unit.policy.written import compiled, request
@@ -79,23 +81,32 @@ def test_buckets_come_most_specific_first() -> None:
     assert seen == ["'exact'", "'narrow'", "'wide'"]
 
 
+ANY_RULE = AllowRule(
+    label="",
+    services=frozenset({("https", 443)}),
+    methods=frozenset({"GET"}),
+    paths=(),
+    query=None,
+    content_types=frozenset(),
+    encoded_slash=False,
+    max_body=0,
+    verdict=Verdict(Outcome.ALLOW, Reason.ALLOWED_BY_RULE, "", ""),
+)
 NAMES = [".".join(labels) for length in (1, 2, 3, 4) for labels in product("ab", repeat=length)]
+PATTERNS = st.builds(HostPattern, st.sampled_from([*NAMES, "", "b.", ".b", "3.4"]), st.booleans())
 
 
-@given(patterns=st.lists(st.builds(HostPattern, st.sampled_from(NAMES), st.booleans()), max_size=6))
+@given(patterns=st.lists(PATTERNS, max_size=6))
 def test_no_rule_of_a_host_is_passed_over(patterns: list[HostPattern]) -> None:
     """Of suffixes, only depths that some rule has are looked at."""
-    (rule,) = [rule for _, rule in compiled("rules: [{name: r, hosts: [a.example.com]}]").layers[1].entries()]
-    for index in (
-        RuleIndex((p, rule) for p in patterns),
-        finish(RuleIndex.making((p, rule) for p in patterns)),
-    ):
-        for host in (*NAMES, "", "1.2.3.4", "a.b.a.b.a"):
-            exact, below = index.find_apart(host)
-            expected = [host for p in patterns if p == HostPattern(host, below=False)][:1]
-            expected += [s for s in parents(host) if HostPattern(s, below=True) in patterns]
-            assert len(index.find(host)) == len(expected)
-            assert index.find(host) == [*([exact] if exact else []), *(bucket for _, bucket in below)]
+    entries = [
+        (pattern, replace(ANY_RULE, label=f"{number} {pattern}")) for number, pattern in enumerate(patterns)
+    ]
+    for index in (RuleIndex(entries), finish(RuleIndex.making(entries))):
+        for host in (*NAMES, "", ".", "a.", "a.b.", ".a", "a..b", "1.2.3.4", "a.b.a.b.a"):
+            wanted = [HostPattern(host, False), *(HostPattern(suffix, True) for suffix in parents(host))]
+            expected = [rule.label for pattern in wanted for own, rule in entries if own == pattern]
+            assert [rule.label for bucket in index.find(host) for rule in bucket.allows] == expected
 
 
 def many(count: int) -> TenantPolicy:
