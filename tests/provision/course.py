@@ -182,8 +182,10 @@ class Course:
         played = self._play("upgrade", self._builds.broken)
         until = time.time()
         reason = played.failed()
-        said = " ".join(played.said.out.split())
-        if "gateway" not in said.partition(" is back on ")[2].partition(" failed at: ")[2]:
+        if (
+            "gateway"
+            not in " ".join(played.said.out.split()).partition(" is back on ")[2].partition(" failed at: ")[2]
+        ):
             raise Failed(f"{played.log}:\n{reason}")
         self._in_force(self._builds.new)
         boot.await_active(self._target)

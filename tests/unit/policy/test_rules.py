@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.policy import rules
 from appliance.policy.compile_rule import Origin, compile_rules
 from appliance.policy.documents import Rule
 from appliance.policy.hosts import HostPattern
@@ -102,7 +103,10 @@ def test_no_rule_of_a_host_is_passed_over(patterns: list[HostPattern]) -> None:
     entries = [
         (pattern, replace(ANY_RULE, label=f"{number} {pattern}")) for number, pattern in enumerate(patterns)
     ]
-    for index in (RuleIndex(entries), finish(RuleIndex.making(entries))):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rules, "ENTRIES_IN_A_STEP", 1)
+        made = finish(RuleIndex.making(entries))
+    for index in (RuleIndex(entries), made):
         for host in (*NAMES, "", ".", "a.", "a.b.", ".a", "a..b", "1.2.3.4", "a.b.a.b.a"):
             wanted = [HostPattern(host, False), *(HostPattern(suffix, True) for suffix in parents(host))]
             expected = [rule.label for pattern in wanted for own, rule in entries if own == pattern]
