@@ -1,4 +1,4 @@
-"""One world for the tests of a module: it is put up in half a minute."""
+"""One world for all tests here: it is put up in half a minute. No test may need to be the first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.lab.bound import BoundWorld, stand_bound
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def bound() -> Iterator[BoundWorld]:
     with stand_bound() as world:
         yield world
