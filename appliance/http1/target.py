@@ -206,17 +206,22 @@ def canonical_query(raw: str) -> str:
 
 
 def query_pairs(canonical: str) -> Pairs:
-    """Keys and values of a canonical query, split at '&' alone (';' is part of a value).
+    """Keys and values of a canonical query, split at '&', then what is more to who splits at ';' as well.
 
     Decoded as a form is ('+' and %20 are a space, printable ASCII plain), except that %25, controls and bytes
-    over 0x7f stay escaped, so that different keys stay different.
+    over 0x7f stay escaped, so that different keys stay different. HTML 4.01 (B.2.2) wished that servers took
+    ';' for '&', the URL standard's forms do not: what is judged by keys must hold for both readings.
     """
-    pairs = []
-    for part in canonical.split("&"):
-        if part:
-            key, _, value = part.partition("=")
-            pairs.append((_plain(key), _plain(value)))
+    pairs = [_pair(part) for part in canonical.split("&") if part]
+    if ";" in canonical:
+        pieces = (_pair(piece) for part in canonical.split("&") for piece in part.split(";") if piece)
+        pairs += [pair for pair in pieces if pair not in pairs]
     return tuple(pairs)
+
+
+def _pair(part: str) -> tuple[str, str]:
+    key, _, value = part.partition("=")
+    return _plain(key), _plain(value)
 
 
 def _plain(text: str) -> str:

@@ -140,7 +140,7 @@ def in_form(slot: Slot, body: bytes) -> None:
     RFC 6750 section 2.2 and some providers take a token there, and not all prefer the one in the field.
     """
     keys = _keys(FORM_KEYS, slot.authority_query)
-    for part in body.split(b"&"):
+    for part in body.replace(b";", b"&").split(b"&"):  # both readings: see `http1.target.query_pairs`
         key = _key(unquote_plus(part.partition(b"=")[0].decode("latin-1")))
         if key in keys:
             raise Collision(f"form key {key}")

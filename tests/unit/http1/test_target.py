@@ -140,7 +140,7 @@ def test_no_query(raw: str) -> None:
         canonical_query(raw)
 
 
-def test_query_pairs_are_split_at_ampersands_alone_and_decoded() -> None:
+def test_query_pairs_are_decoded_and_in_the_end_those_of_who_splits_at_semicolons() -> None:
     query = canonical_query("a=1;b=2&%63=%26%3d&d+e=f%20g&&h&i=j=k&%E4%25%0a=%C3")
     assert query_pairs(query) == (
         ("a", "1;b=2"),
@@ -149,7 +149,11 @@ def test_query_pairs_are_split_at_ampersands_alone_and_decoded() -> None:
         ("h", ""),
         ("i", "j=k"),
         ("%E4%25%0A", "%C3"),
+        ("a", "1"),
+        ("b", "2"),
     )
+    assert query_pairs("a;b") == (("a;b", ""), ("a", ""), ("b", ""))
+    assert query_pairs("a=1%3Bb=2") == (("a", "1;b=2"),)  # nobody splits at what is escaped
 
 
 @given(st.text(alphabet="a%25+ b", max_size=6), st.text(alphabet="a%25+ b", max_size=6))

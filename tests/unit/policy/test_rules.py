@@ -63,6 +63,7 @@ def test_a_deny_rule_by_query_key_needs_only_one() -> None:
     policy = compiled("rules: [{name: no, effect: deny, hosts: [a.example.com], query: [token, key]}]")
     assert not policy.judge(request("https://a.example.com/?a=1&key=2")).allowed
     assert not policy.judge(request("https://a.example.com/?%6Bey=2")).allowed
+    assert not policy.judge(request("https://a.example.com/?a=1;key=2")).allowed
     assert policy.judge(request("https://a.example.com/?keys=2")).allowed
 
 

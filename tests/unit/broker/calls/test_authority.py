@@ -167,7 +167,7 @@ def test_004_16_a_key_that_a_framework_reads_as_one_of_these_collides(key: str) 
 
 
 @pytest.mark.parametrize("body", [b"a=1&access_token=x", b"%61ccess_token=x", b"access_token[]=x", b"private+token=x",
-                                  b"Token=x", b"a&token"])  # fmt: skip
+                                  b"Token=x", b"a&token", b"a=1;token=x"])  # fmt: skip
 def test_004_16_authority_in_a_form_collides(body: bytes) -> None:
     with pytest.raises(Collision) as caught:
         in_form(Slot(style="bearer", authority_query=("token",)), body)
