@@ -63,11 +63,11 @@ class Broker:
     ) -> Upstream:
         """A new connection for calls of `tenant`. Raises `NoRoute`."""
         upstream = Upstream(key(tenant), None, idle)
-        made(upstream)
         try:
             await self._calls.connect(_Given(upstream))  # type: ignore[no-untyped-call]  # Twisted
         except ConnectError as error:
             raise NoRoute(refusals.BROKER_UNAVAILABLE) from error
+        made(upstream)  # one that was never connected is never lost, and would be kept for good
         return upstream
 
 

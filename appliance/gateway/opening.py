@@ -52,7 +52,8 @@ def judge_hello(
     """The verdict on a ClientHello before anything is minted, resolved or dialled.
 
     `authority` is that of the CONNECT, if any; `port` that of the connection. An encrypted inner name (ECH)
-    is never read and never needed: TLS ends here under the outer name, and Host must be equal to that.
+    is never read: where TLS ends here, it ends under the outer name, and Host must be equal to that. Where TLS
+    is passed on, a server may follow the inner one, which nobody judged. GREASE cannot be told from it.
     """
     if hello.server_name is None:
         return refusals.NO_SERVER_NAME
@@ -71,7 +72,10 @@ def judge_hello(
     verdict = policy.judge_host("https", name, port)
     if not verdict.allowed:
         return Admitted(name, port, standing=refusals.from_verdict(verdict).closing())
-    return Admitted(name, port, passthrough=policy.passthrough(name, port))
+    passthrough = policy.passthrough(name, port)
+    if passthrough and hello.ech:
+        return refusals.ENCRYPTED_NAME
+    return Admitted(name, port, passthrough=passthrough)
 
 
 class Opening:
@@ -83,6 +87,8 @@ class Opening:
         self._authority = authority
         self._buffer = b""
         self._deciding: Deferred[None] | None = None
+        self._asked: HostName | None = None  # the name whose addresses the resolver was asked for
+        self._over = False
 
     def dataReceived(self, data: bytes) -> None:
         """Look at what there is."""
@@ -100,10 +106,11 @@ class Opening:
             self._connection.open_session(Channel(caller, caller.destination_port), self._buffer)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Stop deciding."""
+        """Stop deciding; that the name was asked for is on record."""
         del reason
-        if self._deciding is not None:
-            self._deciding.cancel()
+        if self._asked is not None and not self._over:
+            self._connection.record(refusals.CLIENT_CLOSED, self._asked.text)
+        self._stop_deciding()
 
     def deadline_passed(self) -> None:
         """Nothing, or not enough, came in time."""
@@ -114,7 +121,8 @@ class Opening:
 
     def end(self, refusal: Refusal) -> None:
         """Refuse and close."""
-        self._connection.record(refusal, self._host)
+        self._stop_deciding()
+        self._connection.record(refusal, self._host if self._asked is None else self._asked.text)
         self._connection.transport.abortConnection()
 
     def drain(self) -> None:
@@ -145,6 +153,7 @@ class Opening:
             self._go_on(decision)  # what `_check_destination` would find, without a coroutine: 15 us
         else:
             self._connection.deadline = NEVER
+            self._asked = decision.name
             self._deciding = Deferred.fromCoroutine(self._check_destination(decision, policy))
             self._deciding.addErrback(self._bug)
 
@@ -159,7 +168,16 @@ class Opening:
             standing = answer.refusal.closing()
         self._go_on(Admitted(admitted.name, admitted.port, standing, admitted.passthrough))
 
+    def _stop_deciding(self) -> None:
+        self._over = True
+        deciding, self._deciding = self._deciding, None
+        if deciding is not None:
+            deciding.cancel()
+
     def _go_on(self, admitted: Admitted) -> None:
+        if self._over:
+            return
+        self._deciding = None
         connection = self._connection
         if admitted.name == BROKER_NAME and admitted.standing is None:
             BrokerTunnel(connection, admitted.name, admitted.port, self._buffer).start()
@@ -181,6 +199,7 @@ class Opening:
 
     def _refuse(self, refusal: Refusal, server_name: bytes | None = None) -> None:
         """End before any request: as TLS expects it, when it was TLS."""
+        self._stop_deciding()
         connection = self._connection
         host = self._host if server_name is None else server_name.decode("ascii", "backslashreplace")
         connection.record(refusal, host)

@@ -145,10 +145,13 @@ class Passthrough:
         self._connection.transport.abortConnection()
 
     def policy_changed(self) -> None:
-        """The operator may have taken the exception back."""
-        if not self._allowed(self._policy()):
+        """The operator may have taken the exception back, or lowered limits."""
+        policy = self._policy()
+        if not self._allowed(policy):
             self.end(refusals.POLICY_CHANGED)
             self._connection.transport.abortConnection()
+        elif self._flow is not None:
+            self._flow.replace_limits(policy.limits)
 
     def end(self, refusal: Refusal) -> None:
         """Stop at once."""

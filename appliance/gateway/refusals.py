@@ -127,8 +127,9 @@ RESPONSE_NOT_READ = Refusal(
     outcome=Outcome.FAILED, closes=True, proxy_error="connection_write_timeout",
 )  # fmt: skip
 TOO_MANY_CONNECTIONS = Refusal(
-    503, "too-many-connections", "All containers together have too many connections open.",
-    "Try again later.", outcome=Outcome.FAILED, retry_after=1, closes=True,
+    503, "too-many-connections",
+    "All containers together have too many connections open, and this tenant has its share of them.",
+    "Close connections that are idle, or try again later.", outcome=Outcome.FAILED, retry_after=1, closes=True,
 )  # fmt: skip
 LIMITS_UNAVAILABLE = Refusal(
     503, "limits-unavailable", "What has been used cannot be counted, so nothing is allowed.",
@@ -203,6 +204,11 @@ NO_SERVER_NAME = Refusal(
 TLS_INVALID = Refusal(
     400, "tls-invalid", "The first bytes are no TLS ClientHello that can be read.", "Speak TLS 1.2 or 1.3.",
     closes=True, alert=50,
+)  # fmt: skip
+ENCRYPTED_NAME = Refusal(
+    403, "encrypted-server-name", "TLS that is passed on unread may hide no other server name (ECH, RFC 9849).",
+    "Turn Encrypted ClientHello off in the client, also as GREASE, or have the operator intercept this host.",
+    closes=True,
 )  # fmt: skip
 NOT_TLS_IN_TUNNEL = Refusal(
     400, "not-tls-in-tunnel", "A CONNECT tunnel carries TLS for its host and nothing else.",

@@ -63,6 +63,11 @@ class Relay:
         """Whether more of the request is to come."""
         return self.body is not None
 
+    def lower_caps(self, max_request: int, max_response: int) -> None:
+        """Bounds of a newer policy: of two the lower holds, also for what has passed already."""
+        self.max_request = min(self.max_request, max_request)
+        self.max_response = min(self.max_response, max_response)
+
     def start_body(self) -> None:
         """The head is written: let the body come, as fast as the server takes it."""
         self.upstream.transport.registerProducer(Tap(self._transport), True)

@@ -167,12 +167,14 @@ class Session(TwistedProtocol):
     # Events of the worker.
 
     def policy_changed(self) -> None:
-        """Re-check the request under way; the next one is judged anew anyhow."""
+        """Judge the request under way again; the next one is judged anew anyhow."""
         exchange = self._exchange
         if exchange is not None and exchange.origin is not None:
             policy = self._worker.policy(self._channel.caller.endpoint.tenant)
             if not exchange.still_allowed(policy):
                 self.fail(exchange, refusals.POLICY_CHANGED)
+            else:
+                exchange.adopt(policy)
 
     def end(self, refusal: Refusal) -> None:
         """Shut both sides now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -94,6 +95,7 @@ class Worker:
         self._leaves = neighbours.leaves
         self._root_pem = neighbours.root_pem
         self._connections: set[Connection] = set()
+        self._tenants: Counter[str] = Counter()  # how many of them each has
         self._drained: Deferred[None] | None = None
         self._id_prefix = secrets.token_hex(6)
         self._ids = 0
@@ -111,7 +113,7 @@ class Worker:
 
     def admit(self, endpoint: Endpoint) -> Refusal | None:
         """Count one more connection of the endpoint, or say why not."""
-        if len(self._connections) >= self.limits.connections:
+        if self._full_for(endpoint.tenant):
             return refusals.TOO_MANY_CONNECTIONS
         try:
             exceeded = self.budget.connect(self.charged(endpoint))
@@ -119,6 +121,14 @@ class Worker:
             _log.error("{error}", error=str(error))
             return refusals.LIMITS_UNAVAILABLE
         return None if exceeded is None else refusals.exceeded(exceeded)
+
+    def _full_for(self, tenant: str) -> bool:
+        """The last quarter is for tenants that have less than their share; one share is for whoever comes."""
+        open_now, bound = len(self._connections), self.limits.connections
+        if open_now < bound - bound // 4:
+            return False
+        sharing = len(self._tenants) + (tenant not in self._tenants) + 1
+        return open_now >= bound or self._tenants[tenant] >= bound // sharing
 
     @property
     def root_pem(self) -> bytes:
@@ -192,11 +202,16 @@ class Worker:
     def joined(self, connection: Connection) -> None:
         """A connection is open."""
         self._connections.add(connection)
+        self._tenants[connection.caller.endpoint.tenant] += 1
         self.deadlines.watch(connection)
 
     def left(self, connection: Connection) -> None:
         """A connection has ended."""
+        tenant = connection.caller.endpoint.tenant
         self._connections.discard(connection)
+        self._tenants[tenant] -= 1
+        if not self._tenants[tenant]:
+            del self._tenants[tenant]
         self.deadlines.forget(connection)
         if self._drained is not None and not self._connections and not self._drained.called:
             self._drained.callback(None)

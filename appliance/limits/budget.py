@@ -155,6 +155,13 @@ class Flow:
                 passed = self._passed(charged, Measure.BYTES_IN, charged[2].bytes_in, now)
         return passed
 
+    def replace_limits(self, limits: TenantLimits) -> None:
+        """`limits` are those of its payer from here on; what was charged before counts under them."""
+        self._charged = tuple(
+            [(scope, account, getattr(limits, scope)) for scope, account, _ in self._charged]
+        )
+        self._length = limits.window_seconds * SECOND
+
     def close(self) -> None:
         """It is over."""
         if not self._closed:

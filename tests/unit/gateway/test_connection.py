@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv4Address
+
 from appliance.gateway.connection import Connection, Connections
 from appliance.gateway.limits import Limits
 from appliance.limits.store import LedgerUnavailable
 from appliance.limits.window import SECOND
 from appliance.links import link_mark
+from appliance.policy.set import PolicySet
 
-from .support import CONTAINER, ENDPOINT, Wire, limited, worker
+from .support import CONTAINER, ENDPOINT, Wire, limited, web_policy, worker
 
 
 def connected(shared, peer=(str(CONTAINER), 40000)) -> Connection:
@@ -93,6 +97,20 @@ def test_the_worker_has_a_bound_of_its_own() -> None:
     connected(shared)
     assert connected(shared).transport.value().startswith(b"HTTP/1.1 503 ")
     assert shared.audit.reasons == ["too-many-connections"]
+
+
+def test_a_tenant_leaves_room_for_another() -> None:
+    other = replace(ENDPOINT, id="e2", tenant="globex", address=IPv4Address("172.18.0.3"))
+    shared = worker(limits=Limits(connections=16))
+    shared.endpoints.replace([ENDPOINT, other])
+    shared.test_policies[0] = PolicySet({"acme": web_policy(), "globex": web_policy()}, "one")
+    greedy = [connected(shared) for _ in range(13)]
+    assert [c.transport.value()[:13] for c in greedy] == [b""] * 12 + [b"HTTP/1.1 503 "]
+    late = [connected(shared, (str(other.address), 40000)) for _ in range(3)]
+    assert [c.transport.value() for c in late] == [b""] * 3
+    for connection in greedy[:8]:
+        connection.connectionLost()
+    assert connected(shared).transport.value() == b""
 
 
 def test_what_cannot_be_counted_is_not_admitted() -> None:

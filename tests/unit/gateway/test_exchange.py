@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from appliance.audit.record import Outcome
@@ -7,7 +9,9 @@ from appliance.gateway import refusals
 from appliance.gateway.exchange import Exchange
 from appliance.gateway.origin import Origin
 from appliance.policy.verdict import RequestFacts
+from tests.unit.policy.written import compiled
 
+from .carried import bound
 from .support import PUBLIC, SITE, plain, request, web_policy
 
 
@@ -59,3 +63,35 @@ def test_whether_a_newer_policy_would_allow_it_too_g5() -> None:
     found.address = None
     found.facts = RequestFacts("POST", "http", SITE, 80)
     assert not found.still_allowed(policy)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "still"),
+    [
+        (None, None, True),
+        (None, "crm", False),
+        ("crm", None, False),
+        ("crm", "crm", True),
+        ("erp", "crm", False),
+    ],
+)
+def test_with_another_account_it_would_be_another_request_g5(before, now, still) -> None:
+    found = exchange()
+    found.facts = RequestFacts("GET", "http", SITE, 80)
+    found.verdict = replace(web_policy().judge(found.facts), account=before)
+    policy = web_policy(bound=None if now is None else bound())
+    verdict = policy.judge(found.facts)
+    assert (verdict.allowed, verdict.account) == (True, now)
+    assert found.still_allowed(policy) is still
+
+
+def test_the_policy_that_still_allows_it_is_the_one_that_decided() -> None:
+    found = exchange()
+    found.facts = RequestFacts("GET", "http", SITE, 80)
+    found.policy = web_policy()
+    found.verdict = found.policy.judge(found.facts)
+    newer = compiled("rules: [{name: read, hosts: [site.net], schemes: [http]}]")
+    found.adopt(newer)
+    assert found.policy is newer
+    assert found.record(plain(), 1.5, None).reason == "allowed-by-rule"
+    assert "read" in found.rule

@@ -82,6 +82,8 @@ class Connecting(TestCase):
 
     async def test_without_a_broker_there_is_a_typed_refusal(self) -> None:
         broker = handing_over.Broker(reactor, self.path, 0, DEFAULT_LIMITS)
+        made: list = []
         with pytest.raises(NoRoute) as caught:
-            await broker.connect("acme", lambda _: None, lambda _: None)
+            await broker.connect("acme", lambda _: None, made.append)
         assert caught.value.refusal is refusals.BROKER_UNAVAILABLE
+        assert made == []  # nobody would hear of its end

@@ -67,5 +67,13 @@ def test_passthrough_is_for_the_named_host_alone() -> None:
     assert not judged(b"other.net", policy=policy).passthrough
 
 
+def test_an_encrypted_inner_name_is_not_passed_on_unread_d6() -> None:
+    decision = judge_hello(
+        replace(HELLO, ech=True), None, 443, web_policy(passthrough={("site.net", 443): "operator.yaml:1"})
+    )
+    assert isinstance(decision, Refusal)
+    assert decision.reason == "encrypted-server-name"
+
+
 def test_an_encrypted_inner_name_changes_nothing_d6() -> None:
     assert judge_hello(replace(HELLO, ech=True), None, 443, web_policy()) == Admitted(SITE, 443)

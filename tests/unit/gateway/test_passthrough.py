@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
 from twisted.internet.defer import Deferred
 
+from appliance.gateway import refusals
 from appliance.gateway.connection import Connection
+from appliance.policy.limits import DEFAULT_LIMITS
 from appliance.policy.ranges import Ranges
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
@@ -33,7 +36,7 @@ class Slow(Names):
         super().__init__()
         self.answer: Deferred[bool] = Deferred()
 
-    async def pinned(self, tenant, name, address) -> bool:
+    async def pinned(self, tenant, name, address, *, endpoint=None) -> bool:
         return await self.answer
 
 
@@ -51,9 +54,9 @@ class Asked:
         self.names = Slow()
         self.worker = worker(names=self.names, policy=web_policy(passthrough=EXCEPTED))
         self.wire = Line(own=(str(PUBLIC), 443))
-        connection = Connection(self.worker)
-        connection.makeConnection(self.wire)
-        connection.dataReceived(hello() + b"SECRET")
+        self.connection = Connection(self.worker)
+        self.connection.makeConnection(self.wire)
+        self.connection.dataReceived(hello() + b"SECRET")
 
     def loaded(self, *policies: TenantPolicy) -> None:
         """Another set is in force."""
@@ -78,6 +81,28 @@ def test_what_was_said_goes_on_as_it_stands() -> None:
     assert talk.worker.audit.records == []
 
 
+def test_what_was_refused_while_its_destination_is_asked_for_is_not_dialled() -> None:
+    talk = Asked()
+    talk.connection.dataReceived(b"x" * 3 * talk.worker.limits.buffered_bytes)
+    assert talk.wire.half_closed
+    talk.names.answer.called or talk.names.answer.callback(True)
+    assert talk.dials == 0
+    assert talk.worker.audit.reasons == ["tls-invalid"]
+
+
+def test_a_name_that_was_asked_for_is_on_record_when_its_container_leaves() -> None:
+    talk = Asked()
+    talk.connection.connectionLost()
+    assert [(record.reason, record.host) for record in talk.worker.audit.records] == [
+        ("client-closed", "site.net")
+    ]
+    talk = Asked()
+    talk.connection.end(refusals.ENDPOINT_REMOVED)
+    talk.connection.connectionLost()
+    assert talk.worker.audit.reasons == ["endpoint-removed"]
+    assert talk.dials == 0
+
+
 @pytest.mark.parametrize("policies", [(), (web_policy(generation="two"),)])
 def test_one_taken_back_while_its_destination_is_asked_for_is_not_dialled_g5(policies) -> None:
     talk = Asked()
@@ -98,3 +123,19 @@ def test_an_address_denied_while_it_is_dialled_is_told_nothing_g5() -> None:
     assert server.value() == b""
     assert server.aborted
     assert talk.worker.audit.reasons == ["policy-changed"]
+
+
+def test_a_limit_that_is_lowered_cuts_the_tunnel_f4() -> None:
+    talk = Asked()
+    talk.names.answer.callback(True)
+    talk.server()
+    tunnel = talk.connection._stage
+    lower = replace(DEFAULT_LIMITS, tenant=replace(DEFAULT_LIMITS.tenant, bytes_in=1000))
+    talk.loaded(web_policy(generation="two", passthrough=EXCEPTED, limits=lower))
+    tunnel._charge((0, 1000))
+    talk.worker.reactor.advance(0)
+    assert not talk.wire.aborted
+    tunnel._charge((0, 1001))
+    talk.worker.reactor.advance(0)
+    assert talk.wire.aborted
+    assert talk.worker.audit.reasons == ["bytes-in-exceeded"]

@@ -53,6 +53,23 @@ def test_the_cap_of_the_rule_holds_for_chunks() -> None:
     assert b"de" not in server.value()
 
 
+@pytest.mark.parametrize("cap", [(50, 50), (4, 50), (2, 50)])
+def test_of_two_caps_the_lower_holds(cap) -> None:
+    moving, _, server, _ = relay("Transfer-Encoding: chunked", max_request=4, max_response=4)
+    moving.start_body()
+    moving.request_data(b"3\r\nabc\r\n")
+    moving.response_data(answer("HTTP/1.1 200 OK\nTransfer-Encoding: chunked"), [b"abc"], done=False)
+    moving.lower_caps(*cap)
+    with pytest.raises(Cut) as caught:
+        moving.request_data(b"2\r\nde\r\n")
+    assert caught.value.refusal.reason == "body-too-large"
+    assert b"de" not in server.value()
+    moving.lower_caps(*reversed(cap))
+    with pytest.raises(Cut) as caught:
+        moving.response_data(None, [b"de"], done=False)
+    assert caught.value.refusal.reason == "response-too-large"
+
+
 def test_a_broken_chunk_is_the_clients_fault() -> None:
     moving, *_ = relay("Transfer-Encoding: chunked")
     moving.start_body()

@@ -12,6 +12,9 @@ from appliance.policy.set import PolicySet
 from tests.unit.policy.written import compiled
 from tests.unit.websocket.test_frames import frame
 
+from .carried import bound
+from .support import web_policy
+from .test_session_policy import load
 from .test_websocket import RULES, SWITCH, Open
 
 DONE, LOST = Failure(ConnectionDone()), Failure(ConnectionLost())
@@ -33,6 +36,46 @@ def test_a_rule_that_is_gone_ends_it_g5() -> None:
     assert talk.records[-1] == ("denied", "policy-changed")
     talk.connection.policy_changed()
     assert len(talk.records) == 2
+
+
+@pytest.mark.parametrize(("measure", "says"), [("bytes_out", Open.says), ("bytes_in", Open.server_says)])
+def test_a_limit_that_is_lowered_ends_it_f4(measure: str, says) -> None:
+    talk = Open().switch()
+    mask = b"abcd" if measure == "bytes_out" else None
+    says(talk, frame(2, b"x" * 500, mask=mask))
+    lower = compiled(RULES % ("1MiB", "1MiB"))
+    lower.limits = replace(lower.limits, tenant=replace(lower.limits.tenant, **{measure: 1000}))
+    load(talk, lower)
+    assert not talk.upstream.aborted
+    says(talk, frame(2, b"x" * 500, mask=mask))
+    assert talk.told == (1008, f"{measure.replace('_', '-')}-exceeded")
+    assert talk.upstream.aborted
+
+
+@pytest.mark.parametrize(
+    ("receives", "sends", "says", "reason"),
+    [
+        ("1MiB", "10B", Open.says, "body-too-large"),
+        ("10B", "1MiB", Open.server_says, "response-too-large"),
+    ],
+)
+def test_a_cap_that_is_lowered_ends_it(receives: str, sends: str, says, reason: str) -> None:
+    talk = Open().switch()
+    mask = b"abcd" if says is Open.says else None
+    says(talk, frame(2, b"x" * 10, mask=mask))
+    load(talk, compiled(RULES % (receives, sends)))
+    assert not talk.upstream.aborted
+    says(talk, frame(2, b"x", mask=mask))
+    assert talk.told == (1009, reason)
+    assert talk.upstream.aborted
+
+
+def test_an_account_that_takes_its_host_over_ends_it_g5() -> None:
+    """Though its definition would open the same: the caller's own authority opened this one."""
+    talk = Open().switch()
+    load(talk, web_policy(bound=bound(upgrade="websocket")))
+    assert talk.told == (1008, "policy-changed")
+    assert talk.upstream.aborted
 
 
 def test_in_the_middle_of_a_frame_it_is_cut_off() -> None:

@@ -145,6 +145,40 @@ def test_bytes_cut_a_flow_and_refuse_the_next_until_the_window_has_moved(scope: 
     bench.flow().close()
 
 
+@pytest.mark.parametrize("scope", ["container", "tenant", "destination"])
+@pytest.mark.parametrize("measure", ["bytes_out", "bytes_in"])
+def test_a_flow_takes_other_limits_of_its_payer_f4(scope: str, measure: str) -> None:
+    bench = Bench()
+    flow = bench.flow()
+    charge = flow.sent if measure == "bytes_out" else flow.received
+    assert charge(900) is None
+    flow.replace_limits(narrowed(scope, **{measure: 1000}))
+    assert charge(100) is None
+    exceeded = charge(1)
+    assert exceeded is not None
+    assert (exceeded.scope, exceeded.measure, exceeded.limit) == (scope, measure, 1000)
+    flow.replace_limits(LIMITS)
+    assert charge(1000) is None
+
+
+def test_what_a_flow_had_before_its_limits_were_lowered_counts_under_them_f4() -> None:
+    bench = Bench()
+    flow = bench.flow()
+    assert flow.sent(5000) is None
+    flow.replace_limits(narrowed("tenant", bytes_out=1000))
+    assert isinstance(flow.sent(1), Exceeded)
+
+
+def test_a_flow_counts_in_the_windows_of_the_requests_beside_it_f4() -> None:
+    """Or its charges, and theirs, would clear each other's count."""
+    bench = Bench()
+    flow = bench.flow()
+    bench.limits = replace(narrowed("container", bytes_in=1000), window_seconds=3600)
+    flow.replace_limits(bench.limits)
+    assert isinstance(flow.received(1001), Exceeded)
+    assert isinstance(bench.budget.request(bench.payer()), Exceeded)
+
+
 def test_a_tenants_bytes_are_counted_over_workers() -> None:
     limits = narrowed("tenant", bytes_out=1000)
     sheets = Sheet(), Sheet()
