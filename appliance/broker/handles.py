@@ -1,8 +1,12 @@
 """Opaque handles: what a workload holds in the place of a secret, for one execution and 300 seconds at most.
 
-    register      a secret was decrypted; a random name for it goes to the workload
+    ask           a workload wants one, and its secret is about to be read
+    register      the secret was decrypted; a random name for it goes to the workload
     resolve       the name comes back in a request of the same execution, account and tenant
     revoke_all    the execution was completed, failed or left: each of its names is dead, for good
+
+An account or a secret that is withdrawn takes along its handles, and those that are asked for at that moment:
+what was read before a withdrawal is never registered after it.
 
 A handle says nothing about its secret: it is not computed from it. What it stands for is known to this
 object and to nothing that outlives it, so that after a restart every handle is dead. Python cannot overwrite
@@ -19,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from weakref import WeakSet
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -35,6 +40,9 @@ OCTETS = 24
 HANDLE = re.compile(r"hb_cred_[A-Za-z0-9_-]{32}")
 LIFE = 300.0
 """Seconds from `register` to the purge, whether anybody asks or not."""
+
+WITHDRAWN = "policy-changed"
+"""Code of `HandleRefused`: the account or its secret was taken away, or replaced, since `ask`."""
 
 _REMEMBERED = 65536
 _DRAWS = 4
@@ -53,11 +61,26 @@ class HandleRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Where a handle means something. `execution` is an id of our own making, `account` an integration's."""
+    """Where a handle means something, and which secret it stands for, by its place in the vault.
+
+    `execution` is an id of our own making, `account` an integration's.
+    """
 
     tenant: str
     execution: str
     account: str
+    integration: str
+    secret: str
+
+
+class Pending:
+    """A handle that is asked for and not registered yet; `withdrawn` once it must not be any more."""
+
+    __slots__ = ("__weakref__", "bound", "withdrawn")
+
+    def __init__(self, bound: Bound) -> None:
+        self.bound = bound
+        self.withdrawn = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +139,7 @@ class Handles:
         self._randomness = randomness
         self._limits = limits or HandleLimits()
         self._held: dict[str, _Held] = {}
+        self._pending: WeakSet[Pending] = WeakSet()
         self._executions: dict[str, set[str]] = {}
         self._tenants: Counter[str] = Counter()
         self._ended = _Remembered()
@@ -131,13 +155,24 @@ class Handles:
     def __reduce__(self) -> NoReturn:
         raise TypeError("handles are never written anywhere")
 
-    def register(self, bound: Bound, material: Material, stored: Stored, release: Release) -> str:
+    def ask(self, bound: Bound) -> Pending:
+        """Whether one would be given now, before anything is decrypted. Raises `HandleRefused`.
+
+        To be called before the secret is read: what is withdrawn from then on is not registered.
+        """
+        self._check(bound)
+        pending = Pending(bound)
+        self._pending.add(pending)
+        return pending
+
+    def register(self, pending: Pending, material: Material, stored: Stored, release: Release) -> str:
         """A new handle for `material`. Raises `HandleRefused`.
 
         `release` is called once: when the handle is purged, or before this raises.
         """
+        bound = pending.bound
         try:
-            handle = self._new_name(bound)
+            handle = self._new_name(pending)
         except BaseException:
             release()
             raise
@@ -170,24 +205,23 @@ class Handles:
 
     def revoke_account(self, tenant: str, account: str) -> int:
         """An account was taken away, or its secret replaced. How many handles died; there may be new ones."""
-        return self._purge(
-            [
-                name
-                for name, held in self._held.items()
-                if (held.bound.tenant, held.bound.account) == (tenant, account)
-            ]
-        )
+        return self._withdraw(lambda bound: (bound.tenant, bound.account) == (tenant, account))
 
     def purge_everything(self) -> int:
         """Nothing that was decrypted is kept any longer; no execution is ended. How many handles died."""
-        return self._purge(tuple(self._held))
+        return self._withdraw(lambda _: True)
 
     def revoke_everything(self) -> int:
         """End every execution that holds a handle, as a process does before it goes. How many died."""
         return sum(self.revoke_all(execution) for execution in tuple(self._executions))
 
-    def check(self, bound: Bound) -> None:
-        """Whether one would be given now, before anything is decrypted. Raises `HandleRefused`."""
+    def _withdraw(self, which: Callable[[Bound], bool]) -> int:
+        """Those that live, and those that are asked for. How many died."""
+        for pending in self._pending:
+            pending.withdrawn = pending.withdrawn or which(pending.bound)
+        return self._purge([name for name, held in self._held.items() if which(held.bound)])
+
+    def _check(self, bound: Bound) -> None:
         if bound.execution in self._ended:
             raise HandleRefused("execution-ended", "the execution is over; begin another")
         limits = self._limits
@@ -198,8 +232,10 @@ class Handles:
         if len(self._held) >= limits.in_all:
             raise HandleRefused("handles-in-all", f"there are {limits.in_all} handles already")
 
-    def _new_name(self, bound: Bound) -> str:
-        self.check(bound)
+    def _new_name(self, pending: Pending) -> str:
+        if pending.withdrawn:
+            raise HandleRefused(WITHDRAWN, "the account, or its secret, was changed meanwhile")
+        self._check(pending.bound)
         for _ in range(_DRAWS):
             handle = PREFIX + self._randomness(OCTETS)
             if HANDLE.fullmatch(handle) and handle not in self._held and handle not in self._dead:

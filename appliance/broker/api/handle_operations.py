@@ -16,10 +16,11 @@ from appliance.audit.record import LifecycleRecord
 from appliance.broker.api import refusals
 from appliance.broker.api.messages import HandleWish, parsed
 from appliance.broker.api.operations import Admitted, authorised, json_reply
+from appliance.broker.calls.checks import same_secret
 from appliance.broker.calls.dials import CallRefused
-from appliance.broker.calls.refusals import ACCOUNT_UNBOUND
-from appliance.broker.calls.secrets import CallSecrets, InThread
-from appliance.broker.handles import LIFE, Bound, HandleRefused, Handles
+from appliance.broker.calls.refusals import ACCOUNT_UNBOUND, POLICY_CHANGED
+from appliance.broker.calls.secrets import CallSecrets, InThread, bound_to
+from appliance.broker.handles import LIFE, HandleRefused, Handles
 from appliance.broker.identities import Identities
 from appliance.policy.tenant import TenantPolicy
 
@@ -37,20 +38,26 @@ class HandleOperations:
     now: Callable[[], datetime]
 
     async def give(self, admitted: Admitted) -> None:
-        """Decrypt, and give a random name for it; see `operations.Operation`."""
+        """Decrypt, and give a random name for it; see `operations.Operation`.
+
+        What the secret was read for has to hold when the handle is given: to read it takes time.
+        """
         session = await authorised(admitted, self.identities, self.in_thread, self.now())
         wish = parsed(HandleWish, admitted.asked.body)
         tenant = admitted.identity.id.tenant
         account = self.policy(tenant).account(wish.account)
         if account is None:
             raise CallRefused(ACCOUNT_UNBOUND)
-        bound = Bound(tenant, admitted.attestation.endpoint, account.name)
         try:
-            self.handles.check(bound)
+            pending = self.handles.ask(bound_to(admitted.attestation, account))
             claim = self.audit.claim()
             try:
                 held = await self.secrets.of_account(admitted.attestation, account)
-                handle = self.handles.register(bound, held.material, held.stored, held.close)
+                in_force = self.policy(tenant).account(account.name)
+                if in_force is None or not same_secret(account, in_force):
+                    held.close()
+                    raise CallRefused(POLICY_CHANGED)
+                handle = self.handles.register(pending, held.material, held.stored, held.close)
                 claim.write(self._record("handle-given", admitted, f"for account {account.name}"))
             finally:
                 claim.release()

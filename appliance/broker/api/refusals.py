@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from appliance.broker.calls.refusals import denied, failed
+from appliance.broker.calls.refusals import POLICY_CHANGED, denied, failed
 from appliance.broker.denied import Denied
-from appliance.broker.handles import HandleRefused
+from appliance.broker.handles import WITHDRAWN, HandleRefused
 from appliance.broker.identity.external_ca import ExternalCaError, ExternalCaFault
 from appliance.broker.identity.verification import CertificateRefusal
 from appliance.broker.identity.workloads import EnrolmentRefused
@@ -85,6 +85,8 @@ def request_invalid(reason: str, detail: str) -> Refusal:
 
 def of_handle(error: HandleRefused) -> Refusal:
     """No handle."""
+    if error.code == WITHDRAWN:
+        return POLICY_CHANGED  # asked once more, what holds by then is told
     status = 403 if error.code == "execution-ended" else 429
     return denied(status, error.code, f"No handle: {error.detail}.", "End what is not needed any more.")
 

@@ -165,13 +165,18 @@ def as_netd_says(attestation: Attestation, endpoint: Endpoint | None) -> Attesta
 
 def same_place(one: Allowed, other: Allowed) -> bool:
     """Whether the same secret goes into the same slot of a request, and its body is read alike."""
-    mine, its = one.account, other.account
     return (
-        (mine.name, mine.integration, mine.secret, mine.kinds)
-        == (its.name, its.integration, its.secret, its.kinds)
+        same_secret(one.account, other.account)
         and (one.group.name, one.group.slot) == (other.group.name, other.group.slot)
         and (one.group.body is None) == (other.group.body is None)
     )
+
+
+def same_secret(one: CompiledAccount, other: CompiledAccount) -> bool:
+    """Whether both are the same account with the same secret, of the same kinds."""
+    return (one.name, one.integration, one.secret, one.kinds) == (
+        other.name, other.integration, other.secret, other.kinds
+    )  # fmt: skip
 
 
 def body_fits(group: CompiledGroup, method: str, body: bytes | None) -> Refusal | None:

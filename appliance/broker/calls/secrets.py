@@ -72,6 +72,17 @@ class CallSecrets:
         return Held(opened.material, found.stored, opened)
 
     def of_handle(self, attestation: Attestation, account: CompiledAccount, handle: str) -> Held | None:
-        """The handle keeps its material until it is purged; only our own hold on it ends with the call."""
-        found = self._handles.resolve(handle, Bound(attestation.tenant, attestation.endpoint, account.name))
-        return None if found is None else Held(found.material, found.stored, None)
+        """The handle keeps its material until it is purged; only our own hold on it ends with the call.
+
+        None also where it stands for another secret than the account's, or for one of a kind that does not
+        fit it any more.
+        """
+        found = self._handles.resolve(handle, bound_to(attestation, account))
+        if found is None or found.material.kind not in account.kinds:
+            return None
+        return Held(found.material, found.stored, None)
+
+
+def bound_to(attestation: Attestation, account: CompiledAccount) -> Bound:
+    """Where a handle for the account's secret means something."""
+    return Bound(attestation.tenant, attestation.endpoint, account.name, account.integration, account.secret)

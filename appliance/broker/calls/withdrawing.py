@@ -7,6 +7,8 @@
 | a secret's newest value | of its accounts            | same    | go on               |
 | a workload, a container |                            | its own | its own             |
 | the vault is locked     | all                        | all     | all                 |
+
+A handle that is asked for at that moment counts as one that was given.
 """
 
 from __future__ import annotations

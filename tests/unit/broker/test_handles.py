@@ -18,6 +18,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,11 @@ from pydantic import SecretStr
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
-from appliance.broker.handles import HANDLE, LIFE, Bound, HandleLimits, HandleRefused, Handles
+from appliance.broker.handles import HANDLE, LIFE, Bound, HandleLimits, HandleRefused, Handles, Pending
 from appliance.broker.vault.kinds import StaticSecret
 from appliance.broker.vault.vault import Stored
 
 CANARY = "canary-0123456789-secret"
-BOUND = Bound("acme", "run-1", "openai-acme")
 STORED = Stored(3, b"d" * 32)
 
 
@@ -54,6 +54,23 @@ def nothing() -> None:
     pass
 
 
+def bound(tenant: str, execution: str, account: str) -> Bound:
+    return Bound(tenant, execution, account, "openai", "openai-key")
+
+
+BOUND = bound("acme", "run-1", "openai-acme")
+
+
+def register(
+    handles: Handles,
+    where: Bound = BOUND,
+    secret: StaticSecret | None = None,
+    release: Callable[[], object] = nothing,
+) -> str:
+    """Asked for and given at once."""
+    return handles.register(handles.ask(where), secret or material(), STORED, release)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -71,7 +88,7 @@ def test_004_03_a_handle_is_a_prefix_and_24_random_octets(clock: Clock) -> None:
         asked.append(octets)
         return secrets.token_urlsafe(octets)
 
-    handle = Handles(clock, randomness).register(BOUND, material(), STORED, nothing)
+    handle = register(Handles(clock, randomness))
     assert re.fullmatch(r"hb_cred_[A-Za-z0-9_-]{32}", handle)
     assert asked == [24]
     assert len(base64.urlsafe_b64decode(handle.removeprefix("hb_cred_"))) == 24
@@ -84,9 +101,7 @@ def test_004_03_by_default_the_system_is_the_source_of_randomness(
 
 
 def test_004_04_two_handles_for_one_secret_have_nothing_in_common(handles: Handles) -> None:
-    names = [
-        handles.register(Bound("acme", f"run-{n}", "a"), material(), STORED, nothing) for n in range(100)
-    ]
+    names = [register(handles, bound("acme", f"run-{n}", "a")) for n in range(100)]
     assert len(set(names)) == 100
     random_parts = [base64.urlsafe_b64decode(name.removeprefix("hb_cred_")) for name in names]
     for one, other in itertools.combinations(random_parts, 2):
@@ -98,7 +113,7 @@ def test_004_04_two_handles_for_one_secret_have_nothing_in_common(handles: Handl
 def test_004_04_a_handle_depends_on_randomness_alone(secret: str) -> None:
     fixed = secrets.token_urlsafe(24)
     handles = Handles(Clock(), lambda octets: fixed)
-    handle = handles.register(BOUND, material(secret), STORED, nothing)
+    handle = register(handles, BOUND, material(secret))
     assert handle == f"hb_cred_{fixed}"
     octets = base64.urlsafe_b64decode(fixed)
     for name in ("md5", "sha1", "sha256", "sha512", "blake2b"):
@@ -126,15 +141,16 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 clock = Clock()
 handles = Handles(clock)
-bound = Bound("acme", "run-1", "openai")
+bound = Bound("acme", "run-1", "openai", "openai", "key")
 material = StaticSecret(value=SecretStr("canary-0123456789-secret"))
 stored = Stored(1, b"d" * 32)
 watching = True
-handle = handles.register(bound, material, stored, lambda: None)
+handle = handles.register(handles.ask(bound), material, stored, lambda: None)
 assert handles.resolve(handle, bound) == (material, stored)
-other = handles.register(bound, material, stored, lambda: None)
+other = handles.register(handles.ask(bound), material, stored, lambda: None)
 handles.revoke_all("run-1")
-handles.register(Bound("acme", "run-2", "openai"), material, stored, lambda: None)
+other_bound = Bound("acme", "run-2", "openai", "openai", "key")
+handles.register(handles.ask(other_bound), material, stored, lambda: None)
 clock.advance(300)
 watching = False
 assert not seen, seen
@@ -155,7 +171,7 @@ def test_004_05_registering_and_resolving_touch_no_file_socket_or_store() -> Non
 
 
 def test_004_05_004_06_the_map_cannot_be_written_anywhere(handles: Handles) -> None:
-    handles.register(BOUND, material(), STORED, nothing)
+    register(handles)
     with pytest.raises(TypeError, match="never written"):
         pickle.dumps(handles)
     for duplicate in (copy.copy, copy.deepcopy):
@@ -164,7 +180,7 @@ def test_004_05_004_06_the_map_cannot_be_written_anywhere(handles: Handles) -> N
 
 
 def test_004_06_after_a_restart_every_handle_is_dead(clock: Clock, handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), STORED, nothing)
+    handle = register(handles)
     assert handles.resolve(handle, BOUND) is not None
     assert Handles(clock).resolve(handle, BOUND) is None
 
@@ -181,7 +197,7 @@ def test_004_07_the_name_is_drawn_after_the_secret_is_there_and_says_nothing(clo
         return secrets.token_urlsafe(octets)
 
     handles = Handles(clock, randomness)
-    handle = handles.register(BOUND, decrypt(), STORED, lambda: steps.append("cleared"))
+    handle = handles.register(handles.ask(BOUND), decrypt(), STORED, lambda: steps.append("cleared"))
     found = handles.resolve(handle, BOUND)
     assert found is not None
     assert isinstance(found.material, StaticSecret)
@@ -192,16 +208,16 @@ def test_004_07_the_name_is_drawn_after_the_secret_is_there_and_says_nothing(clo
 
 
 def test_004_08_the_time_that_material_is_held_is_counted(clock: Clock, handles: Handles) -> None:
-    handles.register(BOUND, material(), STORED, nothing)
+    register(handles)
     clock.advance(2.5)
     handles.revoke_all("run-1")
-    handles.register(Bound("acme", "run-2", "a"), material(), STORED, nothing)
+    register(handles, bound("acme", "run-2", "a"))
     clock.pump([100.0] * 10)
     assert (handles.lives.purged, handles.lives.seconds, handles.lives.longest) == (2, 302.5, LIFE)
 
 
 def test_004_08_what_is_purged_is_empty_for_whoever_still_has_it(handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), STORED, nothing)
+    handle = register(handles)
     held = handles._held[handle]
     handles.revoke_all("run-1")
     assert held.material is None
@@ -214,7 +230,7 @@ def test_004_08_material_is_cleared_once_and_no_longer_referred_to(
 ) -> None:
     cleared, secret = Cleared(), material()
     gone = weakref.ref(secret)
-    handle = handles.register(BOUND, secret, STORED, cleared)
+    handle = register(handles, BOUND, secret, cleared)
     del secret
     gc.collect()
     assert gone() is not None
@@ -239,9 +255,9 @@ def test_004_08_material_is_cleared_once_and_no_longer_referred_to(
 
 
 def test_004_11_a_handle_is_dead_after_completion(clock: Clock, handles: Handles) -> None:
-    mine = [handles.register(BOUND, material(), STORED, nothing) for _ in range(3)]
-    other_bound = Bound("acme", "run-2", "openai-acme")
-    other = handles.register(other_bound, material(), STORED, nothing)
+    mine = [register(handles) for _ in range(3)]
+    other_bound = bound("acme", "run-2", "openai-acme")
+    other = register(handles, other_bound)
     assert handles.revoke_all("run-1") == 3
     assert [handles.resolve(handle, BOUND) for handle in mine] == [None] * 3
     assert handles.resolve(other, other_bound) is not None
@@ -258,7 +274,7 @@ def test_004_12_a_handle_is_dead_after_a_failure_whatever_clearing_says(handles:
         raise OSError(CANARY)
 
     def try_call() -> None:
-        names.extend(handles.register(BOUND, material(), STORED, looks) for _ in range(3))
+        names.extend(register(handles, BOUND, release=looks) for _ in range(3))
         try:
             raise ConnectionError
         finally:
@@ -278,10 +294,11 @@ def test_004_12_a_handle_is_dead_after_a_failure_whatever_clearing_says(handles:
 
 def test_004_12_a_secret_that_arrives_after_the_end_gets_no_handle(handles: Handles) -> None:
     """The caller left while its secret was being decrypted in a thread."""
+    pending = handles.ask(BOUND)
     handles.revoke_all("run-1")
     cleared = Cleared()
     with pytest.raises(HandleRefused) as refused:
-        handles.register(BOUND, material(), STORED, cleared)
+        handles.register(pending, material(), STORED, cleared)
     assert refused.value.code == "execution-ended"
     assert cleared.times == 1
     assert len(handles) == 0
@@ -289,10 +306,10 @@ def test_004_12_a_secret_that_arrives_after_the_end_gets_no_handle(handles: Hand
 
 def test_004_13_alive_at_299_seconds_dead_at_300_without_traffic(clock: Clock, handles: Handles) -> None:
     cleared = Cleared()
-    handle = handles.register(BOUND, material(), STORED, cleared)
+    handle = register(handles, BOUND, release=cleared)
     clock.advance(299)
     assert handles.resolve(handle, BOUND) is not None
-    later = handles.register(BOUND, material(), STORED, nothing)
+    later = register(handles)
     clock.advance(1)
     assert (cleared.times, len(handles)) == (1, 1)  # nobody asked
     assert handles.resolve(handle, BOUND) is None
@@ -302,7 +319,7 @@ def test_004_13_alive_at_299_seconds_dead_at_300_without_traffic(clock: Clock, h
 
 
 def test_004_13_use_does_not_prolong_a_handle(clock: Clock, handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), STORED, nothing)
+    handle = register(handles)
     for _ in range(299):
         clock.advance(1)
         assert handles.resolve(handle, BOUND) is not None
@@ -311,7 +328,7 @@ def test_004_13_use_does_not_prolong_a_handle(clock: Clock, handles: Handles) ->
 
 
 def test_004_13_a_late_reactor_does_not_prolong_a_handle(clock: Clock, handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), STORED, nothing)
+    handle = register(handles)
     clock.rightNow += LIFE
     assert handles.resolve(handle, BOUND) is None
     assert len(handles) == 0
@@ -320,39 +337,41 @@ def test_004_13_a_late_reactor_does_not_prolong_a_handle(clock: Clock, handles: 
 def test_004_14_a_revoked_handle_is_never_given_again(clock: Clock) -> None:
     draws = iter(["A" * 32, "A" * 32, "B" * 32, "B" * 32, "B" * 32, "B" * 32, "B" * 32])
     handles = Handles(clock, lambda octets: next(draws))
-    first = handles.register(BOUND, material(), STORED, nothing)
+    first = register(handles)
     handles.revoke_all("run-1")
-    again = Bound("acme", "run-2", "openai-acme")
-    second = handles.register(again, material("another-secret"), STORED, nothing)
+    again = bound("acme", "run-2", "openai-acme")
+    second = register(handles, again, material("another-secret"))
     assert (first, second) == (f"hb_cred_{'A' * 32}", f"hb_cred_{'B' * 32}")
     assert handles.resolve(first, BOUND) is None
     assert handles.resolve(first, again) is None
     cleared = Cleared()
     with pytest.raises(HandleRefused) as refused:  # one that lives is not given twice either
-        handles.register(again, material(), STORED, cleared)
+        register(handles, again, release=cleared)
     assert refused.value.code == "randomness-broken"
     assert cleared.times == 1
     assert handles.resolve(second, again) is not None
 
 
 def test_004_14_an_ended_execution_stays_ended(clock: Clock, handles: Handles) -> None:
-    handles.register(BOUND, material(), STORED, nothing)
+    register(handles)
     handles.revoke_all("run-1")
     clock.advance(100 * LIFE)
     with pytest.raises(HandleRefused, match="execution-ended"):
-        handles.register(BOUND, material(), STORED, nothing)
+        register(handles)
 
 
 @pytest.mark.parametrize(
     "asked",
     [
-        Bound("other", "run-1", "openai-acme"),
-        Bound("acme", "run-2", "openai-acme"),
-        Bound("acme", "run-1", "stripe-acme"),
+        bound("other", "run-1", "openai-acme"),
+        bound("acme", "run-2", "openai-acme"),
+        bound("acme", "run-1", "stripe-acme"),
+        replace(BOUND, integration="stripe"),
+        replace(BOUND, secret="openai-key-2"),
     ],
 )
 def test_004_11_a_handle_means_nothing_where_it_is_not_bound(handles: Handles, asked: Bound) -> None:
-    handle = handles.register(BOUND, material(), STORED, nothing)
+    handle = register(handles)
     assert handles.resolve(handle, asked) is None
     assert handles.resolve(handle, BOUND) is not None
 
@@ -370,25 +389,27 @@ def test_004_11_a_handle_means_nothing_where_it_is_not_bound(handles: Handles, a
     ],
 )
 def test_only_the_very_text_is_a_handle(handles: Handles, change: Callable[[str], str]) -> None:
-    handle = handles.register(BOUND, material(), STORED, nothing)
+    handle = register(handles)
     assert handles.resolve(change(handle), BOUND) is None
 
 
 @pytest.mark.parametrize("broken", ["", "short", "A" * 33, "A" * 31 + "\n", "A" * 31 + "+"])
 def test_a_broken_source_of_randomness_gives_no_handle(clock: Clock, broken: str) -> None:
     with pytest.raises(HandleRefused, match="randomness-broken"):
-        Handles(clock, lambda octets: broken).register(BOUND, material(), STORED, nothing)
+        register(Handles(clock, lambda octets: broken))
 
 
 def test_how_many_live_is_bounded_three_times(clock: Clock) -> None:
     handles = Handles(clock, limits=HandleLimits(of_execution=2, of_tenant=3, in_all=4))
 
     def take(tenant: str, execution: str) -> str:
-        cleared = Cleared()
+        cleared, where = Cleared(), bound(tenant, execution, "a")
         try:
-            handles.register(Bound(tenant, execution, "a"), material(), STORED, cleared)
+            handles.register(Pending(where), material(), STORED, cleared)
         except HandleRefused as error:
             assert cleared.times == 1
+            with pytest.raises(HandleRefused, match=error.code):
+                handles.ask(where)
             return error.code
         return ""
 
@@ -410,19 +431,19 @@ def test_what_is_over_is_remembered_within_bounds(
     monkeypatch.setattr("appliance.broker.handles._REMEMBERED", 10)
     for number in range(50):
         execution = f"run-{number}"
-        handles.register(Bound("acme", execution, "a"), material(), STORED, nothing)
+        register(handles, bound("acme", execution, "a"))
         handles.revoke_all(execution)
     assert len(handles._ended._names) == len(handles._dead._names) == 10
     assert not clock.getDelayedCalls()
     with pytest.raises(HandleRefused, match="execution-ended"):
-        handles.register(Bound("acme", "run-49", "a"), material(), STORED, nothing)
+        register(handles, bound("acme", "run-49", "a"))
 
 
 def test_who_holds_handles_is_told_without_them(clock: Clock, handles: Handles) -> None:
-    other = Bound("other", "run-2", "stripe")
-    handles.register(BOUND, material(), STORED, nothing)
+    other = bound("other", "run-2", "stripe")
+    register(handles)
     clock.advance(10)
-    handles.register(other, material(), STORED, nothing)
+    register(handles, other)
     clock.advance(5)
     assert handles.live() == [(BOUND, 15.0), (other, 5.0)]
     handles.revoke_all("run-1")
@@ -430,7 +451,7 @@ def test_who_holds_handles_is_told_without_them(clock: Clock, handles: Handles) 
 
 
 def test_nothing_printed_shows_a_handle_or_a_secret(handles: Handles) -> None:
-    handle = handles.register(BOUND, material(), STORED, nothing)
+    handle = register(handles)
     shown = repr(handles) + str(handles) + repr(handles.lives)
     assert "1 live" in shown
     assert handle not in shown
@@ -440,19 +461,60 @@ def test_nothing_printed_shows_a_handle_or_a_secret(handles: Handles) -> None:
 
 def test_an_account_that_is_taken_away_has_no_handle_and_others_have_theirs(handles: Handles) -> None:
     bounds = [
-        Bound("acme", "run-1", "crm"), Bound("acme", "run-2", "crm"), Bound("acme", "run-1", "bank"),
-        Bound("globex", "run-3", "crm"),
+        bound("acme", "run-1", "crm"), bound("acme", "run-2", "crm"), bound("acme", "run-1", "bank"),
+        bound("globex", "run-3", "crm"),
     ]  # fmt: skip
-    names = [handles.register(bound, material(), STORED, nothing) for bound in bounds]
+    names = [register(handles, where) for where in bounds]
     assert handles.revoke_account("acme", "crm") == 2
-    alive = [handles.resolve(name, bound) is not None for name, bound in zip(names, bounds, strict=True)]
+    alive = [handles.resolve(name, where) is not None for name, where in zip(names, bounds, strict=True)]
     assert alive == [False, False, True, True]
-    handles.register(bounds[0], material(), STORED, nothing)
+    register(handles, bounds[0])
 
 
 def test_what_was_decrypted_can_be_dropped_without_ending_an_execution(handles: Handles) -> None:
     cleared = Cleared()
-    name = handles.register(BOUND, material(), STORED, cleared)
+    name = register(handles, BOUND, release=cleared)
     assert handles.purge_everything() == 1
     assert (handles.resolve(name, BOUND), cleared.times) == (None, 1)
-    handles.register(BOUND, material(), STORED, nothing)
+    register(handles)
+
+
+@pytest.mark.parametrize(
+    "withdraw", [lambda h: h.revoke_account("acme", "crm"), lambda h: h.purge_everything()]
+)
+def test_a_secret_that_arrives_after_its_withdrawal_gets_no_handle(
+    handles: Handles, withdraw: Callable[[Handles], int]
+) -> None:
+    """It was read before its account, or itself, was taken away or replaced."""
+    where, cleared = bound("acme", "run-1", "crm"), Cleared()
+    pending = handles.ask(where)
+    assert withdraw(handles) == 0
+    with pytest.raises(HandleRefused) as refused:
+        handles.register(pending, material(), STORED, cleared)
+    assert refused.value.code == "policy-changed"
+    assert (cleared.times, len(handles)) == (1, 0)
+    register(handles, where)
+
+
+def test_a_withdrawal_is_no_other_accounts(handles: Handles) -> None:
+    mine, its, others = (
+        handles.ask(bound(*where, account))
+        for *where, account in (
+            ("acme", "run-1", "crm"),
+            ("globex", "run-3", "crm"),
+            ("acme", "run-1", "bank"),
+        )
+    )
+    handles.revoke_account("acme", "crm")
+    for pending in (its, others):
+        handles.register(pending, material(), STORED, nothing)
+    with pytest.raises(HandleRefused, match="policy-changed"):
+        handles.register(mine, material(), STORED, nothing)
+
+
+def test_who_asked_and_went_is_not_kept(handles: Handles) -> None:
+    pending = handles.ask(BOUND)
+    handles.register(pending, material(), STORED, nothing)
+    del pending
+    gc.collect()
+    assert not handles._pending

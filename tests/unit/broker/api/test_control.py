@@ -22,7 +22,8 @@ def test_000_29_handles_are_counted_and_never_told() -> None:
     given = []
     for endpoint, account in (("e2", "crm"), ("e1", "crm"), ("e1", "crm"), ("e1", "bank")):
         secret = StaticSecret(kind="static", value=SECRET)
-        given.append(handles.register(Bound("acme", endpoint, account), secret, STORED, lambda: None))
+        pending = handles.ask(Bound("acme", endpoint, account, f"{account}-api", f"{account}-key"))
+        given.append(handles.register(pending, secret, STORED, lambda: None))
         clock.advance(1)
     operation = HandleControl(handles).operations()["handle-list"]
     assert not operation.uids

@@ -30,10 +30,8 @@ class Killing(TestCase):
         self.addCleanup(directory.cleanup)
         self.path = str(Path(directory.name) / "netd.sock")
         self.handles, self.audit = Handles(Clock()), Log()
-        self.bound = Bound("acme", ATTESTED.endpoint, "crm")
-        self.handle = self.handles.register(
-            self.bound, StaticSecret(kind="static", value=SECRET), STORED, lambda: None
-        )
+        self.bound = Bound("acme", ATTESTED.endpoint, "crm", "crm-api", "crm-key")
+        self.handle = self.given(self.bound)
         self.endpoints = EndpointTable()
         self.endpoints.replace([ENDPOINT])
         self.expelled: list[tuple] = []
@@ -45,6 +43,10 @@ class Killing(TestCase):
         )  # fmt: skip
         self.addCleanup(self.ending.close)
         self.patch(ending, "AGAIN", 0.02)
+
+    def given(self, bound: Bound) -> str:
+        secret = StaticSecret(kind="static", value=SECRET)
+        return self.handles.register(self.handles.ask(bound), secret, STORED, lambda: None)
 
     async def expel(self, *who: str) -> None:
         if self.fails:
@@ -142,8 +144,8 @@ class Killing(TestCase):
         unnamed = replace(ENDPOINT, id="e4", container="", address=IPv4Address("172.18.0.5"))
         of_other = replace(ENDPOINT, id="e5", tenant="globex", address=IPv4Address("172.20.0.2"))
         self.endpoints.replace([ENDPOINT, second, neighbour, unnamed, of_other])
-        there = Bound("acme", "e2", "crm")
-        handle = self.handles.register(there, StaticSecret(kind="static", value=SECRET), STORED, lambda: None)
+        there = replace(self.bound, execution="e2")
+        handle = self.given(there)
         self.ending.kill(ATTESTED, "authority-collision", "x")
         assert [self.ending.is_over(f"e{n}") for n in range(2, 6)] == [True, False, False, False]
         assert self.handles.resolve(handle, there) is None

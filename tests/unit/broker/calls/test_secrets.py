@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from appliance.broker.calls.dials import CallRefused
-from appliance.broker.calls.secrets import CallSecrets
+from appliance.broker.calls.secrets import CallSecrets, bound_to
 from appliance.broker.database import open_database
 from appliance.broker.database_threads import DatabaseBusy
-from appliance.broker.handles import Bound, Handles
+from appliance.broker.handles import Handles
 from appliance.broker.vault import vault as vault_module
 from appliance.broker.vault.envelope import KEY, LocalKey
 from appliance.broker.vault.keyring import Source
@@ -109,16 +109,28 @@ def test_a_secret_of_a_kind_that_the_integration_has_no_place_for_is_refused(vau
 def test_004_11_a_handle_serves_its_own_execution_and_account(vault: Vault) -> None:
     calls, handles = asked(vault)
     material = StaticSecret(kind="static", value=SECRET)
-    bound = Bound("acme", ATTESTED.endpoint, "crm")
-    handle = handles.register(bound, material, STORED, lambda: None)
+    handle = handles.register(handles.ask(bound_to(ATTESTED, CRM)), material, STORED, lambda: None)
     held = calls.of_handle(ATTESTED, CRM, handle)
     assert held is not None
     assert held.material is material
     assert held.stored == STORED
     handles.revoke_all(ATTESTED.endpoint)
     assert calls.of_handle(ATTESTED, CRM, handle) is None
-    other = handles.register(Bound("acme", "e2", "crm"), material, STORED, lambda: None)
+    elsewhere = bound_to(replace(ATTESTED, endpoint="e2"), CRM)
+    other = handles.register(handles.ask(elsewhere), material, STORED, lambda: None)
     assert calls.of_handle(ATTESTED, CRM, other) is None
+
+
+@pytest.mark.parametrize(
+    "changed", [{"integration": "bank-api"}, {"secret": "crm-key-2"}, {"kinds": frozenset({"basic"})}]
+)
+def test_004_11_a_handle_is_for_the_secret_that_it_was_given_for(vault: Vault, changed: dict) -> None:
+    """An account of the same name that has another integration or secret, or no place for such a one."""
+    calls, handles = asked(vault)
+    material = StaticSecret(kind="static", value=SECRET)
+    handle = handles.register(handles.ask(bound_to(ATTESTED, CRM)), material, STORED, lambda: None)
+    assert calls.of_handle(ATTESTED, replace(CRM, **changed), handle) is None
+    assert calls.of_handle(ATTESTED, replace(CRM, hosts=(), label="accounts[7]"), handle) is not None
 
 
 def test_where_too_much_waits_for_the_database_the_call_is_refused(vault: Vault) -> None:

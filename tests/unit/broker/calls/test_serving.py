@@ -18,10 +18,10 @@ from twisted.internet.testing import MemoryReactorClock
 
 from appliance.broker.calls import serving
 from appliance.broker.calls.checks import Allowed
+from appliance.broker.calls.secrets import bound_to
 from appliance.broker.calls.serving import Calls
 from appliance.broker.credentials.exchanged import Token
 from appliance.broker.credentials.outgoing import Outgoing, TokenAnswer
-from appliance.broker.handles import Bound
 from appliance.broker.vault.envelope import KEY, LocalKey
 from appliance.broker.vault.keyring import Source
 from appliance.broker.vault.kinds import OAuthRefresh, StaticSecret
@@ -35,7 +35,7 @@ from tests.unit.gateway.support import ENDPOINT, Log
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 CRM = policy_of(account()).account("crm")
-BOUND = Bound("acme", ENDPOINT.id, "crm")
+BOUND = bound_to(ATTESTED, CRM)
 
 
 @pytest.fixture
@@ -63,7 +63,8 @@ def calls(clock: MemoryReactorClock) -> Calls:
 
 
 def handle(calls: Calls) -> str:
-    return calls.handles.register(BOUND, StaticSecret(kind="static", value=SECRET), STORED, lambda: None)
+    secret = StaticSecret(kind="static", value=SECRET)
+    return calls.handles.register(calls.handles.ask(BOUND), secret, STORED, lambda: None)
 
 
 def test_004_11_a_container_that_leaves_has_no_handles_any_more(calls: Calls) -> None:
@@ -139,8 +140,9 @@ def through_a_handle(calls: Calls, vault: Vault, meanwhile=lambda: None) -> obje
     calls._vault = calls.secrets._vault = vault
     calls.secrets._rows = SealedRows(vault.changes)
     calls._tokens.post = post
+    pending = calls.handles.ask(bound_to(ATTESTED, OAUTH.account))
     held = result(calls.secrets.of_account(ATTESTED, OAUTH.account))
-    name = calls.handles.register(BOUND, held.material, held.stored, held.close)
+    name = calls.handles.register(pending, held.material, held.stored, held.close)
     revealed = calls.secrets.of_handle(ATTESTED, OAUTH.account, name)
     return result(calls._inject(ATTESTED, OAUTH, revealed, CALLED))
 

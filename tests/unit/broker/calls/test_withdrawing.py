@@ -39,7 +39,7 @@ class Rig:
         ]
         self.named = {
             name: self.handles.register(
-                HandleBound(tenant, endpoint, name),
+                self.handles.ask(HandleBound(tenant, endpoint, name, f"{name}-api", f"{name}-key")),
                 StaticSecret(kind="static", value=SECRET),
                 STORED,
                 lambda: None,
@@ -138,4 +138,4 @@ def test_a_locked_vault_serves_nobody_from_what_it_had_opened(rig: Rig) -> None:
     assert rig.ended == dict.fromkeys(("of-crm", "of-bank", "of-globex"), "vault-locked")
     assert rig.forgotten == [("everything",)]
     assert rig.alive == set()
-    rig.handles.check(HandleBound("acme", "e1", "crm"))
+    rig.handles.ask(HandleBound("acme", "e1", "crm", "crm-api", "crm-key"))
