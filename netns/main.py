@@ -243,7 +243,7 @@ class Netd:
         plugin on, dockerd also asks us before it answers us, so the plugin socket must be served by now.
         """
         await task.deferLater(self._reactor, SETTLING)
-        known = await known_endpoints(self._settings, self._reactor)
+        known = await known_endpoints(self._plumbing, self._settings, self._reactor)
         if known is None:
             return
         for endpoint in await self._plumbing.remove_stale(self._daemon.found, known):

@@ -13,6 +13,7 @@ from typing import Any
 from netns.driver.container_spec import BUILT_IN, JOIN, ContainerSpec, networks_named, of_engine
 from netns.driver.facts import ExecFact, NetworkFact
 from netns.driver.go_json import Struct, UnclearBody, is_set
+from netns.driver.network_request import is_plain, may_name
 from netns.driver.requirements import REQUIREMENTS, Asked, Facts, numeric_user
 
 # What `docker update` may carry for a container of ours: numbers that do not lift a limit.
@@ -132,8 +133,10 @@ def decide_update(body: Struct, container: Mapping[str, Any], facts: Facts) -> D
     )
 
 
-def decide_connect(reference: str, container: Mapping[str, Any] | None, facts: Facts) -> Decision:
-    """`docker network connect`. Raises `UnclearBody`."""
+def decide_connect(
+    reference: str, container: str, document: Mapping[str, Any] | None, facts: Facts
+) -> Decision:
+    """`docker network connect` of a container, with what dockerd says of it. Raises `UnclearBody`."""
     network = asked_network((reference,), facts)
     if network is not None:
         return Refused(
@@ -142,7 +145,9 @@ def decide_connect(reference: str, container: Mapping[str, Any] | None, facts: F
             f"--network {network.name} instead",
             network.tenant,
         )
-    own = None if container is None else network_of_container(container, facts)
+    if document is None:
+        return decide_unknown("network connect", container, facts)
+    own = network_of_container(document, facts)
     if own is not None:
         return Refused(
             ("second-network",),
@@ -151,6 +156,39 @@ def decide_connect(reference: str, container: Mapping[str, Any] | None, facts: F
             own.tenant,
         )
     return ADMITTED
+
+
+def decide_unknown(what: str, reference: str, facts: Facts) -> Decision:
+    """A call for a container that is not there now: when dockerd looks for it, the name may be another's.
+
+    Where no network is ours nothing can come of that, and dockerd answers (404, no such container).
+    """
+    if not any(facts.is_ours(network) for network in facts.networks):
+        return ADMITTED
+    return Refused(
+        ("unknown-container",),
+        f"egress: {what} refused: no such container: {reference[:60]!r}; create it first",
+    )
+
+
+def decide_network(body: Struct, driver: str) -> Decision:
+    """`docker network create`. Raises `UnclearBody`.
+
+    What is asked of our driver by its name, the driver judges itself (`netns.driver.network_request`).
+    """
+    name = body.text("Driver")
+    if name in {"", driver}:
+        return ADMITTED
+    if may_name(name, driver):
+        why = f"driver {name[:60]!r} may be {driver} under another name; write -d {driver}"
+    elif not is_plain(name):
+        why = (
+            f"driver {name[:60]!r} would lead dockerd to a plugin of another name; write -d NAME, of "
+            "letters, digits and . _ : - / with no empty or dot segment"
+        )
+    else:
+        return ADMITTED
+    return Refused(("driver-name",), f"egress: network create refused: {why}")
 
 
 def decide_references(what: str, references: Iterable[str], facts: Facts) -> Decision:
@@ -187,6 +225,6 @@ def asked_network(references: Iterable[str], facts: Facts) -> NetworkFact | None
         if reference in BUILT_IN:
             continue
         for network in networks_named(reference, facts.networks):
-            if network.driver == facts.driver:
+            if facts.is_ours(network):
                 return network
     return None

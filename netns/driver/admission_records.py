@@ -37,16 +37,26 @@ def of_call(message: AuthorizationRequest, refused: Refused) -> AdmissionRecord:
 
 def of_stop(attachment: Attachment, container: str, reason: str, why: str) -> AdmissionRecord:
     """A container that lost its link and was stopped; its id may be empty."""
+    detail = f"stopped at {attachment.address}: {why}"
+    return _stopped(container or attachment.container, attachment.tenant, reason, detail)
+
+
+def of_end(container: str, tenant: str, reason: str, why: str) -> AdmissionRecord:
+    """A container that had no link any more and was stopped."""
+    return _stopped(container, tenant, reason, f"stopped without a link: {why}")
+
+
+def _stopped(container: str, tenant: str, reason: str, detail: str) -> AdmissionRecord:
     return AdmissionRecord(
         operation=RUN,
-        tenant=attachment.tenant or None,
-        container=container or attachment.container or None,
+        tenant=tenant or None,
+        container=container or None,
         image=None,
         user=None,
         outcome=Outcome.DENIED,
         reason=reason,
         rule="admission",
-        detail=f"stopped at {attachment.address}: {why}",
+        detail=detail,
     )
 
 

@@ -8,6 +8,7 @@ cleaning is refused, because nobody's client writes such a path.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote_plus, unquote_to_bytes
@@ -18,13 +19,14 @@ class UnclearCall(ValueError):
 
 
 class Kind(Enum):
-    """The calls that can put a container on a network of ours, or change one that is there."""
+    """The calls that can make a network of ours, put a container on one, or change one that is there."""
 
     CREATE = "create"
     START = "start"
     EXEC_CREATE = "exec create"
     EXEC_START = "exec start"
     UPDATE = "update"
+    NETWORK_CREATE = "network create"
     CONNECT = "network connect"
     BUILD = "build"
     SERVICE = "service"
@@ -49,6 +51,7 @@ _ROUTES = (
     (re.compile(r"/containers/(.+)/exec"), Kind.EXEC_CREATE),
     (re.compile(r"/exec/(.+)/start"), Kind.EXEC_START),
     (re.compile(r"/containers/(.+)/update"), Kind.UPDATE),
+    (re.compile(r"/networks/create"), Kind.NETWORK_CREATE),
     (re.compile(r"/networks/(.+)/connect"), Kind.CONNECT),
     (re.compile(r"/build"), Kind.BUILD),
     (re.compile(r"/services/create"), Kind.SERVICE),
@@ -58,6 +61,7 @@ _VERSION = re.compile(r"/v([0-9.]+)(/.*)")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNCLEAN = re.compile(r"//|/\.{1,2}(?:/|$)|.+/$")
+_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 def call_of(method: str, target: str) -> ApiCall:
@@ -82,6 +86,24 @@ def call_of(method: str, target: str) -> ApiCall:
     return OTHER
 
 
+def require_no_form(headers: Mapping[str, str]) -> None:
+    """Raises `UnclearCall` for a body from which dockerd would take parameters before those of the query.
+
+    Go's `Request.FormValue` does so with a form, by its media type as `mime.ParseMediaType` reads it; the
+    authorization plugin is not shown such a body. No Content-Type is no form.
+    """
+    for name, value in headers.items():
+        if name.lower() != "content-type":
+            continue
+        if not value.isascii():  # Go folds letters to ASCII that are none
+            raise UnclearCall("its Content-Type is not ASCII; send application/x-tar")
+        if value.partition(";")[0].strip().lower() in _FORMS:
+            raise UnclearCall(
+                "its body is a form, in which dockerd would look for networkmode first; send Content-Type: "
+                "application/x-tar and all parameters in the query"
+            )
+
+
 def _path(raw: str) -> str:
     # RFC 9112 §3.2.2: absolute-form is meant for proxies; Go would take its path all the same.
     if not raw.startswith("/") or _ESCAPE.search(raw):
@@ -103,6 +125,8 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def _networks(query: str) -> tuple[str, ...]:
+    if ";" in query:  # it separates parameters before Go 1.17, and spoils one since
+        raise UnclearCall("its query has a semicolon; write %3B")
     found = []
     for pair in query.split("&"):
         key, _, value = pair.partition("=")

@@ -6,18 +6,19 @@ are GETs, `kill` and removals, which are admitted without a question, so that no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from twisted.logger import Logger
 
 from netns.driver import admission, container_spec
 from netns.driver.admission import ADMITTED, Admitted, Decision, Refused
-from netns.driver.api_call import ApiCall, Kind, UnclearCall, call_of
+from netns.driver.api_call import ApiCall, Kind, UnclearCall, call_of, require_no_form
 from netns.driver.container_spec import JOIN, ContainerSpec, Writer
-from netns.driver.facts import Engine, EngineUnavailable
+from netns.driver.facts import Engine, EngineUnavailable, Running
 from netns.driver.go_json import UnclearBody, read_object
-from netns.driver.messages import AuthorizationRequest
+from netns.driver.messages import AuthorizationRequest, AuthorizationResponse
 from netns.driver.mounts import MountKind, mounts_of
 from netns.driver.requirements import Facts
 
@@ -26,6 +27,11 @@ Heard = Callable[[str], None]
 Unrecordable = Callable[[], str]
 Announced = Callable[[str], bool]
 StartRefused = Callable[[str], None]
+Accepted = Callable[[], Collection[str]]
+Changed = Callable[[], None]
+
+_CHANGES = frozenset({Kind.CONNECT, Kind.UPDATE})
+"""Calls that change a container which runs, and name it by what dockerd looks up only after our answer."""
 
 
 def _silent(message: AuthorizationRequest, refused: Refused) -> None:
@@ -49,15 +55,24 @@ def _never(target: str) -> bool:
     return False
 
 
+def _none_accepted() -> Collection[str]:
+    return ()
+
+
+def _unchanged() -> None:
+    pass
+
+
 class Authorization:
     """Implements `netns.driver.wire.Authorization`.
 
-    `driver` is the name of our network driver; `tenants_dir` and what `real_path` resolves are in dockerd's
-    file system, where dockerd will resolve it again: `real_path` raises `OSError` for a path that others than
-    the operator can lead elsewhere meanwhile. `report` hears of every refusal, `heard` of every request
-    target. While `unrecordable` says why nothing can be recorded, no container of ours is admitted.
-    `announced` knows the targets of probes (see `appliance.admission_probe`), whose refusal nobody hears of.
-    `start_refused` hears of a container on a network of ours that was not let start.
+    `driver` is the name of our network driver, `accepted` gives the ids of the networks that it has accepted.
+    `tenants_dir` and what `real_path` resolves are in dockerd's file system, where dockerd will resolve it
+    again: `real_path` raises `OSError` for a path that others than the operator can lead elsewhere meanwhile.
+    `report` hears of every refusal, `heard` of every request target. While `unrecordable` says why nothing
+    can be recorded, no container of ours is admitted. `announced` knows the targets of probes (see
+    `appliance.admission_probe`), whose refusal nobody hears of. `start_refused` hears of a container on a
+    network of ours that was not let start. `changed` hears of a call that may have changed any container.
     """
 
     def __init__(
@@ -72,6 +87,8 @@ class Authorization:
         unrecordable: Unrecordable = _recordable,
         announced: Announced = _never,
         start_refused: StartRefused = _unmoved,
+        accepted: Accepted = _none_accepted,
+        changed: Changed = _unchanged,
     ) -> None:
         self._engine = engine
         self._driver = driver
@@ -82,6 +99,8 @@ class Authorization:
         self._unrecordable = unrecordable
         self._announced = announced
         self._start_refused = start_refused
+        self._accepted = accepted
+        self._changed = changed
         self._log = Logger()
 
     async def authorize(self, message: AuthorizationRequest) -> dict[str, Any]:
@@ -96,13 +115,27 @@ class Authorization:
             return {"Allow": False, "Msg": decision.message}
         return {"Allow": True}
 
+    async def answered(self, message: AuthorizationResponse) -> dict[str, Any]:
+        """Let the engine's answer through; nobody waits for what `changed` leads to.
+
+        Containers can be renamed between our decision and dockerd's own look-up, so what was decided may have
+        been done to another one. Now it is done, and what is there can be judged.
+        """
+        try:
+            changes = call_of(message.RequestMethod, message.RequestUri).kind in _CHANGES
+        except UnclearCall:
+            changes = True
+        if changes:
+            self._changed()
+        return {"Allow": True}
+
     async def decide(self, message: AuthorizationRequest) -> Decision:
         """The decision; whatever cannot be read or looked up is refused."""
         what = "this call"
         try:
             call = call_of(message.RequestMethod, message.RequestUri)
             what = call.kind.value
-            decision = await self._decide(call, message.RequestBody)
+            decision = await self._decide(call, message)
         except (UnclearCall, UnclearBody) as error:
             return admission.unclear(error, what)
         except EngineUnavailable as error:
@@ -123,7 +156,14 @@ class Authorization:
         except UnclearBody as error:
             return admission.unclear(error, "container")
 
-    async def _decide(self, call: ApiCall, body: bytes) -> Decision:
+    async def ours(self) -> tuple[Running, ...]:
+        """Containers that run on a network of ours or were made for one. Raises `EngineUnavailable`."""
+        running = await self._engine.running()
+        facts = await self._networks()
+        return tuple(one for one in running if admission.asked_network(one.networks, facts) is not None)
+
+    async def _decide(self, call: ApiCall, message: AuthorizationRequest) -> Decision:
+        body = message.RequestBody
         match call.kind:
             case Kind.OTHER:
                 return ADMITTED
@@ -151,13 +191,17 @@ class Authorization:
                 asked = read_object(body)
                 document = await self._engine.container(call.reference)
                 if document is None:
-                    return ADMITTED
+                    return admission.decide_unknown("update", call.reference, await self._networks())
                 return admission.decide_update(asked, document, await self._networks())
+            case Kind.NETWORK_CREATE:
+                return admission.decide_network(read_object(body), self._driver)
             case Kind.CONNECT:
                 asked = read_object(body)
-                document = await self._engine.container(asked.text("Container"))
-                return admission.decide_connect(call.reference, document, await self._networks())
+                container = asked.text("Container")
+                document = await self._engine.container(container)
+                return admission.decide_connect(call.reference, container, document, await self._networks())
             case Kind.BUILD:
+                require_no_form(message.RequestHeaders)
                 return await self._references("build", call.networks)
             case Kind.SERVICE:
                 return await self._references("service", admission.service_networks(read_object(body)))
@@ -188,6 +232,7 @@ class Authorization:
             tenants_dir=self._tenants_dir,
             networks=await self._engine.networks(),
             containers={name: await self._engine.container(name) for name in containers},
+            accepted=self._accepted(),
         )
 
     async def _details(self, spec: ContainerSpec, facts: Facts) -> Facts:
@@ -203,11 +248,8 @@ class Authorization:
         }
         binds = [mount.source for mount in mounts if mount.kind is MountKind.BIND]
         paths = [self._tenants_dir, *binds] if binds else []
-        return Facts(
-            driver=facts.driver,
-            tenants_dir=facts.tenants_dir,
-            networks=facts.networks,
-            containers=facts.containers,
+        return replace(
+            facts,
             image_users=users,
             volumes=volumes,
             real_paths={path: self._real_path(path) for path in paths},

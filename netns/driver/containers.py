@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from appliance.workload import RUN_LABEL
 from netns.driver.admission import Decision, Refused
-from netns.driver.facts import Engine, EngineUnavailable, Member
+from netns.driver.facts import Engine, EngineUnavailable, Member, Running
 from netns.plumbing import Attachment, Endpoints, PlumbingError
 
 FIRST_LOOK = 0.02
@@ -21,10 +21,11 @@ NO_FAULT_OF_ITS_OWN = frozenset({"not-sealed", "sealed-late", "not-judged"})
 
 T = TypeVar("T")
 Stopped = Callable[[Attachment, str, str, str], None]
+Ended = Callable[[str, str, str, str], None]
 
 
-def _silent(attachment: Attachment, container: str, reason: str, why: str) -> None:
-    del attachment, container, reason, why
+def _silent(subject: Attachment | str, *words: str) -> None:
+    del subject, words
 
 
 class Judge(Protocol):
@@ -38,17 +39,26 @@ class Containers:
     """Looks containers up while Docker starts them.
 
     `clock` is the reactor's; `stopped` hears of every container that is stopped: its link, its id (empty when
-    Docker has not told it), a stable code and a sentence.
+    Docker has not told it), a stable code and a sentence. `ended` hears of one without a link: its id and its
+    network's tenant, code and sentence.
     """
 
     def __init__(
-        self, clock: Any, engine: Engine, plumbing: Endpoints, judge: Judge, stopped: Stopped = _silent
+        self,
+        clock: Any,
+        engine: Engine,
+        plumbing: Endpoints,
+        judge: Judge,
+        stopped: Stopped = _silent,
+        *,
+        ended: Ended = _silent,
     ) -> None:
         self._clock = clock
         self._engine = engine
         self._plumbing = plumbing
         self._judge = judge
         self._stopped = stopped
+        self._ended = ended
         self._log = Logger()
 
     async def member(self, attachment: Attachment) -> Member | None:
@@ -106,13 +116,7 @@ class Containers:
         Docker starts one with `--restart always` again at its own next start, before it answers what would
         end it; so what is stopped for what it is or did loses that policy.
         """
-        self._log.error("stopping the container on {endpoint}: {why}", endpoint=attachment.endpoint, why=why)
-        try:
-            await self._plumbing.detach(attachment.endpoint)
-        except PlumbingError as error:
-            self._log.error(
-                "the link of {endpoint} stays: {error}", endpoint=attachment.endpoint, error=str(error)
-            )
+        await self._detach(attachment, why)
         member = None
         try:
             member = await self._look(attachment)
@@ -124,9 +128,19 @@ class Containers:
             pause *= 2
             member = await self._look(attachment)
         if member is not None:
-            if reason not in NO_FAULT_OF_ITS_OWN:
-                await self._end_restarts(member.container)
-            await self.patiently(self._engine.kill, member.container)
+            await self._kill(member.container, reason)
+
+    async def end(self, running: Running, refused: Refused) -> None:
+        """As `stop`, for a container by its id, which may have no link any more."""
+        reason, why = refused.keys[0], refused.message
+        links = [link for link in self._plumbing.attachments() if link.endpoint in running.endpoints]
+        for link in links:
+            await self._detach(link, why)
+            self._stopped(link, running.container, reason, why)
+        if not links:
+            self._log.error("stopping container {id}, without a link: {why}", id=running.container, why=why)
+            self._ended(running.container, refused.tenant, reason, why)
+        await self._kill(running.container, reason)
 
     async def tidy(self, reference: str) -> None:
         """Remove a container of `docker run --rm` whose start was refused; it has never run.
@@ -156,6 +170,20 @@ class Containers:
             except EngineUnavailable as error:
                 self._log.warn("{error}; will ask again", error=str(error))
             await self.pause(SLOWEST_LOOK)
+
+    async def _detach(self, attachment: Attachment, why: str) -> None:
+        self._log.error("stopping the container on {endpoint}: {why}", endpoint=attachment.endpoint, why=why)
+        try:
+            await self._plumbing.detach(attachment.endpoint)
+        except PlumbingError as error:
+            self._log.error(
+                "the link of {endpoint} stays: {error}", endpoint=attachment.endpoint, error=str(error)
+            )
+
+    async def _kill(self, container: str, reason: str) -> None:
+        if reason not in NO_FAULT_OF_ITS_OWN:
+            await self._end_restarts(container)
+        await self.patiently(self._engine.kill, container)
 
     async def _end_restarts(self, container: str) -> None:
         """Before its end, which takes with it whoever watches the container."""

@@ -19,7 +19,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from netns.driver.engine_http import EngineError, EngineHTTP, NotFound, path_of
-from netns.driver.facts import EngineUnavailable, ExecFact, Member, NetworkFact, VolumeFact
+from netns.driver.facts import EngineUnavailable, ExecFact, Member, NetworkFact, Running, VolumeFact
+from netns.driver.network_request import without_tag
 
 T = TypeVar("T")
 
@@ -61,6 +62,11 @@ class DockerFacts:
             for container, entry in containers.items()
             if not container.startswith("ep-")  # an endpoint that is in no sandbox yet
         )
+
+    async def running(self) -> tuple[Running, ...]:
+        """See `Engine`: served from a snapshot, without a container's lock."""
+        found = await self._ask("/containers/json", lambda engine: engine.ask("/containers/json"))
+        return tuple(running(document) for document in found or ())
 
     async def labels(self, container: str) -> Mapping[str, str]:
         """See `Engine`: the list is served from a snapshot, without the container's lock."""
@@ -159,6 +165,18 @@ def end_restarts(engine: EngineHTTP, container: str) -> None:
             raise
 
 
+def running(document: Mapping[str, Any]) -> Running:
+    """One entry of `GET /containers/json`."""
+    networks: Mapping[str, Any] = (document.get("NetworkSettings") or {}).get("Networks") or {}
+    settings = [entry or {} for entry in networks.values()]
+    mode = str((document.get("HostConfig") or {}).get("NetworkMode", ""))
+    return Running(
+        str(document.get("Id", "")),
+        (mode, *networks, *(str(entry.get("NetworkID", "")) for entry in settings)),
+        tuple(str(entry.get("EndpointID", "")) for entry in settings),
+    )
+
+
 def network_fact(document: Mapping[str, Any]) -> NetworkFact:
     """One entry of `GET /networks`; addresses that are none are left out."""
     ranges = (document.get("IPAM") or {}).get("Config") or [{}]
@@ -170,7 +188,7 @@ def network_fact(document: Mapping[str, Any]) -> NetworkFact:
     return NetworkFact(
         id=str(document.get("Id", "")),
         name=str(document.get("Name", "")),
-        driver=str(document.get("Driver", "")).partition(":")[0],
+        driver=without_tag(str(document.get("Driver", ""))),
         tenant=str((document.get("Options") or {}).get("tenant", "")),
         pool=pool,
         gateway=gateway,

@@ -1,7 +1,7 @@
 """What the Docker engine knows, in our types; `netns.driver.docker_facts` asks it.
 
-Source: Docker Engine API 1.41, `/_ping`, `/networks`, `/containers/{id}/json`, `/images/{name}/json`,
-`/volumes/{name}`, `/exec/{id}/json`.
+Source: Docker Engine API 1.41, `/_ping`, `/networks`, `/containers/json`, `/containers/{id}/json`,
+`/images/{name}/json`, `/volumes/{name}`, `/exec/{id}/json`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ class EngineUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NetworkFact:
-    """A Docker network. `tenant` is its option of that name; pool and gateway are absent on odd networks."""
+    """A Docker network.
+
+    `driver` is its driver's name as it was given, without a tag; `tenant` its option of that name. Pool and
+    gateway are absent on odd networks.
+    """
 
     id: str
     name: str
@@ -35,6 +39,19 @@ class Member:
     endpoint: str
     container: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A container that runs, by its id.
+
+    `networks` are names and ids of those that it is on and of the one that it was made for; `endpoints` has
+    one for each that it is on.
+    """
+
+    container: str
+    networks: tuple[str, ...]
+    endpoints: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,9 @@ class Engine(Protocol):
 
     async def members(self, network: str) -> tuple[Member, ...]:
         """Containers on the network with this id; empty when there is no such network."""
+
+    async def running(self) -> tuple[Running, ...]:
+        """Every container that runs."""
 
     async def labels(self, container: str) -> Mapping[str, str]:
         """Labels of a container by id, also of one that is just being started."""

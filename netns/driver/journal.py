@@ -35,6 +35,10 @@ class Journal:
         """A container was stopped."""
         self._write(admission_records.of_stop(attachment, container, reason, why))
 
+    def ended(self, container: str, tenant: str, reason: str, why: str) -> None:
+        """A container that had no link any more was stopped."""
+        self._write(admission_records.of_end(container, tenant, reason, why))
+
     def resealed(self, attachment: Attachment) -> None:
         """The seal of a running container was undone by somebody, and made again."""
         self._write(

@@ -44,6 +44,7 @@ def _base64(value: Any) -> Any:
 
 
 OptionMap = Annotated[dict[str, Any], BeforeValidator(_absent)]
+Headers = Annotated[dict[str, str], BeforeValidator(_absent)]
 
 
 class Message(BaseModel):
@@ -112,13 +113,22 @@ class Nothing(Message):
 
 
 class AuthorizationRequest(Message):
-    """One call to the Docker API, before the engine acts on it.
+    """One call to the Docker API, before the engine acts on it (AuthZReq).
 
     `RequestUri` is the request target as it stood on the wire. `RequestBody` is absent when the engine did
-    not read it: another content type than JSON, or larger than 1 MiB.
+    not read it: another content type than JSON, or larger than 1 MiB. `RequestHeaders` has the last value of
+    each field.
     """
 
     RequestMethod: str = ""
     RequestUri: str = ""
     RequestBody: Annotated[bytes, BeforeValidator(_base64)] = b""
+    RequestHeaders: Headers = Field(default_factory=dict)
     User: str = ""
+
+
+class AuthorizationResponse(Message):
+    """The same call when the engine has acted on it, before the caller hears of it (AuthZRes)."""
+
+    RequestMethod: str = ""
+    RequestUri: str = ""

@@ -13,8 +13,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Interface, NetmaskValu
 from typing import Any, Protocol
 
 from netns.driver import messages
-from netns.driver.facts import Engine, EngineUnavailable
-from netns.driver.network_request import Surroundings, network_of
+from netns.driver.facts import Engine, EngineUnavailable, NetworkFact
+from netns.driver.network_request import Surroundings, is_ours, may_name, network_of
 from netns.driver.refusal import DriverRefused
 from netns.naming import is_mac
 from netns.plumbing import Attachment, Endpoints, Network, PlumbingError
@@ -49,7 +49,11 @@ class Expected:
 
 
 class NetworkDriver:
-    """Implements `netns.driver.wire.Driver`. `around` gives the surroundings as they are now."""
+    """Implements `netns.driver.wire.Driver`. `around` gives the surroundings as they are now.
+
+    CreateNetwork does not tell by which name dockerd has found us, and dockerd lists the network only when it
+    has our answer. So the network's first endpoint waits for Docker's word that it is of our very name.
+    """
 
     def __init__(
         self,
@@ -65,14 +69,17 @@ class NetworkDriver:
         self._sandboxes = sandboxes
         self._around = around
         self._expected: dict[str, Expected] = {}
+        self._unconfirmed: set[str] = set()  # networks of which Docker has not said so, or has said otherwise
 
     async def create_network(self, message: messages.CreateNetwork) -> Answer:
         """Accept or refuse a new network."""
         network = network_of(message, self._around())
         await self._switch.require_on()
+        self._unconfirmed.add(network.id)
         try:
             await self._plumbing.add_network(network)
         except PlumbingError as error:
+            self._unconfirmed.discard(network.id)
             raise DriverRefused(f"egress: {error}") from error
         return {}
 
@@ -82,6 +89,7 @@ class NetworkDriver:
             await self._plumbing.remove_network(message.NetworkID)
         except PlumbingError as error:
             raise DriverRefused(f"egress: {error}") from error
+        self._unconfirmed.discard(message.NetworkID)
         return {}
 
     async def create_endpoint(self, message: messages.CreateEndpoint) -> Answer:
@@ -153,25 +161,37 @@ class NetworkDriver:
     async def restore(self) -> None:
         """Accept again the networks that Docker has of ours. Raises `DriverRefused` when dockerd is silent.
 
-        Docker does not announce a network twice, so after our own restart we have to ask.
+        Docker does not announce a network twice, so after our own restart we have to ask. One whose driver
+        has another name than ours is accepted for the links that it may have, and gets no new ones.
         """
         around = self._around()
         # Before Docker is asked: a network that is made meanwhile is not in its answer, and not stale.
         asked_about = {network.id for network in self._plumbing.networks()}
-        try:
-            facts = await self._engine.networks()
-        except EngineUnavailable as error:
-            raise DriverRefused(f"egress: {error}; is dockerd running?") from error
+        facts = await self._listed()
         for stale in asked_about - {fact.id for fact in facts}:
             await self._plumbing.remove_network(stale)
         known = {network.id for network in self._plumbing.networks()}
         for fact in facts:
-            if fact.driver != around.driver or fact.id in known or fact.pool is None or fact.gateway is None:
+            if not may_name(fact.driver, around.driver) or fact.id in known:
+                continue
+            if fact.pool is None or fact.gateway is None:
                 continue
             try:
                 await self._plumbing.add_network(Network(fact.id, fact.tenant, fact.pool, fact.gateway))
             except PlumbingError as error:
                 raise DriverRefused(f"egress: network {fact.name}: {error}") from error
+
+    async def _listed(self) -> tuple[NetworkFact, ...]:
+        """Docker's networks, by which ours are confirmed or not. Raises `DriverRefused`."""
+        try:
+            facts = await self._engine.networks()
+        except EngineUnavailable as error:
+            raise DriverRefused(f"egress: {error}; is dockerd running?") from error
+        driver, accepted = self._around().driver, {network.id for network in self._plumbing.networks()}
+        ours = [fact for fact in facts if is_ours(fact, driver, accepted)]
+        self._unconfirmed |= {fact.id for fact in ours if fact.driver != driver}
+        self._unconfirmed -= {fact.id for fact in ours if fact.driver == driver}
+        return facts
 
     async def _give_up_address(self, attachment: Attachment) -> None:
         """Remove the link of an endpoint that a dockerd which was killed has never told us to leave.
@@ -185,16 +205,21 @@ class NetworkDriver:
                 await self.leave(messages.EndpointReference(NetworkID=old.network, EndpointID=old.endpoint))
 
     async def _network(self, wanted: str) -> Network:
-        for attempt in range(2):
-            for network in self._plumbing.networks():
-                if network.id == wanted:
-                    return network
-            if attempt == 0:
-                await self.restore()
+        if self._known(wanted) is None:
+            await self.restore()
+        elif wanted in self._unconfirmed:
+            await self._listed()
+        network = self._known(wanted)
+        if network is not None and wanted not in self._unconfirmed:
+            return network
+        driver = self._around().driver
         raise DriverRefused(
-            f"egress: network {wanted[:12]} is not known; remove it and create it again: "
-            f"docker network create -d {self._around().driver} --opt tenant=NAME …"
+            f"egress: Docker has no network {wanted[:12]} of driver {driver}; remove it and create it again: "
+            f"docker network create -d {driver} --opt tenant=NAME …"
         )
+
+    def _known(self, wanted: str) -> Network | None:
+        return next((network for network in self._plumbing.networks() if network.id == wanted), None)
 
 
 def derived_mac(address: IPv4Address) -> str:

@@ -1,19 +1,26 @@
-"""May this network exist? Pure: from Docker's message and its surroundings to a `Network` or a refusal."""
+"""May this network exist, and is it ours? Pure: from Docker's words to a `Network`, a refusal, yes or no."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 
 from appliance.workload import TENANT_NAME, TENANT_NAME_MEND
 from netns.driver import messages
+from netns.driver.facts import NetworkFact
 from netns.driver.refusal import DriverRefused
 from netns.plumbing import Network
 
 TENANT_OPTION = "tenant"
 # RFC 1918 and RFC 6598: a pool of any other kind would shadow addresses that mean something else.
 PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
+
+
+# Every character of a plugin's name and of a reference with registry, port, path and tag.
+_DRIVER_NAME = re.compile(r"[A-Za-z0-9_.:-]+(?:/[A-Za-z0-9_.:-]+)*")
+_TAG = re.compile(r":[^/]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,35 @@ class Surroundings:
     taken: Iterable[Network]
     uplink: IPv4Network
     servers: Iterable[IPv4Address]
+
+
+def without_tag(name: str) -> str:
+    """A plugin's name as Docker lists it, without the tag of a managed plugin."""
+    return _TAG.sub("", name)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a driver's name leads dockerd to the plugin of that name and to no other.
+
+    moby `pkg/plugins/discovery.go`: a plugin's socket is `filepath.Join(directory, name+".sock")`, cleaned,
+    or named by a `.spec` or `.json` found in the same way. So `./x` and `../plugins/x` are `x` under another
+    name, and `../../../tmp/x` is whatever a file there says. The name as given stays the network's driver.
+    """
+    return _DRIVER_NAME.fullmatch(name) is not None and {".", ".."}.isdisjoint(name.split("/"))
+
+
+def may_name(name: str, driver: str) -> bool:
+    """Whether dockerd may have found `driver` by this name: its own, or a path that ends in it."""
+    folders, _, last = without_tag(name).rpartition("/")
+    return last.lower() == driver and not (folders and is_plain(name))
+
+
+def is_ours(network: NetworkFact, driver: str, accepted: Collection[str]) -> bool:
+    """Whether a network is of our driver: its id is among those `accepted`, or its driver's name may be ours.
+
+    Not by the name alone: a link or a specification of the operator's may give the driver any other.
+    """
+    return network.id in accepted or may_name(network.driver, driver)
 
 
 def network_of(message: messages.CreateNetwork, around: Surroundings) -> Network:

@@ -7,7 +7,7 @@ until it stands here: an unknown field may be one that opens something.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from netns.driver.container_spec import ContainerSpec, Writer, networks_named
 from netns.driver.facts import NetworkFact, VolumeFact
 from netns.driver.go_json import is_set
 from netns.driver.mounts import mounts_of, refused_mount
+from netns.driver.network_request import is_ours
 
 ID_LIMIT = 2**31 - 1
 _NUMERIC_USER = re.compile(r"([0-9]{1,10}):([0-9]{1,10})")
@@ -56,7 +57,8 @@ CONFIG_FIELDS = frozenset(name.lower() for name in _CONFIG.split())
 class Facts:
     """What the decision needs to know beside the call; each map has what was looked up, None for absent.
 
-    `real_paths` are host paths with symbolic links resolved, among them that of `tenants_dir`.
+    `real_paths` are host paths with symbolic links resolved, among them that of `tenants_dir`; `accepted` are
+    the ids of the networks that our driver has accepted.
     """
 
     driver: str
@@ -66,6 +68,11 @@ class Facts:
     image_users: Mapping[str, str | None] = field(default_factory=dict)
     volumes: Mapping[str, VolumeFact | None] = field(default_factory=dict)
     real_paths: Mapping[str, str] = field(default_factory=dict)
+    accepted: Collection[str] = frozenset()
+
+    def is_ours(self, network: NetworkFact) -> bool:
+        """Whether a network is one of the appliance's."""
+        return is_ours(network, self.driver, self.accepted)
 
     def tenant_dir(self, tenant: str) -> str:
         """The one directory whose content a tenant's containers may bind."""

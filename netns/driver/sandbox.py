@@ -11,6 +11,7 @@ from netns.driver.process_status import number_inside, problems, roots_of
 
 PROC = Path("/proc")
 RUNC_STAGE = "runc:["  # the name that runc's own process has until it becomes the container's first
+_FORKNOEXEC = 0x40  # PF_FORKNOEXEC, linux/sched.h
 
 
 def is_namespace(path: Path) -> bool:
@@ -24,8 +25,8 @@ def is_namespace(path: Path) -> bool:
 def runs_already(sandbox: Path) -> bool:
     """Whether a program of the container runs in its network namespace, or did and has gone.
 
-    runc's own stages and dockerd's helpers in there are no programs of the container: the first are known by
-    name and by an executable that is not in the container's root; the others by the host's process ids.
+    runc's own process and dockerd's helpers in there are no programs of the container: for the first see
+    `_is_runc`; the others have the host's process ids.
     """
     try:
         wanted = sandbox.stat().st_ino
@@ -71,6 +72,19 @@ def first_process(sandbox: Path) -> FirstProcess | None:
     return found[min(found)] if found else None  # a deeper one is the container's own doing
 
 
+def has_executed(stat: str) -> bool:
+    """Whether the main thread of a process has called execve(2) since it was cloned: proc(5), stat, flags.
+
+    The kernel sets PF_FORKNOEXEC on what it clones, clears it in execve(2), and has no call that sets it.
+    Raises `ValueError`.
+    """
+    _, _, fields = stat.rpartition(")")  # the name before it is the process's own choice
+    try:
+        return not int(fields.split()[6]) & _FORKNOEXEC
+    except IndexError:
+        raise ValueError("that is no stat of a process") from None
+
+
 def _read(path: Path) -> str:
     return path.read_text(encoding="ascii", errors="replace")
 
@@ -94,12 +108,15 @@ def _has_own_pids(process: Path, ours: Path) -> bool:
 
 
 def _is_runc(process: Path) -> bool:
+    """Whether it is runc's own process, which becomes the container's first by executing its program.
+
+    runc clones it to be number 1 of the container's pid namespace, and it executes nothing before. So nothing
+    that the container chooses decides: neither a name nor where an executable lies, as on a volume or in a
+    memfd. What the container's program forks has not executed anything either, and is not number 1.
+    """
     try:
-        # A process calls itself what it likes, also what is no text.
-        if not _read(process / "comm").startswith(RUNC_STAGE):
-            return False
-        program, root, host = (process / "exe").stat(), (process / "root").stat(), Path("/").stat()
-    except OSError:
+        stat, status = _read(process / "stat"), _read(process / "status")
+        named = stat.partition("(")[2].startswith(RUNC_STAGE)
+        return named and not has_executed(stat) and number_inside(status)[0] == 1
+    except (OSError, ValueError):  # it has ended
         return False
-    before_its_root = (root.st_dev, root.st_ino) == (host.st_dev, host.st_ino)
-    return before_its_root or program.st_dev != root.st_dev

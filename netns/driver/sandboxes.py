@@ -6,8 +6,8 @@ whose program runs before the seal is in place loses its link and is stopped.
 
 What then runs is verified: the container's first process, as soon as it is past runc, has to be as powerless
 as Docker was asked to make it. By then it has had its link for up to `LOOK`, one look through /proc and one
-question to Docker (10 to 30 ms measured; some five seconds for a program that takes on the look of runc);
-whatever it asked for was judged like any other request. A process that has ended before is not judged.
+question to Docker (10 to 30 ms measured); whatever it asked for was judged like any other request. A process
+that has ended before is not judged.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Sandboxes:
             found = await self._in_thread(self._probe.first_process, sandbox)
         if not self._probe.is_namespace(sandbox):
             return
-        # By now also what still looks like runc is judged: a program can take that look on.
+        # By now what has not executed its program yet is judged as well.
         problems = ("cannot be seen by egress-netd",) if found is None else found.problems
         # Of a runtime with a kernel of its own the host sees that kernel, not the container's processes.
         if problems and await self._containers.runtime(attachment) not in OWN_KERNEL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
@@ -18,6 +18,7 @@ from appliance.audit.log import AuditLog
 from appliance.docker_root import seen_from_here
 from appliance.settings import Settings
 from netns.driver.authz import Authorization
+from netns.driver.container_watch import ContainerWatch
 from netns.driver.containers import Containers
 from netns.driver.docker_facts import DockerFacts
 from netns.driver.ending import Stop
@@ -26,7 +27,7 @@ from netns.driver.facts import Engine, EngineUnavailable
 from netns.driver.inside import fixed_inside
 from netns.driver.journal import Journal
 from netns.driver.network_driver import NetworkDriver
-from netns.driver.network_request import Surroundings
+from netns.driver.network_request import Surroundings, is_ours
 from netns.driver.refusal import DriverRefused
 from netns.driver.sandboxes import Probe, Sandboxes
 from netns.driver.seal_keeper import SealKeeper
@@ -65,6 +66,11 @@ def surroundings(plumbing: Endpoints, settings: Settings) -> Surroundings:
     )
 
 
+def accepted_by(plumbing: Endpoints) -> Collection[str]:
+    """Ids of the networks that our driver has accepted, now."""
+    return frozenset(network.id for network in plumbing.networks())
+
+
 @dataclass(frozen=True, slots=True)
 class Plugin:
     """What answers dockerd, and the one way to stop a container."""
@@ -90,7 +96,14 @@ def plugin(plumbing: Endpoints, settings: Settings, reactor: Any, audit: AuditLo
 
     switch = _switch(switching, settings, reactor)
     watch = _switch_watch(switch, plumbing, settings, reactor, journal)
-    containers = _containers(following, plumbing, settings, reactor, journal)
+    judge = Authorization(
+        following,
+        settings.instance,
+        *_in_dockerds_root(settings),
+        accepted=partial(accepted_by, plumbing),
+    )
+    containers = Containers(reactor, following, plumbing, judge, journal.stopped, ended=journal.ended)
+    container_watch = ContainerWatch(reactor, plumbing, judge, containers)
     keeper = _seal_keeper(sealer, containers, reactor, journal)
     sandboxes = Sandboxes(
         reactor,
@@ -102,10 +115,19 @@ def plugin(plumbing: Endpoints, settings: Settings, reactor: Any, audit: AuditLo
         keeper=keeper,
     )
     driver = NetworkDriver(plumbing, switching, switch, sandboxes, lambda: surroundings(plumbing, settings))
-    authorization = _authorization(judging, settings, journal, switch, containers)
+    authorization = _authorization(
+        judging,
+        settings,
+        journal,
+        switch,
+        containers,
+        accepted=partial(accepted_by, plumbing),
+        changed=container_watch.changed,
+    )
 
     watch.start()
-    for part in (watch, keeper, sandboxes):
+    container_watch.start()
+    for part in (watch, container_watch, keeper, sandboxes):
         reactor.addSystemEventTrigger("during", "shutdown", part.stop)
     for asked in (judging, following, switching, sealer):
         reactor.addSystemEventTrigger("during", "shutdown", asked.close)
@@ -134,14 +156,6 @@ def _switch_watch(
     )
 
 
-def _containers(
-    engine: Engine, plumbing: Endpoints, settings: Settings, reactor: Any, journal: Journal
-) -> Containers:
-    """Containers, each judged once more when it is there."""
-    judge = Authorization(engine, settings.instance, *_in_dockerds_root(settings))
-    return Containers(reactor, engine, plumbing, judge, journal.stopped)
-
-
 def _seal_keeper(sealer: Sealer, containers: Containers, reactor: Any, journal: Journal) -> SealKeeper:
     async def unsealed(attachment: Attachment, why: str) -> None:
         await containers.stop(attachment, "not-sealed", why)
@@ -150,7 +164,14 @@ def _seal_keeper(sealer: Sealer, containers: Containers, reactor: Any, journal: 
 
 
 def _authorization(
-    engine: Engine, settings: Settings, journal: Journal, switch: AdmissionSwitch, containers: Containers
+    engine: Engine,
+    settings: Settings,
+    journal: Journal,
+    switch: AdmissionSwitch,
+    containers: Containers,
+    *,
+    accepted: Callable[[], Collection[str]],
+    changed: Callable[[], None],
 ) -> Authorization:
     """What dockerd asks about every call of its API."""
 
@@ -168,6 +189,8 @@ def _authorization(
         unrecordable=journal.unrecordable,
         announced=partial(is_announced, settings.run_dir),
         start_refused=start_refused,
+        accepted=accepted,
+        changed=changed,
     )
 
 
@@ -200,13 +223,13 @@ async def take_over(
             sandboxes.recheck(link, gateways[link.network])
 
 
-async def known_endpoints(settings: Settings, reactor: Any) -> frozenset[str] | None:
+async def known_endpoints(plumbing: Endpoints, settings: Settings, reactor: Any) -> frozenset[str] | None:
     """Ids of the endpoints that Docker has on networks of ours; None when it does not answer."""
     engine = DockerFacts(reactor, settings.docker.socket, threads=1, timeout=5)
     try:
         found: set[str] = set()
         for network in await engine.networks():
-            if network.driver == settings.instance:
+            if is_ours(network, settings.instance, accepted_by(plumbing)):
                 found |= {member.endpoint for member in await engine.members(network.id)}
     except EngineUnavailable as error:
         _log.warn("{error}", error=str(error))

@@ -60,6 +60,9 @@ class Authorization(Protocol):
     async def authorize(self, message: messages.AuthorizationRequest) -> Answer:
         """Admit or refuse one API call."""
 
+    async def answered(self, message: messages.AuthorizationResponse) -> Answer:
+        """Let the engine's answer to the call through."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -101,7 +104,7 @@ def calls(driver: Driver, authorization: Authorization) -> Mapping[str, Call]:
         "/NetworkDriver.DiscoverNew": _always({}),
         "/NetworkDriver.DiscoverDelete": _always({}),
         "/AuthZPlugin.AuthZReq": _typed(messages.AuthorizationRequest, authorization.authorize),
-        "/AuthZPlugin.AuthZRes": _always({"Allow": True}),
+        "/AuthZPlugin.AuthZRes": _typed(messages.AuthorizationResponse, authorization.answered),
     }
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web.server import Site
 
-from netns.driver.facts import EngineUnavailable, ExecFact, Member, NetworkFact, VolumeFact
+from netns.driver.facts import EngineUnavailable, ExecFact, Member, NetworkFact, Running, VolumeFact
 from netns.driver.refusal import DriverRefused
 from netns.plumbing import Attached, Attachment, Network, PlumbingError
 
@@ -26,6 +30,23 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         failures[0].raiseException()
     assert results, "the coroutine still waits"
     return results[0]
+
+
+def posted(factory: Site, path: str, raw: bytes) -> tuple[int, Any]:
+    """Status and answer of one call to the plugin socket, of which nothing waits."""
+    factory.reactor = Clock()
+    protocol = factory.buildProtocol(None)
+    transport = StringTransport()
+    protocol.makeConnection(transport)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n".encode()
+    protocol.dataReceived(head + raw)
+    answer = transport.value()
+    protocol.connectionLost(None)
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" in head.lower():
+        size, _, rest = rest.partition(b"\r\n")
+        rest = rest[: int(size, 16)]
+    return int(head.split()[1]), json.loads(rest)
 
 
 class FakePlumbing:
@@ -79,6 +100,7 @@ class FakeEngine:
         self.authorization: list[Callable[[str], None]] = []
         self.net: list[NetworkFact] = []
         self.member: dict[str, tuple[Member, ...]] = {}
+        self.run: list[Running] = []
         self.label: dict[str, Mapping[str, str]] = {}
         self.containers: dict[str, Mapping[str, Any]] = {}
         self.images: dict[str, str] = {}
@@ -105,6 +127,10 @@ class FakeEngine:
     async def members(self, network: str) -> tuple[Member, ...]:
         self._ask("members")
         return self.member.get(network, ())
+
+    async def running(self) -> tuple[Running, ...]:
+        self._ask("running")
+        return tuple(self.run)
 
     async def labels(self, container: str) -> Mapping[str, str]:
         self._ask("labels")

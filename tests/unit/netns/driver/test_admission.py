@@ -225,6 +225,83 @@ def test_no_second_network_for_a_container_of_ours(asked: Asked, container: str)
     assert keys(asked.call("/networks/bridge/connect", {"Container": container})) == ("second-network",)
 
 
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [("/networks/web/connect", {"Container": "gone"}), ("/containers/gone/update", {"PidsLimit": 0})],
+)
+def test_a_container_that_is_not_there_could_be_ours_a_moment_later(
+    asked: Asked, target: str, body: dict[str, Any]
+) -> None:
+    decision = asked.call(target, body)
+    assert keys(decision) == ("unknown-container",)
+    assert "no such container: 'gone'" in str(decision)
+    asked.engine.net = [WEB]
+    assert asked.call(target, body) is ADMITTED, "without a network of ours the answer is dockerd's"
+
+
+@pytest.mark.parametrize(
+    "driver", ["./egress", "../plugins/egress", "x/../egress", "/egress", "EGRESS", "egress:v1"]
+)
+def test_our_driver_by_another_name_makes_no_network(asked: Asked, driver: str) -> None:
+    """dockerd takes a driver's name for a path, finds us by it, and calls the network's driver by that name."""
+    decision = asked.call(
+        "/v1.41/networks/create", {"Name": "n", "driver": driver, "Options": {"tenant": "acme"}}
+    )
+    assert keys(decision) == ("driver-name",)
+    assert "write -d egress" in str(decision)
+    assert asked.engine.asked == []
+
+
+@pytest.mark.parametrize(
+    "driver", ["../../../tmp/x", "a/./b", "a//b", ".", "a b", "egr\u0435ss", "x\ny", "x" * 999 + "/"]
+)
+def test_a_driver_name_that_leads_elsewhere_makes_no_network(asked: Asked, driver: str) -> None:
+    decision = asked.call("/networks/create", {"Name": "n", "Driver": driver})
+    assert keys(decision) == ("driver-name",)
+    assert len(str(decision)) < 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"Name": "n", "Driver": "bridge", "driver": "./egress"}',
+        b'{"Name": "n", "Driver": "bridge", "Driver": "./egress"}',
+        b'{"Name": "n", "Dr\xc4\xb1ver": "./egress"}',
+        b'{"Driver": ["bridge"]}',
+        b"",
+        b'"bridge"',
+    ],
+)
+def test_a_network_that_can_be_read_in_two_ways(asked: Asked, body: bytes) -> None:
+    assert keys(asked.call("/networks/create", body)) == ("unclear",)
+
+
+@pytest.mark.parametrize(
+    "driver",
+    ["egress", "bridge", "", None, "macvlan", "vendor/plugin:latest", "registry:5000/vendor/egress:1"],
+)
+def test_networks_of_others_and_of_ours_by_its_name(asked: Asked, driver: str | None) -> None:
+    """The options of ours are judged by the driver; labels and options of others are free."""
+    labels = {"A": "1", "a": "2", "\u00fc": ""}
+    body = {"Name": "n", "Driver": driver, "Labels": labels, "Options": labels, "IPAM": None}
+    assert asked.call("/networks/create", body) is ADMITTED
+    assert asked.engine.asked == []
+
+
+@pytest.mark.parametrize("driver", ["./egress", "x/../egress", "../../../var/run/docker/plugins/egress"])
+def test_a_network_of_our_driver_by_another_name_is_ours(asked: Asked, driver: str) -> None:
+    """One that was made while nobody judged its name."""
+    asked.engine.net = [NetworkFact(NET, "acme", driver, "acme"), WEB]
+    assert "cap-drop" in keys(asked.create(on("acme")))
+    assert keys(asked.call("/networks/web/connect", {"Container": "ours"})) == ("second-network",)
+    assert keys(asked.call("/networks/acme/connect", {"Container": "theirs"})) == ("connect",)
+    assert keys(asked.call("/containers/ours/exec", {"Privileged": True})) == ("exec-privileged",)
+    assert keys(asked.call("/containers/ours/update", {"PidsLimit": 0})) == ("update",)
+    assert keys(asked.call("/build?networkmode=acme")) == ("build",)
+    asking = {"TaskTemplate": {"Networks": [{"Target": "acme"}]}}
+    assert keys(asked.call("/services/create", asking)) == ("service",)
+
+
 def test_others_may_connect(asked: Asked) -> None:
     assert asked.call("/networks/web/connect", {"Container": "theirs"}) is ADMITTED
     assert asked.call("/networks/web/disconnect", {"Container": "ours"}) is ADMITTED

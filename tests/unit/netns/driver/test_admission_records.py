@@ -14,7 +14,7 @@ from requests_to_docker import create
 
 from appliance.audit.record import AdmissionRecord, Outcome
 from netns.driver.admission import Refused
-from netns.driver.admission_records import RUN, of_call, of_stop
+from netns.driver.admission_records import RUN, of_call, of_end, of_stop
 from netns.driver.api_call import Kind
 from netns.driver.messages import AuthorizationRequest
 from netns.plumbing import Attachment
@@ -58,6 +58,7 @@ def test_a_create_call() -> None:
         ("/containers/c1/exec", {"User": "root"}, "exec create", "c1", "root"),
         ("/exec/e1/start", {}, "exec start", None, None),
         ("/containers/c1/update", {}, "update", "c1", None),
+        ("/networks/create", {"Name": "n", "Driver": "./egress"}, "network create", None, None),
         ("/networks/acme/connect", {"Container": "c1"}, "network connect", "c1", None),
         ("/build?networkmode=acme", b"\x1f\x8b", "build", None, None),
     ],
@@ -86,3 +87,10 @@ def test_a_stopped_container() -> None:
     assert (record.outcome, record.reason) == (Outcome.DENIED, "process-status")
     assert record.detail == "stopped at 172.20.0.2: Uid is 0 0 0 0 (root)"
     assert of_stop(link, "", "not-sealed", "x").container is None
+
+
+def test_a_container_that_was_stopped_without_a_link() -> None:
+    record = of_end("c1", "acme", "one-network", "egress: no")
+    assert (record.operation, record.tenant, record.container) == ("run", "acme", "c1")
+    assert (record.reason, record.detail) == ("one-network", "stopped without a link: egress: no")
+    assert of_end("c1", "", "x", "y").tenant is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netns.driver.api_call import OTHER, ApiCall, Kind, UnclearCall, call_of
+from netns.driver.api_call import OTHER, ApiCall, Kind, UnclearCall, call_of, require_no_form
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,11 @@ from netns.driver.api_call import OTHER, ApiCall, Kind, UnclearCall, call_of
         ("/build?networkmode=a&x=networkmode&networkmod%65=b+c", ApiCall(Kind.BUILD, "", ("a", "b c"))),
         ("/v1.41/services/create", ApiCall(Kind.SERVICE)),
         ("/services/x/update", ApiCall(Kind.SERVICE, "x")),
-        ("/networks/create", OTHER),
+        ("/networks/create", ApiCall(Kind.NETWORK_CREATE)),
+        ("/v1.41/networks/cre%61te", ApiCall(Kind.NETWORK_CREATE)),
+        ("/networks/create/connect", ApiCall(Kind.CONNECT, "create")),
+        ("/networks/prune", OTHER),
+        ("/containers/x/rename?name=y", OTHER),
         ("/containers/x/stop", OTHER),
         ("/vx/containers/create", OTHER),
     ],
@@ -60,6 +64,9 @@ def test_routes(target: str, call: ApiCall) -> None:
         "/v1./containers/create",
         "/v/containers/create/",
         "/v0/containers/create",
+        "/v1.23/networks/create",
+        "/networks//create",
+        "/build?t=x;networkmode=acme",
     ],
 )
 def test_unclear(target: str) -> None:
@@ -70,3 +77,33 @@ def test_unclear(target: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PUT", "OPTIONS", "post"])
 def test_other_methods_have_no_route_that_we_guard(method: str) -> None:
     assert call_of(method, "/containers/create") == OTHER
+
+
+def test_a_semicolon_is_unclear_only_where_a_query_is_read() -> None:
+    assert call_of("POST", "/build?t=x%3Bnetworkmode=acme") == ApiCall(Kind.BUILD)
+    assert call_of("POST", "/containers/create?name=x;y").kind is Kind.CREATE
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/x-www-form-urlencoded",
+        "Application/X-WWW-Form-URLencoded",
+        " application/x-www-form-urlencoded ; charset=utf-8",
+        "application/x-www-form-urlencoded; broken",
+        "multipart/form-data; boundary=x",
+        "appl\u0130cation/x-www-form-urlencoded",
+    ],
+)
+@pytest.mark.parametrize("name", ["Content-Type", "content-type"])
+def test_a_form_is_unclear(name: str, kind: str) -> None:
+    with pytest.raises(UnclearCall, match="application/x-tar"):
+        require_no_form({"Accept": "x", name: kind})
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "application/x-tar", "application/tar", "application/octet-stream", "text/x; a=b"]
+)
+def test_other_bodies_are_none(kind: str) -> None:
+    require_no_form({})
+    require_no_form({"Content-Type": kind, "Accept": "multipart/form-data"})

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from netns.driver.docker_facts import end_restarts, network_fact
+from netns.driver.docker_facts import end_restarts, network_fact, running
 from netns.driver.engine_http import EngineError, NotFound
-from netns.driver.facts import NetworkFact
+from netns.driver.facts import NetworkFact, Running
 
 
 def test_a_network() -> None:
@@ -20,6 +20,11 @@ def test_a_network() -> None:
     assert network_fact(document) == NetworkFact(
         "a", "acme", "egress", "acme", IPv4Network("172.20.0.0/16"), IPv4Address("172.20.0.1")
     )
+
+
+@pytest.mark.parametrize("driver", ["./egress", "x:/../egress", "registry:5000/vendor/egress"])
+def test_a_networks_driver_is_the_name_that_was_given(driver: str) -> None:
+    assert network_fact({"Id": "a", "Name": "n", "Driver": driver}).driver == driver
 
 
 @pytest.mark.parametrize(
@@ -70,3 +75,19 @@ def test_a_container_that_goes_meanwhile_is_no_error(gone: EngineError) -> None:
 def test_an_engine_that_does_not_do_it_is_told_of() -> None:
     with pytest.raises(EngineError, match="disk"):
         end_restarts(Answering("always", EngineError("disk full", 500)), "c1")  # type: ignore[arg-type]  # its one method
+
+
+def test_a_container_that_runs() -> None:
+    networks = {
+        "acme": {"NetworkID": "a1", "EndpointID": "e1"},
+        "web": {"NetworkID": "b1", "EndpointID": "e2"},
+    }
+    document = {"Id": "c1", "HostConfig": {"NetworkMode": "acme"}, "NetworkSettings": {"Networks": networks}}
+    assert running(document) == Running("c1", ("acme", "acme", "web", "a1", "b1"), ("e1", "e2"))
+
+
+@pytest.mark.parametrize(
+    "part", [{}, {"NetworkSettings": None, "HostConfig": None}, {"NetworkSettings": {"Networks": {}}}]
+)
+def test_a_container_without_networks(part: dict[str, Any]) -> None:
+    assert running({"Id": "c1"} | part) == Running("c1", ("",), ())

@@ -30,14 +30,16 @@ def test_records_are_chained_and_denied(tmp_path: Path) -> None:
     assert journal.unrecordable() == ""
     journal.refused(CALL, Refused(("memory",), "egress: no", "acme"))
     journal.stopped(LINK, "c1", "process-status", "root")
+    journal.ended("c1", "acme", "one-network", "egress: no")
     found = list(records(tmp_path, Selection(tenant="acme", refused=True)))
     assert [(r["kind"], r["process"], r["operation"], r["reason"]) for r in found] == [
         ("admission", "netd", "start", "memory"),
         ("admission", "netd", "run", "process-status"),
+        ("admission", "netd", "run", "one-network"),
     ]
     report = verify(place.chain_files(tmp_path, "netd"))
     assert report.intact
-    assert report.records == 2, "asking whether there is room writes nothing"
+    assert report.records == 3, "asking whether there is room writes nothing"
 
 
 def test_a_repaired_seal_is_on_record(tmp_path: Path) -> None:

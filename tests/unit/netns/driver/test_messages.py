@@ -8,7 +8,12 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from netns.driver.messages import AuthorizationRequest, CreateEndpoint, CreateNetwork
+from netns.driver.messages import (
+    AuthorizationRequest,
+    AuthorizationResponse,
+    CreateEndpoint,
+    CreateNetwork,
+)
 
 
 def test_go_writes_null_for_an_empty_map_or_slice() -> None:
@@ -41,3 +46,18 @@ def test_a_body_that_is_no_base64_is_an_error(body: object) -> None:
 @pytest.mark.parametrize("text", ["{}", '{"RequestBody":null}'])
 def test_no_body_is_empty(text: str) -> None:
     assert AuthorizationRequest.model_validate_json(text).RequestBody == b""
+
+
+def test_the_headers_of_the_judged_call() -> None:
+    read = AuthorizationRequest.model_validate_json
+    assert read('{"RequestHeaders":{"Content-Type":"x/y"}}').RequestHeaders == {"Content-Type": "x/y"}
+    assert read('{"RequestHeaders":null}').RequestHeaders == read("{}").RequestHeaders == {}
+    with pytest.raises(ValidationError):
+        read('{"RequestHeaders":{"Content-Type":["x/y"]}}')
+
+
+def test_of_an_answer_only_the_call_is_read() -> None:
+    text = '{"RequestMethod":"GET","RequestUri":"/x","ResponseBody":"***","ResponseStatusCode":"y"}'
+    assert AuthorizationResponse.model_validate_json(text) == AuthorizationResponse(
+        RequestMethod="GET", RequestUri="/x"
+    )

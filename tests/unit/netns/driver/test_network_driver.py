@@ -32,7 +32,8 @@ class World:
             "egress", {"acme"}, "/t", self.plumbing.networks(), IPv4Network("198.18.83.0/30"), ()
         )
 
-    def create_network(self) -> None:
+    def create_network(self, driver: str = "egress") -> None:
+        """As dockerd makes one: it lists the network when it has our answer, with the driver's name as given."""
         run(
             self.driver.create_network(
                 messages.CreateNetwork.model_validate(
@@ -44,6 +45,7 @@ class World:
                 )
             )
         )
+        self.engine.net = [NetworkFact(NET, "acme", driver, "acme", POOL, GATEWAY)]
 
     def create_endpoint(self, options: dict[str, Any] | None = None, **interface: str) -> dict[str, Any]:
         body = {
@@ -197,6 +199,7 @@ def test_after_a_restart_networks_come_back_from_docker(world: World) -> None:
 
 def test_networks_that_docker_no_longer_has_are_forgotten(world: World) -> None:
     world.create_network()
+    world.engine.net = []
     run(world.driver.restore())
     assert world.plumbing.net == {}
 
@@ -217,4 +220,60 @@ def test_a_network_made_while_docker_is_asked_is_not_taken_for_a_stale_one(world
 def test_an_unknown_network_while_dockerd_is_silent(world: World) -> None:
     world.engine.silent = True
     with pytest.raises(DriverRefused, match="is dockerd running"):
+        world.create_endpoint()
+
+
+@pytest.mark.parametrize("driver", ["./egress", "x/../egress", "linked"])
+def test_a_network_of_our_driver_by_another_name_gets_no_endpoint(world: World, driver: str) -> None:
+    """CreateNetwork does not tell the name by which dockerd has found us; its list does, once we have answered."""
+    world.create_network(driver)
+    for _ in range(2):
+        with pytest.raises(DriverRefused, match=r"no network aaaaaaaaaaaa of driver egress; remove it"):
+            world.create_endpoint()
+    with pytest.raises(DriverRefused, match="of driver egress"):
+        world.join()
+    assert set(world.plumbing.net) == {NET}, "accepted it stays, so its containers are judged as ours"
+
+
+def test_a_network_is_confirmed_once(world: World) -> None:
+    world.create_network()
+    world.create_endpoint()
+    world.join()
+    run(world.driver.leave(REFERENCE))
+    world.create_endpoint()
+    world.join()
+    assert world.engine.asked == ["networks"]
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_network_that_docker_does_not_speak_of_gets_no_endpoint_yet(world: World, *, silent: bool) -> None:
+    world.create_network()
+    listed, world.engine.net, world.engine.silent = world.engine.net, [], silent
+    with pytest.raises(DriverRefused, match="is dockerd running" if silent else "of driver egress"):
+        world.create_endpoint()
+    world.engine.net, world.engine.silent = listed, False
+    world.create_endpoint()
+
+
+def test_after_a_restart_a_network_that_was_accepted_needs_no_word_of_docker(world: World) -> None:
+    """dockerd wires containers with a restart policy before it answers a question."""
+    world.create_network()
+    world.engine.silent = True
+    world.driver = NetworkDriver(world.plumbing, world.engine, world.switch, world.sandboxes, world.around)
+    world.create_endpoint()
+    world.join()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_after_a_restart_one_by_another_name_is_taken_over_and_gets_no_endpoint(
+    world: World, *, kept: bool
+) -> None:
+    """Its links are judged as those of any network of ours; see `service.take_over`."""
+    world.create_network("./egress")
+    if not kept:
+        world.plumbing.net.clear()
+    world.driver = NetworkDriver(world.plumbing, world.engine, world.switch, world.sandboxes, world.around)
+    run(world.driver.restore())
+    assert set(world.plumbing.net) == {NET}
+    with pytest.raises(DriverRefused, match="of driver egress"):
         world.create_endpoint()

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from driver_fakes import posted
 
 from netns.driver import messages
 from netns.driver.refusal import DriverRefused
@@ -44,6 +43,9 @@ class Recorder:
     async def authorize(self, message: messages.AuthorizationRequest) -> dict[str, Any]:
         return self._take(message)
 
+    async def answered(self, message: messages.AuthorizationResponse) -> dict[str, Any]:
+        return self._take(message) | {"Allow": True}
+
     def _take(self, message: messages.Message) -> dict[str, Any]:
         self.asked.append(message)
         return {}
@@ -56,20 +58,7 @@ def recorder() -> Recorder:
 
 def post(recorder: Recorder, path: str, body: bytes | dict[str, Any] = b"") -> tuple[int, Any]:
     raw = json.dumps(body).encode() if isinstance(body, dict) else body
-    factory = site(recorder, recorder)
-    factory.reactor = Clock()
-    protocol = factory.buildProtocol(None)
-    transport = StringTransport()
-    protocol.makeConnection(transport)
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n".encode()
-    protocol.dataReceived(head + raw)
-    answer = transport.value()
-    protocol.connectionLost(None)
-    head, _, rest = answer.partition(b"\r\n\r\n")
-    if b"transfer-encoding: chunked" in head.lower():
-        size, _, rest = rest.partition(b"\r\n")
-        rest = rest[: int(size, 16)]
-    return int(head.split()[1]), json.loads(rest)
+    return posted(site(recorder, recorder), path, raw)
 
 
 def test_activate_names_both_plugins(recorder: Recorder) -> None:
@@ -89,8 +78,16 @@ def test_calls_without_effect(recorder: Recorder, name: str) -> None:
     assert post(recorder, f"/NetworkDriver.{name}", {"NetworkID": "n"}) == (200, {})
 
 
-def test_answers_of_the_engine_are_let_through_unread(recorder: Recorder) -> None:
-    assert post(recorder, "/AuthZPlugin.AuthZRes", b"no json") == (200, {"Allow": True})
+def test_an_answer_of_the_engine_is_told_by_its_call(recorder: Recorder) -> None:
+    body = {
+        "RequestMethod": "POST",
+        "RequestUri": "/x",
+        "ResponseBody": "no base64",
+        "ResponseStatusCode": 200,
+    }
+    assert post(recorder, "/AuthZPlugin.AuthZRes", body) == (200, {"Allow": True})
+    assert recorder.asked == [messages.AuthorizationResponse(RequestMethod="POST", RequestUri="/x")]
+    assert post(recorder, "/AuthZPlugin.AuthZRes", b"no json")[0] == 500
 
 
 def test_a_refusal_is_one_line_for_docker(recorder: Recorder) -> None:

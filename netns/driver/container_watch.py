@@ -1,0 +1,109 @@
+"""Judges containers of ours again while they run, by what they are, whatever has made them so.
+
+A call names a container, and dockerd looks the name up after the plugin's answer. By then it may be that of
+another, for renaming is not judged. And while dockerd reads its configuration anew it leaves calls unasked.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from netns.driver.admission import Decision, Refused
+from netns.driver.containers import Containers
+from netns.driver.facts import EngineUnavailable, Running
+from netns.plumbing import Endpoints
+
+EVERY = 5.0
+"""Seconds between two looks; each is two questions to dockerd, however many containers run."""
+
+_log = Logger()
+
+
+class Judge(Protocol):
+    """The admission plugin, asked about containers that are there; see `netns.driver.authz.Authorization`."""
+
+    async def ours(self) -> tuple[Running, ...]:
+        """Containers that run on a network of ours or were made for one."""
+
+    async def decide_existing(self, reference: str) -> Decision:
+        """Whether a container may be on its networks."""
+
+
+class ContainerWatch:
+    """Stops containers that should not be there.
+
+    Every `EVERY` seconds those are judged that are not on one network by a link of ours; after `changed` all.
+    """
+
+    def __init__(self, clock: Any, plumbing: Endpoints, judge: Judge, containers: Containers) -> None:
+        self._plumbing = plumbing
+        self._judge = judge
+        self._containers = containers
+        self._all = False
+        self._due: dict[str, Running] = {}
+        self._busy: set[str] = set()
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
+        self._loop.clock = clock
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._loop.start(EVERY, now=False)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._loop.running:
+            self._loop.stop()
+
+    def changed(self) -> None:
+        """A call may have changed any container: judge all of ours, at once or as soon as dockerd answers."""
+        self._all = True
+        Deferred.fromCoroutine(self._look())
+
+    async def _look(self) -> None:
+        if not self._plumbing.networks():
+            return
+        every_one, self._all = self._all, False
+        try:
+            running = await self._judge.ours()
+        except Exception as error:  # noqa: BLE001 - a mistake of ours does not end the looks
+            self._all = self._all or every_one
+            if isinstance(error, EngineUnavailable):
+                _log.warn("{error}; will ask again", error=str(error))
+            else:
+                _log.failure("looking at containers failed")
+            return
+        links = {attachment.endpoint for attachment in self._plumbing.attachments()}
+        for one in running:
+            if every_one or len(one.endpoints) != 1 or one.endpoints[0] not in links:
+                self._due[one.container] = one
+                if one.container not in self._busy:
+                    Deferred.fromCoroutine(self._judge_due(one.container))
+
+    async def _judge_due(self, container: str) -> None:
+        """Judge a container until nothing has asked for that since a judgement began, or it is stopped."""
+        self._busy.add(container)
+        try:
+            while (one := self._due.pop(container, None)) is not None:
+                refused = await self._refusal(one)
+                if refused is not None:
+                    await self._containers.end(one, refused)
+                    self._due.pop(container, None)
+        except Exception:  # noqa: BLE001 - told where it is seen; the next look finds the container again
+            _log.failure("stopping container {id} failed", id=container)
+        finally:
+            self._busy.discard(container)
+
+    async def _refusal(self, one: Running) -> Refused | None:
+        """Why a container may not run on, None when it may; one that we fail to judge may not."""
+        try:
+            decision = await self._containers.patiently(self._judge.decide_existing, one.container)
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - CancelledError is above
+            _log.failure("judging container {id} failed", id=one.container)
+            return Refused(("not-judged",), "egress-netd failed to judge it; see its log")
+        return decision if isinstance(decision, Refused) else None
