@@ -28,7 +28,7 @@ A field that does not apply is `null`; none is ever left out. Shared meanings:
 | `duration_ms`       | number  | from the first byte to the end of the answer                |
 | `status`            | integer | HTTP status that the caller saw, `null` when none was sent  |
 | `query_keys`        | array   | names of the query parameters, in order, never their values |
-| `count`             | integer | requests or connections it stands for: several in a flood   |
+| `count`             | integer | requests, connections or questions it stands for            |
 | `signals`           | array   | remarkable, and no reason to deny: `high-entropy-target`    |
 | `tls`               | string  | `none`, `intercepted`, `passthrough`                        |
 
@@ -187,11 +187,13 @@ class ConnectionRecord:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DnsRecord:
     """One DNS question. `type` and `rcode` are mnemonics (`A`, `REFUSED`).
 
-    `transport` is `udp`, `tcp`, or `control`: a worker asked for an address to connect to.
+    `transport` is `udp`, `tcp`, or `control`: a worker asked for an address to connect to. `name` and `type`
+    are empty where the question was not read. Not frozen, for the same 4 us as a `RequestRecord`; nobody
+    changes one.
     """
 
     kind: ClassVar[Kind] = Kind.DNS
@@ -213,6 +215,7 @@ class DnsRecord:
     addresses: tuple[str, ...] = ()
     ttl: int | None = None
     duration_ms: float
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +240,9 @@ class LifecycleRecord:
 class AdmissionRecord:
     """A Docker API call that was refused, or a container that was stopped.
 
-    `operation` is `create`, `start`, `exec create`, `exec start`, `update`, `network connect`, `build`,
-    `service`, `other` (a call that cannot be read), or `run`: a container that was running already.
+    `operation` is `create`, `start`, `exec create`, `exec start`, `update`, `network create`,
+    `network connect`, `build`, `service`, `other` (a call that cannot be read), or `run`: a container
+    that was running already.
     """
 
     kind: ClassVar[Kind] = Kind.ADMISSION

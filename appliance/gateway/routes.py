@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -35,14 +35,19 @@ T = TypeVar("T")
 class Resolver(Protocol):
     """What the gateway asks of the resolver (see `appliance.resolver.client`)."""
 
-    async def resolve(self, tenant: str, name: HostName, account: str | None = None) -> Resolved:
+    async def resolve(
+        self, tenant: str, name: HostName, account: str | None = None, *, endpoint: str | None = None
+    ) -> Resolved:
         """Addresses that the tenant may be connected to under this name. Raises `Unresolved`.
 
-        With an `account`: that the broker may, where the account's secret is exchanged.
+        With an `account`: that the broker may, where the account's secret is exchanged. With an `endpoint`
+        what goes upstream counts as its question.
         """
 
-    async def pinned(self, tenant: str, name: HostName, address: IPv4Address) -> bool:
-        """Whether the address was in a judged set of the name. Raises `Unresolved`."""
+    async def pinned(
+        self, tenant: str, name: HostName, address: IPv4Address, *, endpoint: str | None = None
+    ) -> bool:
+        """Whether the address was in a judged set of the name. Raises `Unresolved`. `endpoint`: as above."""
 
 
 class NoRoute(Exception):
@@ -85,13 +90,19 @@ class Routes:
         return self._kept[policy.tenant, account, host, port].expires - self._seconds()
 
     async def find(
-        self, policy: TenantPolicy, host: Host, port: int, account: str | None = None
+        self,
+        policy: TenantPolicy,
+        host: Host,
+        port: int,
+        account: str | None = None,
+        *,
+        endpoint: str | None = None,
     ) -> tuple[IPv4Address, ...]:
-        """Addresses to connect to, never empty. Raises `NoRoute`.
+        """Addresses to connect to, never empty. Raises `NoRoute`. `endpoint`: whose question it is.
 
         One address that may not be connected to condemns the whole set (attack B7).
         """
-        addresses, ttl = await self._resolved(policy.tenant, host, account)
+        addresses, ttl = await self._resolved(policy.tenant, host, account, endpoint)
         for address in addresses:
             verdict = policy.judge_address(host, port, address)
             if not verdict.allowed:
@@ -103,20 +114,34 @@ class Routes:
             self._kept.popitem(last=False)
         return addresses
 
-    async def is_pinned(self, policy: TenantPolicy, host: HostName, port: int, address: IPv4Address) -> bool:
-        """Whether a container may be connecting to `address` because it resolved `host`. Raises `NoRoute`."""
+    async def is_pinned(
+        self,
+        policy: TenantPolicy,
+        host: HostName,
+        port: int,
+        address: IPv4Address,
+        *,
+        endpoint: str | None = None,
+    ) -> bool:
+        """Whether a container may be connecting to `address` because it resolved `host`. Raises `NoRoute`.
+
+        The resolver counts what it asks upstream for it as a question of the `endpoint`.
+        """
         if address in self.kept(policy, host, port):
             return True
         tenant = policy.tenant
         try:
             return await self._ask(
-                tenant, (host, address), lambda: self._resolver.pinned(tenant, host, address)
+                tenant,
+                (host, address),
+                endpoint,
+                lambda: self._resolver.pinned(tenant, host, address, endpoint=endpoint),
             )
         except Unresolved as answer:
-            raise NoRoute(refusals.unresolved(answer)) from answer
+            raise NoRoute(_refusal(answer)) from answer
 
     async def _resolved(
-        self, tenant: str, host: Host, account: str | None
+        self, tenant: str, host: Host, account: str | None, endpoint: str | None
     ) -> tuple[tuple[IPv4Address, ...], float]:
         if isinstance(host, IPv4Address):
             return (host,), 60.0
@@ -124,19 +149,44 @@ class Routes:
             raise NoRoute(refusals.IPV6)
         try:
             resolved = await self._ask(
-                tenant, (host, account), lambda: self._resolver.resolve(tenant, host, account)
+                tenant,
+                (host, account),
+                endpoint,
+                lambda: self._resolver.resolve(tenant, host, account, endpoint=endpoint),
             )
         except Unresolved as answer:
-            raise NoRoute(refusals.unresolved(answer)) from answer
+            raise NoRoute(_refusal(answer)) from answer
         if not resolved.addresses:
             raise NoRoute(refusals.unresolved(Unresolved("no-address", f"{host} has no IPv4 address")))
         return resolved.addresses, float(resolved.ttl)
 
-    async def _ask(self, tenant: str, subject: object, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Raises `Unresolved`."""
+    async def _ask(
+        self, tenant: str, subject: object, endpoint: str | None, ask: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        """The answer, for all who wait for it. Raises `Unresolved`.
+
+        It counts as a question of the first who asked. Where that one was over its rate, the others ask anew.
+        """
         key = (tenant, subject)
+        leads = key not in self._asked
+        try:
+            return await self._join(key, ask)
+        except Unresolved as answer:
+            if leads or not answer.over_rate:
+                raise
+        return await self._join((tenant, (subject, endpoint)), ask)
+
+    async def _join(self, key: tuple[str, object], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        tenant, _ = key
         if key not in self._asked and self._asked.under_way(tenant) >= ASKED_PER_TENANT:
             raise Unresolved("resolver-busy", "too many names of the tenant are being resolved at once")
         answer: T
         answer, _ = await self._asked.join(key, ask)
         return answer
+
+
+def _refusal(answer: Unresolved) -> Refusal:
+    refusal = refusals.unresolved(answer)
+    if answer.over_rate:  # RFC 6585 section 4
+        return replace(refusal, status=429, mend="Wait 1 s, and use fewer new names.", retry_after=1)
+    return refusal

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Literal
 
@@ -36,16 +37,18 @@ from appliance.resolver.message import (
     write_answer,
 )
 from appliance.resolver.outcome import Answered, Declined, LookupResult
-from appliance.resolver.rate import LIMITED, LIMITED_FIRST, Admission, QuestionRate
-from appliance.resolver.records import record_of
+from appliance.resolver.rate import LIMITED, LIMITED_FIRST, OVER_RATE, Admission, QuestionRate
+from appliance.resolver.records import is_recorded, record_of, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IReactorTime
 
+    from appliance.audit.record import DnsRecord
     from appliance.policy.set import PolicySet
     from appliance.resolver.lookup import Lookup
+    from appliance.telling import Telling
 
 LOCAL_TTL = 5
 _EMPTY_TYPES = frozenset({dns.rdatatype.AAAA, dns.rdatatype.HTTPS, dns.rdatatype.SVCB})
@@ -53,7 +56,24 @@ _EMPTY_TYPES = frozenset({dns.rdatatype.AAAA, dns.rdatatype.HTTPS, dns.rdatatype
 
 _OUR_FAULT = failed("internal-error", "the resolver failed; see its log", dns.edns.EDECode.OTHER)
 _GONE = failed("client-closed", "the asker closed before it was answered", dns.edns.EDECode.OTHER)
-_NO_ADDRESS = Answered((), 0, fresh=False)
+_NO_ADDRESS = Answered((), 0)
+
+
+def _too_many(asker: str, limit: str, rule: str | None) -> Declined:
+    detail = f"{asker} faster than {limit}"
+    return Declined(Outcome.DENIED, OVER_RATE, rule, detail, dns.rcode.REFUSED, None)
+
+
+_OF_CONTAINER = _too_many("the container asks", "resolver.queries_per_second", None)
+_OF_TENANT = _too_many(
+    "the tenant's containers ask", "limits.queries_per_second", "limits.queries_per_second"
+)
+_TOO_MANY = {
+    Admission.LIMITED: _OF_CONTAINER,
+    Admission.LIMITED_FIRST: _OF_CONTAINER,
+    Admission.TENANT_LIMITED: _OF_TENANT,
+    Admission.TENANT_LIMITED_FIRST: _OF_TENANT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +97,15 @@ class Answering:
         policies: Callable[[], PolicySet],
         audit: AuditLog,
         clock: IReactorTime,
+        *,
         per_second: int,
+        telling: Telling,
     ) -> None:
         self._lookup = lookup
         self._policies = policies
         self._audit = audit
         self._clock = clock
+        self._telling = telling
         self.rate = QuestionRate(per_second)
         self.counts: Counter[str] = Counter()
 
@@ -91,28 +114,34 @@ class Answering:
         began = self._clock.seconds()
         self.counts["questions"] += 1
         # Before a byte is read: reading costs far more than asking.
-        tenant = asker.endpoint.tenant
-        limit = self._policies().for_tenant(tenant).limits.queries_per_second
-        admission = self.rate.admit(asker.endpoint.id, began, tenant, limit)
+        admission = self._admission(asker.endpoint, began)
         if admission in LIMITED:
+            with suppress(AuditUnavailable):  # nothing is allowed, and the next that is read says so
+                self._telling.add(self._record_of(None, asker, _TOO_MANY[admission], began))
             return self._refuse_unread(wire, asker, began)
         read = read_question(wire)
         try:
             claim = self._audit.claim()
         except AuditUnavailable:
             return self._write(read, asker, AUDIT_DOWN)
+        departed = False
+
+        def departs() -> None:
+            nonlocal departed
+            departed = True
+
         try:
             if admission in LIMITED_FIRST:
-                self._record(claim, read, asker, _too_many(admission), began)
+                self._record(claim, read, asker, _TOO_MANY[admission], began)
                 return self._refuse_unread(wire, asker, began)
             if isinstance(read, Unreadable):
                 self._record(claim, read, asker, _unreadable(read), began)
                 return read.answer
-            result = await self._decide(read, asker)
+            result = await self._decide(read, asker, departs)
             self._record(claim, read, asker, result, began)
         except CancelledError:
-            # The asker is gone, the question may have gone upstream all the same: it is on record.
-            self._record(claim, read, asker, _GONE, began)
+            # The asker is gone, the question may have gone upstream all the same.
+            self._record(claim, read, asker, replace(_GONE, fresh=departed), began)
             raise
         except AuditUnavailable:
             return self._write(read, asker, AUDIT_DOWN)
@@ -123,6 +152,18 @@ class Answering:
             claim.release()
         return self._write(read, asker, result)
 
+    def admit(self, endpoint: Endpoint) -> Declined | None:
+        """Count a question that a worker asks upstream for the endpoint. Why not, when it is over a rate."""
+        admission = self._admission(endpoint, self._clock.seconds())
+        if admission is Admission.ADMITTED:
+            return None
+        self.counts["limited"] += 1
+        return _TOO_MANY[admission]
+
+    def _admission(self, endpoint: Endpoint, now: float) -> Admission:
+        limit = self._policies().for_tenant(endpoint.tenant).limits.queries_per_second
+        return self.rate.admit(endpoint.id, now, endpoint.tenant, limit)
+
     def _refuse_unread(self, wire: bytes, asker: Asker, now: float) -> bytes | None:
         """REFUSED at once, as long as that is not a flood of its own: silence costs a client five seconds."""
         self.counts["limited"] += 1
@@ -131,7 +172,7 @@ class Answering:
             return None
         return refuse_unread(wire)
 
-    async def _decide(self, question: Question, asker: Asker) -> LookupResult:
+    async def _decide(self, question: Question, asker: Asker, departs: Callable[[], None]) -> LookupResult:
         try:
             name = to_host_name(question.name)
         except InvalidName as error:
@@ -140,9 +181,9 @@ class Answering:
         if not wants_address and question.type not in _EMPTY_TYPES:
             return declined_type(question.type_text)
         if name in OWN_NAMES:
-            return Answered((asker.destination,), LOCAL_TTL, fresh=False) if wants_address else _NO_ADDRESS
+            return Answered((asker.destination,), LOCAL_TTL) if wants_address else _NO_ADDRESS
         if wants_address:
-            return await self._lookup.resolve(asker.endpoint.tenant, name)
+            return await self._lookup.resolve(asker.endpoint.tenant, name, departs=departs)
         return judge_name(self._policies().for_tenant(asker.endpoint.tenant), name) or _NO_ADDRESS
 
     def _write(self, read: Question | Unreadable, asker: Asker, result: LookupResult) -> bytes | None:
@@ -162,8 +203,14 @@ class Answering:
     def _record(
         self, claim: Claim, read: Question | Unreadable, asker: Asker, result: LookupResult, began: float
     ) -> None:
-        """One record for each refusal, each failure and each question that went upstream."""
-        record = record_of(
+        if is_recorded(result):
+            record = self._record_of(read, asker, result, began)
+            write_record(record, claim, self._telling, fresh=result.fresh)
+
+    def _record_of(
+        self, read: Question | Unreadable | None, asker: Asker, result: LookupResult, began: float
+    ) -> DnsRecord:
+        return record_of(
             result,
             asker.endpoint,
             tenant=asker.endpoint.tenant,
@@ -174,25 +221,13 @@ class Answering:
             kind=read.type_text if isinstance(read, Question) else "",
             seconds=self._clock.seconds() - began,
         )
-        if record is not None:
-            claim.write(record)
 
 
-def _shown_name(read: Question | Unreadable) -> str:
+def _shown_name(read: Question | Unreadable | None) -> str:
     """The asked name as text that is safe to print, whatever its labels hold."""
-    if isinstance(read, Unreadable):
+    if not isinstance(read, Question):
         return ""
     return ascii(dotted(read.name).decode("latin-1"))[1:-1]
-
-
-def _too_many(admission: Admission) -> Declined:
-    if admission is Admission.LIMITED_FIRST:
-        asker, limit, rule = "the container asks", "resolver.queries_per_second", None
-    else:
-        asker, limit = "the tenant's containers ask", "limits.queries_per_second"
-        rule = limit
-    detail = f"{asker} faster than {limit}; more of the same is not recorded"
-    return Declined(Outcome.DENIED, "queries-per-second-exceeded", rule, detail, dns.rcode.REFUSED, None)
 
 
 def _unreadable(read: Unreadable) -> Declined:

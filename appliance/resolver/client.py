@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
 from appliance.ipc import JsonLines, Message
+from appliance.resolver.rate import OVER_RATE
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
@@ -51,6 +52,11 @@ class Unresolved(Exception):
         self.denied = denied
         self.rule = rule
 
+    @property
+    def over_rate(self) -> bool:
+        """Whether the container, or its tenant, asked too often: somebody else might be answered."""
+        return self.reason == OVER_RATE
+
 
 class ResolverClient:
     """Asks the resolver on behalf of tenants. `control` is its control socket, `clock` the reactor."""
@@ -75,28 +81,37 @@ class ResolverClient:
         """Close the connection; fires when it is closed."""
         return self._service.stopService()
 
-    async def resolve(self, tenant: str, name: HostName, account: str | None = None) -> Resolved:
+    async def resolve(
+        self, tenant: str, name: HostName, account: str | None = None, *, endpoint: str | None = None
+    ) -> Resolved:
         """Addresses that `tenant` may be connected to under `name`. Raises `Unresolved`.
 
-        With an `account`: that the broker may, where the account's secret is exchanged.
+        With an `account`: that the broker may, where the account's secret is exchanged. With an `endpoint`
+        what goes upstream counts as its question.
         """
         message: Message = {"op": "resolve", "tenant": tenant, "name": name.text}
         if account is not None:
             message["account"] = account
+        if endpoint is not None:
+            message["endpoint"] = endpoint
         answer = await self._ask(message)
         try:
             return Resolved(tuple(IPv4Address(text) for text in answer["addresses"]), int(answer["ttl"]))
         except (KeyError, TypeError, ValueError) as error:
             raise Unresolved(UNAVAILABLE, "the resolver's answer has not the agreed shape") from error
 
-    async def pinned(self, tenant: str, name: HostName, address: IPv4Address) -> bool:
+    async def pinned(
+        self, tenant: str, name: HostName, address: IPv4Address, *, endpoint: str | None = None
+    ) -> bool:
         """Whether `address` was in a judged set of `name` that `tenant` may still use.
 
-        The resolver asks afresh, once, when it holds no set with that address. Raises `Unresolved`.
+        The resolver asks afresh, once, when it holds no set with that address: a question of the `endpoint`.
+        Raises `Unresolved`.
         """
-        answer = await self._ask(
-            {"op": "pinned", "tenant": tenant, "name": name.text, "address": str(address)},
-        )
+        message: Message = {"op": "pinned", "tenant": tenant, "name": name.text, "address": str(address)}
+        if endpoint is not None:
+            message["endpoint"] = endpoint
+        answer = await self._ask(message)
         return answer.get("pinned") is True
 
     async def _ask(self, message: Message) -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from appliance.resolver.judgement import (
 from appliance.resolver.outcome import (
     Absent,
     Answered,
+    Declined,
     Found,
     LookupResult,
     Unusable,
@@ -36,6 +38,7 @@ from appliance.resolver.pins import ADDRESSES_PER_NAME, Pins
 TOTAL_TIME = 5.0
 FLIGHTS_PER_TENANT = 64
 FLIGHTS = 512
+_BUSY = failed("resolver-busy", "too many names are being resolved at once", dns.edns.EDECode.NOT_READY)
 
 
 class Upstream(Protocol):
@@ -68,23 +71,31 @@ class Lookup:
         self.flights: Flights[Entry] = Flights(clock)
 
     async def resolve(
-        self, tenant: str, name: HostName, max_age: float | None = None, *, account: str | None = None
+        self,
+        tenant: str,
+        name: HostName,
+        max_age: float | None = None,
+        *,
+        account: str | None = None,
+        departs: Callable[[], Declined | None] = lambda: None,
     ) -> LookupResult:
         """Judged and pinned addresses. Asks upstream when nothing is known, or nothing young enough.
 
         With an `account` they are for the broker (see `judge_name`), and no container may use them: no pin.
+        `departs` is called when this very question is about to go upstream; one that it declines does not.
         """
         declined = judge_name(self._policies().for_tenant(tenant), name, account)
         if declined is not None:
             return declined
         entry, fresh = self.cache.get(tenant, name, self._clock.seconds(), max_age), False
         if entry is None:
-            if self._is_busy(tenant, name):
-                return failed(
-                    "resolver-busy", "too many names are being resolved at once", dns.edns.EDECode.NOT_READY
-                )
+            if (tenant, name) not in self.flights:
+                declined = _BUSY if self._is_busy(tenant) else departs()
+                if declined is not None:
+                    return declined
             entry, fresh = await self.flights.join((tenant, name), lambda: self._learn(tenant, name))
-        return self._judge(tenant, name, entry, account, fresh=fresh)
+        result = self._judge(tenant, name, entry, account)
+        return replace(result, fresh=True) if fresh else result
 
     def holds(self, tenant: str, name: HostName, address: IPv4Address) -> bool:
         """Whether `address` is of a set that was judged for the name and may still be used.
@@ -98,9 +109,7 @@ class Lookup:
             and judge_addresses(policy, name, (address,), self._own) is None
         )
 
-    def _judge(
-        self, tenant: str, name: HostName, entry: Entry, account: str | None, *, fresh: bool
-    ) -> LookupResult:
+    def _judge(self, tenant: str, name: HostName, entry: Entry, account: str | None) -> LookupResult:
         """Judge what is known with the policy in force *now*, for it may have changed while we waited."""
         policy = self._policies().for_tenant(tenant)
         declined = judge_name(policy, name, account)
@@ -113,7 +122,7 @@ class Lookup:
                 )
                 if declined is not None:
                     return declined
-                answered = self._answered(addresses, entry, fresh=fresh)
+                answered = self._answered(addresses, entry)
                 if account is None:
                     self.pins.add(tenant, name, answered.addresses, answered.ttl, self._clock.seconds())
                 return answered
@@ -122,13 +131,11 @@ class Lookup:
             case Unusable() as unusable:
                 return declined_unusable(unusable)
 
-    def _answered(self, addresses: tuple[IPv4Address, ...], entry: Entry, *, fresh: bool) -> Answered:
+    def _answered(self, addresses: tuple[IPv4Address, ...], entry: Entry) -> Answered:
         ttl = max(1, int(entry.expires - self._clock.seconds()))
-        return Answered(addresses[:ADDRESSES_PER_NAME], ttl, fresh)
+        return Answered(addresses[:ADDRESSES_PER_NAME], ttl)
 
-    def _is_busy(self, tenant: str, name: HostName) -> bool:
-        if (tenant, name) in self.flights:
-            return False
+    def _is_busy(self, tenant: str) -> bool:
         return len(self.flights) >= FLIGHTS or self.flights.under_way(tenant) >= FLIGHTS_PER_TENANT
 
     async def _learn(self, tenant: str, name: HostName) -> Entry:

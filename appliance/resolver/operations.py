@@ -1,7 +1,8 @@
 """What the gateway may ask of the resolver over its control socket, and what the operator may.
 
-`resolve` {tenant, name, account?} → {addresses: [text], ttl: seconds}; with an account, for the broker;
-`pinned` {tenant, name, address} → {pinned: bool};
+`resolve` {tenant, name, account?, endpoint?} → {addresses: [text], ttl: seconds};
+`pinned` {tenant, name, address, endpoint?} → {pinned: bool};
+with an account, for the broker; what goes upstream counts as a question of the endpoint, one of the tenant's;
 either → {ok: false, reason, detail, rule, outcome: "denied" | "failed"} when there is no address;
 `status` → {ready, ...counters}.
 """
@@ -12,31 +13,55 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING
 
+import dns.edns
+
 from appliance.audit.log import AuditUnavailable
 from appliance.control import ControlError, Operation, Peer
 from appliance.names import HostName, InvalidName
-from appliance.resolver.judgement import AUDIT_DOWN, declined_invalid
+from appliance.resolver.client import UNAVAILABLE
+from appliance.resolver.judgement import AUDIT_DOWN, declined_invalid, failed
 from appliance.resolver.outcome import Declined, LookupResult
-from appliance.resolver.records import record_of
+from appliance.resolver.records import is_recorded, record_of, write_record
+from appliance.workload import PLATFORM, TENANT_NAME
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from appliance.audit.log import AuditLog
+    from appliance.endpoints import Endpoint, EndpointTable
     from appliance.ipc import Message
     from appliance.resolver.lookup import Lookup
+    from appliance.telling import Telling
+
+_UNKNOWN_ENDPOINT = failed(
+    UNAVAILABLE, "the resolver knows no such container of the tenant", dns.edns.EDECode.NOT_READY
+)
 
 
 class Operations:
-    """The operations on one `Lookup`. `status` gives what the operation of that name answers."""
+    """The operations on one `Lookup`. `status` gives what the operation of that name answers.
+
+    `admit` counts a question of an endpoint, or says why it may not ask (see `Answering`).
+    """
 
     def __init__(
-        self, lookup: Lookup, audit: AuditLog, clock: IReactorTime, status: Callable[[], Message]
+        self,
+        lookup: Lookup,
+        audit: AuditLog,
+        clock: IReactorTime,
+        status: Callable[[], Message],
+        *,
+        telling: Telling,
+        endpoints: EndpointTable,
+        admit: Callable[[Endpoint], Declined | None],
     ) -> None:
         self._lookup = lookup
         self._audit = audit
         self._clock = clock
         self._status = status
+        self._telling = telling
+        self._endpoints = endpoints
+        self._admit = admit
 
     def table(self, gateway_uid: int) -> dict[str, Operation]:
         """By name, with who may ask."""
@@ -50,10 +75,10 @@ class Operations:
     async def resolve(self, message: Message, peer: Peer) -> Message:
         """Judged addresses of a name. Raises `ControlError` for a message of another shape."""
         del peer
-        tenant, name = _tenant(message), _name(message)
+        tenant, name, endpoint = _tenant(message), _name(message), _text(message, "endpoint")
         if isinstance(name, Declined):
             return _refusal(name)
-        result = await self._recorded(tenant, name, account=_account(message))
+        result = await self._recorded(tenant, name, endpoint, account=_text(message, "account"))
         if isinstance(result, Declined):
             return _refusal(result)
         return {"addresses": [str(address) for address in result.addresses], "ttl": result.ttl}
@@ -62,12 +87,13 @@ class Operations:
         """Whether an address is of a judged set. Raises `ControlError` for a message of another shape."""
         del peer
         tenant, name, address = _tenant(message), _name(message), _address(message)
+        endpoint = _text(message, "endpoint")
         if isinstance(name, Declined):
             return _refusal(name)
         if self._lookup.holds(tenant, name, address):
             return {"pinned": True}
         # Not known: upstream is asked, which is a lookup like any other, and on record like any other.
-        result = await self._recorded(tenant, name, max_age=self._lookup.min_ttl)
+        result = await self._recorded(tenant, name, endpoint, max_age=self._lookup.min_ttl)
         if isinstance(result, Declined):
             return _refusal(result)
         return {"pinned": self._lookup.holds(tenant, name, address)}
@@ -78,29 +104,46 @@ class Operations:
         return self._status()
 
     async def _recorded(
-        self, tenant: str, name: HostName, max_age: float | None = None, account: str | None = None
+        self,
+        tenant: str,
+        name: HostName,
+        identity: str | None,
+        max_age: float | None = None,
+        account: str | None = None,
     ) -> LookupResult:
-        """Look up with room for the record claimed first; the record is written in any case that has one."""
+        """Look up with room for the record claimed first; the record is written in any case that has one.
+
+        `identity` is that of the endpoint whose question it is, None where it is no container's.
+        """
         began = self._clock.seconds()
+        endpoint = None if identity is None else self._endpoints.get(identity)
+        if endpoint is not None and endpoint.tenant != tenant:
+            endpoint = None
+
+        def departs() -> Declined | None:
+            if identity is None:
+                return None
+            return _UNKNOWN_ENDPOINT if endpoint is None else self._admit(endpoint)
+
         try:
             claim = self._audit.claim()
         except AuditUnavailable:
             return AUDIT_DOWN
         try:
-            result = await self._lookup.resolve(tenant, name, max_age, account=account)
-            record = record_of(
-                result,
-                None,
-                tenant=tenant,
-                source="gateway",
-                destination="resolver",
-                transport="control",
-                name=name.text,
-                kind="A",
-                seconds=self._clock.seconds() - began,
-            )
-            if record is not None:
-                claim.write(record)
+            result = await self._lookup.resolve(tenant, name, max_age, account=account, departs=departs)
+            if is_recorded(result):
+                record = record_of(
+                    result,
+                    endpoint,
+                    tenant=tenant,
+                    source="gateway",
+                    destination="resolver",
+                    transport="control",
+                    name=name.text,
+                    kind="A",
+                    seconds=self._clock.seconds() - began,
+                )
+                write_record(record, claim, self._telling, fresh=result.fresh)
         except AuditUnavailable:
             return AUDIT_DOWN
         finally:
@@ -110,16 +153,16 @@ class Operations:
 
 def _tenant(message: Message) -> str:
     tenant = message.get("tenant")
-    if not isinstance(tenant, str) or not tenant:
+    if not isinstance(tenant, str) or not (tenant == PLATFORM or TENANT_NAME.fullmatch(tenant)):
         raise ControlError("malformed", "the request names no tenant")
     return tenant
 
 
-def _account(message: Message) -> str | None:
-    account = message.get("account")
-    if account is not None and not isinstance(account, str):
-        raise ControlError("malformed", "the request's account is no text")
-    return account
+def _text(message: Message, key: str) -> str | None:
+    text = message.get(key)
+    if text is not None and not isinstance(text, str):
+        raise ControlError("malformed", f"the request's {key} is no text")
+    return text
 
 
 def _name(message: Message) -> HostName | Declined:

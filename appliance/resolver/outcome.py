@@ -57,12 +57,15 @@ class Answered:
 
     addresses: tuple[IPv4Address, ...]
     ttl: int
-    fresh: bool
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """No address, and why. `outcome`: DENIED (by rule) or FAILED; `rcode` and `error` say it in DNS."""
+    """No address, and why. `outcome`: DENIED (by rule) or FAILED; `rcode` and `error` say it in DNS.
+
+    `fresh` marks the one lookup that asked upstream, which always has a record of its own.
+    """
 
     outcome: Outcome
     reason: str
@@ -70,6 +73,7 @@ class Declined:
     detail: str
     rcode: dns.rcode.Rcode
     error: dns.edns.EDECode | None
+    fresh: bool = False
 
 
 LookupResult = Answered | Declined

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+OVER_RATE = "queries-per-second-exceeded"
+"""The reason of what is refused."""
+
 
 class Admission(Enum):
     """What becomes of one question."""

@@ -1,4 +1,4 @@
-"""The audit record of a lookup."""
+"""The audit record of a lookup: what stands in it, and whether it has one of its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import dns.rcode
 
 from appliance.audit.record import DnsRecord, Outcome
-from appliance.resolver.outcome import Answered, LookupResult
+from appliance.resolver.outcome import Answered, Declined, LookupResult
 
 if TYPE_CHECKING:
+    from appliance.audit.log import Claim
     from appliance.endpoints import Endpoint
+    from appliance.telling import Telling
 
 
 def record_of(
@@ -24,14 +26,9 @@ def record_of(
     name: str,
     kind: str,
     seconds: float,
-) -> DnsRecord | None:
-    """What is written down: each refusal, each failure, each question that went upstream; else None.
-
-    An answer out of the cache adds nothing to the record of the question that filled it.
-    """
+) -> DnsRecord:
+    """What is written down of `result`, for the endpoint that asked; None where that is not known."""
     if isinstance(result, Answered):
-        if not result.fresh:
-            return None
         outcome, reason, rule, detail, rcode = Outcome.ALLOWED, "resolved", None, None, dns.rcode.NOERROR
         addresses, ttl = tuple(map(str, result.addresses)), result.ttl
     else:
@@ -56,3 +53,23 @@ def record_of(
         ttl=ttl,
         duration_ms=seconds * 1000,
     )
+
+
+def is_recorded(result: LookupResult) -> bool:
+    """Each refusal, each failure, each question that went upstream.
+
+    An answer out of the cache adds nothing to the record of the question that filled it.
+    """
+    return result.fresh or isinstance(result, Declined)
+
+
+def write_record(record: DnsRecord, claim: Claim, telling: Telling, *, fresh: bool) -> None:
+    """What went upstream (`fresh`) has a record of its own, in the room of `claim`; a refusal may share one.
+
+    Raises `AuditUnavailable`.
+    """
+    if fresh:
+        claim.write(record)
+    else:
+        claim.release()
+        telling.write(record)

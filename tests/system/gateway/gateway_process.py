@@ -80,13 +80,13 @@ class Names:
         self.names = names
         self.asked = []
 
-    async def resolve(self, tenant, name, account=None):
+    async def resolve(self, tenant, name, account=None, *, endpoint=None):
         self.asked.append(name.text)
         if name.text not in self.names:
             raise Unresolved("name-does-not-exist", f"{name} does not exist")
         return Resolved(tuple(map(IPv4Address, self.names[name.text])), 60)
 
-    async def pinned(self, tenant, name, address):
+    async def pinned(self, tenant, name, address, *, endpoint=None):
         self.asked.append(name.text)
         return str(address) in self.names.get(name.text, ())
 

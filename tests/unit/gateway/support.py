@@ -59,21 +59,28 @@ def limited(scope: str, **bounds: int) -> TenantPolicy:
 
 
 class Names:
-    """The resolver: names to addresses; `asked` is what it was asked."""
+    """The resolver: names to addresses; `asked` is what it was asked, `charged` whose question each was."""
 
     def __init__(self, **names: tuple[IPv4Address, ...]) -> None:
         self.names = names or {"site.net": (PUBLIC,)}
         self.asked: list[tuple[str, ...]] = []
+        self.charged: list[str | None] = []
         self.ttl = 60
 
-    async def resolve(self, tenant: str, name: HostName, account: str | None = None) -> Resolved:
+    async def resolve(
+        self, tenant: str, name: HostName, account: str | None = None, *, endpoint: str | None = None
+    ) -> Resolved:
         self.asked.append(("resolve", tenant, name.text, *([account] if account else [])))
+        self.charged.append(endpoint)
         if name.text not in self.names:
             raise Unresolved("name-does-not-exist", "no such name")
         return Resolved(self.names[name.text], self.ttl)
 
-    async def pinned(self, tenant: str, name: HostName, address: IPv4Address) -> bool:
+    async def pinned(
+        self, tenant: str, name: HostName, address: IPv4Address, *, endpoint: str | None = None
+    ) -> bool:
         self.asked.append(("pinned", tenant, name.text, str(address)))
+        self.charged.append(endpoint)
         if name.text not in self.names:
             raise Unresolved("name-does-not-exist", "no such name")
         return address in self.names[name.text]

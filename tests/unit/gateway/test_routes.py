@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from appliance.gateway.routes import ASKED_PER_TENANT, NoRoute, Routes
 from appliance.names import HostName
 from appliance.policy.tenant import Profile, TenantPolicy
-from appliance.resolver.client import Resolved
+from appliance.resolver.client import Resolved, Unresolved
 from appliance.resolver.flights import RESUMED_PER_TURN
 
 from .support import OTHER_PUBLIC, PUBLIC, SITE, Names, web_policy
@@ -116,11 +116,11 @@ class Slow:
         self.asked: list[tuple[str, str]] = []
         self.answer: Deferred = Deferred()
 
-    async def resolve(self, tenant, name, account=None):
+    async def resolve(self, tenant, name, account=None, *, endpoint=None):
         self.asked.append((tenant, name.text))
         return await self.answer
 
-    async def pinned(self, tenant, name, address):
+    async def pinned(self, tenant, name, address, *, endpoint=None):
         self.asked.append((tenant, f"{name} {address}"))
         return await self.answer
 
@@ -178,3 +178,63 @@ def test_names_that_nobody_answers_take_few_places_and_none_of_another_tenant() 
     assert waiting(found.find(mine, HostName("n0.slow.net"), 443)) == []  # somebody asks already
     assert waiting(found.find(theirs, SITE, 80)) == []
     assert len(slow.asked) == ASKED_PER_TENANT + 1
+
+
+def test_b3_whose_question_it_is_is_told_to_the_resolver() -> None:
+    names = Names()
+    found, _ = routes(names)
+    now(found.is_pinned(web_policy(), SITE, 443, PUBLIC, endpoint="e1"))
+    now(found.find(web_policy(), SITE, 443, endpoint="e2"))
+    now(found.find(web_policy(), SITE, 443, "crm"))
+    assert names.charged == ["e1", "e2", None]
+
+
+class Bounded:
+    """A resolver for which `over` are over their rate; it answers when it is told to."""
+
+    def __init__(self, *over: str) -> None:
+        self.over, self.charged, self.open = over, [], []
+
+    def answer(self) -> None:
+        self.open.pop(0).callback(None)
+
+    async def pinned(self, tenant, name, address, *, endpoint=None) -> bool:
+        self.charged.append(endpoint)
+        self.open.append(Deferred())
+        await self.open[-1]
+        if endpoint in self.over:
+            raise Unresolved("queries-per-second-exceeded", "The container asks too fast.", denied=True)
+        return True
+
+
+def test_b3_over_the_rate_is_a_typed_429() -> None:
+    bounded = Bounded("e1")
+    result = waiting(Routes(bounded, Clock()).is_pinned(web_policy(), SITE, 443, PUBLIC, endpoint="e1"))
+    bounded.answer()
+    refusal = result[0].value.refusal
+    assert (refusal.status, refusal.reason, refusal.retry_after) == (429, "queries-per-second-exceeded", 1)
+    assert refusal.outcome == "denied"
+    assert bounded.charged == ["e1"]
+
+
+def test_of_those_who_wait_together_only_who_is_over_the_rate_is_refused() -> None:
+    """One question is for all of them; whoever joined another's, which was refused, asks in its own name."""
+    bounded, clock = Bounded("noisy"), Clock()
+    found, policy = Routes(bounded, clock), web_policy()
+    askers = [*["noisy"] * 3, *["quiet"] * 2, "other"]
+    results = [waiting(found.is_pinned(policy, SITE, 443, PUBLIC, endpoint=asker)) for asker in askers]
+    assert bounded.charged == ["noisy"]
+    while bounded.open:
+        bounded.answer()
+        clock.advance(0)
+    assert sorted(bounded.charged) == ["noisy", "noisy", "other", "quiet"]
+    assert [result == [True] for result in results] == [asker != "noisy" for asker in askers]
+
+
+def test_another_failure_is_everybodys() -> None:
+    slow = Slow()
+    found, policy = Routes(slow, Clock()), web_policy()
+    results = [waiting(found.is_pinned(policy, SITE, 443, PUBLIC, endpoint=f"e{n}")) for n in range(3)]
+    slow.answer.errback(Unresolved("upstream-timeout", "Nobody answered."))
+    assert [result[0].value.refusal.status for result in results] == [504] * 3
+    assert len(slow.asked) == 1

@@ -13,9 +13,9 @@ from appliance.gateway.connection import Connections
 from appliance.gateway.exchange import Exchange
 from appliance.gateway.limits import Limits
 from appliance.gateway.settling import settle
-from appliance.gateway.telling import COLLECT_SECONDS, MANY
 from appliance.limits.window import SECOND
 from appliance.policy.limits import DEFAULT_LIMITS
+from appliance.telling import COLLECT_SECONDS, MANY
 
 from .support import CONTAINER, ENDPOINT, Wire, plain, request, web_policy, worker
 
@@ -159,7 +159,7 @@ def test_it_is_written_when_the_container_leaves(made) -> None:
 
 def test_a_device_that_fails_then_ends_nothing(made, monkeypatch) -> None:
     warned: list = []
-    monkeypatch.setattr("appliance.gateway.telling._log.warn", lambda *a, **k: warned.append(k["count"]))
+    monkeypatch.setattr("appliance.telling._log.warn", lambda *a, **k: warned.append(k["count"]))
     for _ in range(BOUND + 5):
         refuse(made)
 

@@ -8,8 +8,10 @@ import pytest
 from twisted.internet.task import Clock
 
 from appliance.endpoints import Endpoint
+from appliance.outgoing.deadlines import Deadlines
 from appliance.resolver.answering import Answering, Asker
 from appliance.resolver.lookup import Lookup
+from appliance.telling import Telling
 
 from .fakes import FakeAudit, FakeUpstream, Policies
 
@@ -41,8 +43,18 @@ def lookup(policies, upstream, clock):
 
 
 @pytest.fixture
-def answering(lookup, policies, audit, clock):
-    return Answering(lookup, policies, audit, clock, per_second=50)
+def deadlines(clock):
+    return Deadlines(clock)
+
+
+@pytest.fixture
+def telling(audit, clock, deadlines):
+    return Telling(audit, deadlines, lambda: int(clock.seconds() * 1e9))
+
+
+@pytest.fixture
+def answering(lookup, policies, audit, clock, telling):
+    return Answering(lookup, policies, audit, clock, per_second=50, telling=telling)
 
 
 @pytest.fixture

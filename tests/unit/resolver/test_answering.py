@@ -1,5 +1,6 @@
 """From the bytes of a question to the bytes of an answer, and what is recorded."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import dns.message
@@ -13,10 +14,15 @@ from twisted.logger import globalLogPublisher
 
 from appliance.audit.log import AuditUnavailable
 from appliance.audit.record import Outcome
-from appliance.resolver.outcome import Found, Unusable
+from appliance.policy.limits import DEFAULT_LIMITS
+from appliance.resolver.answering import Answering
+from appliance.resolver.outcome import Absent, Found, Unusable
 from appliance.resolver.rate import Admission
+from appliance.telling import COLLECT_SECONDS, MANY, Bounds
 
-from .fakes import PRIVATE, PUBLIC, addresses_of, finished, question
+from .fakes import PRIVATE, PUBLIC, FakePolicy, addresses_of, finished, question
+
+TOLD = Bounds().per_second
 
 
 @pytest.fixture
@@ -133,7 +139,7 @@ def test_a_malformed_question_is_recorded(answering, asker, audit):
 
 
 def test_f4_over_the_rate_a_question_is_refused_at_once_and_a_flood_gets_silence_and_one_record(
-    ask, audit, upstream, clock
+    ask, audit, upstream, clock, telling
 ):
     upstream.answers["ok.example"] = Found((PUBLIC,), (), 300)
     answers = [ask("ok.example") for _ in range(120)]
@@ -144,6 +150,8 @@ def test_f4_over_the_rate_a_question_is_refused_at_once_and_a_flood_gets_silence
     assert upstream.asked == ["ok.example"]
     clock.advance(1)
     assert ask("ok.example").rcode() == dns.rcode.NOERROR
+    telling.close()
+    assert [record.count for record in audit.records] == [1, 1, 69]
     assert audit.open == 0
 
 
@@ -220,6 +228,14 @@ def test_f4_what_is_over_the_rate_is_refused_without_being_read(answering, asker
     assert last is None
     assert (answering.counts["limited"], answering.counts["limited_silently"]) == (61, 11)
     assert read == audit.records == []
+    assert audit.open == 1
+
+
+def test_f7_without_an_audit_log_what_is_over_the_rate_is_refused_all_the_same(answering, asker, audit):
+    answering.rate.admit = lambda *_: Admission.LIMITED
+    audit.ready = False
+    told = dns.message.from_wire(finished(answering.answer(question("ok.example"), asker)))
+    assert told.rcode() == dns.rcode.REFUSED
 
 
 def test_b3_a_question_whose_asker_closed_is_on_record(answering, asker, audit, upstream):
@@ -235,12 +251,6 @@ def test_b3_a_question_whose_asker_closed_is_on_record(answering, asker, audit, 
 
 
 def test_f4_the_tenants_own_rate_comes_from_its_policy(ask, audit, upstream, monkeypatch):
-    from dataclasses import replace
-
-    from appliance.policy.limits import DEFAULT_LIMITS
-
-    from .fakes import FakePolicy
-
     monkeypatch.setattr(FakePolicy, "limits", replace(DEFAULT_LIMITS, queries_per_second=3))
     upstream.answers["ok.example"] = Found((PUBLIC,), (), 300)
     answers = [ask("ok.example") for _ in range(6)]
@@ -248,3 +258,84 @@ def test_f4_the_tenants_own_rate_comes_from_its_policy(ask, audit, upstream, mon
     assert (audit.records[-1].reason, audit.records[-1].rule) == (
         "queries-per-second-exceeded", "limits.queries_per_second",
     )  # fmt: skip
+
+
+@pytest.fixture
+def flood(lookup, policies, audit, clock, *, telling, asker, monkeypatch):
+    """Asks so often in one second, within every rate."""
+    monkeypatch.setattr(FakePolicy, "limits", replace(DEFAULT_LIMITS, queries_per_second=5000))
+    answering = Answering(lookup, policies, audit, clock, per_second=5000, telling=telling)
+
+    def flood(times, wire):
+        for number in range(times):
+            finished(answering.answer(wire(number), asker))
+            clock.advance(0)  # few go on in one turn
+
+    return flood
+
+
+DENIED = {
+    "host-not-listed": lambda number: question(f"n{number}.denied.example"),
+    "type-not-answered": lambda number: question(f"n{number}.example", "TXT"),
+    "empty-label": lambda _: question("."),
+    "question-malformed": lambda _: question("ok.example") + b"x",
+}
+
+
+@pytest.mark.parametrize("reason", DENIED)
+def test_f7_of_a_thousand_refused_questions_in_a_second_few_are_recorded_and_all_counted(
+    flood, audit, upstream, deadlines, *, clock, reason
+):
+    deadlines.start()
+    flood(1000, DENIED[reason])
+    assert [record.count for record in audit.records] == [1] * TOLD
+    assert len({record.reason for record in audit.records}) == 1
+    clock.pump([1.0] * int(COLLECT_SECONDS + 1))
+    *told, summary = audit.records
+    assert len(told) == TOLD
+    assert (summary.reason, summary.outcome, summary.count) == (MANY, Outcome.DENIED, 1000 - TOLD)
+    assert (summary.tenant, summary.endpoint, summary.container) == ("acme", "e1", "c1")
+    assert told[0].reason in summary.detail
+    assert upstream.asked == []
+    assert audit.open == 0
+    deadlines.stop()
+
+
+def test_f7_failures_that_asked_nobody_share_a_record_and_those_that_did_have_their_own(
+    flood, audit, upstream, telling
+):
+    upstream.answers["gone.example"] = Absent((), 60, exists=False)
+    flood(500, lambda _: question("gone.example"))
+    assert upstream.asked == ["gone.example"]
+    telling.close()
+    assert audit.records[-1].detail.endswith(f"name-does-not-exist {499 - TOLD}.")
+    assert sum(record.count for record in audit.records) == 500
+    assert len(audit.records) == 1 + TOLD + 1
+
+
+@pytest.mark.parametrize(
+    "result", [Found((PUBLIC,), (), 60), Found((PRIVATE,), (), 60), Absent((), 60, exists=False)]
+)
+def test_b3_what_went_upstream_has_a_record_of_its_own_in_the_densest_flood(flood, audit, upstream, result):
+    flood(200, lambda number: question(f"n{number}.denied.example"))
+    before = len(audit.records)
+    names = [f"n{number}.example" for number in range(300)]
+    upstream.answers |= dict.fromkeys(names, result)
+    flood(300, lambda number: question(names[number]))
+    assert [record.name for record in audit.records[before:]] == names == upstream.asked
+    assert {record.count for record in audit.records} == {1}
+
+
+def test_f7_askers_who_go_away_share_a_record_but_for_the_one_whose_question_went_upstream(
+    answering, asker, audit, upstream, telling
+):
+    upstream.hold()
+    waiting = [Deferred.fromCoroutine(answering.answer(question("ok.example"), asker)) for _ in range(45)]
+    for one in waiting:
+        one.addErrback(lambda failure: failure.trap(CancelledError))
+        one.cancel()
+    assert upstream.asked == ["ok.example"]
+    assert [record.reason for record in audit.records] == ["client-closed"] * (1 + TOLD)
+    telling.close()
+    assert sum(record.count for record in audit.records) == 45
+    assert audit.open == 0

@@ -69,11 +69,27 @@ def test_questions_are_pipelined_and_answers_come_in_any_order(started):
     assert one == {"op": "resolve", "tenant": "acme", "name": "ok.example", "id": one["id"]}
     begin(client.resolve("acme", OK, "crm"))
     assert far.heard()[-1]["account"] == "crm"
-    assert (two["op"], two["address"]) == ("pinned", str(PUBLIC))
+    assert two == {**one, "op": "pinned", "address": str(PUBLIC), "id": two["id"]}
     far.say(id=two["id"], ok=True, pinned=True)
     far.say(id=one["id"], ok=True, addresses=[str(PUBLIC)], ttl=60)
     assert second == [True]
     assert first == [Resolved((PUBLIC,), 60)]
+
+
+def test_whose_question_it_is_is_told(started):
+    far, _, client = started
+    begin(client.resolve("acme", OK, endpoint="e1"))
+    begin(client.pinned("acme", OK, PUBLIC, endpoint="e2"))
+    assert [message["endpoint"] for message in far.heard()] == ["e1", "e2"]
+
+
+def test_a_rate_is_told_from_other_refusals(started):
+    far, _, client = started
+    _, results = begin(client.resolve("acme", OK, endpoint="e1"))
+    (asked,) = far.heard()
+    far.say(id=asked["id"], ok=False, reason="queries-per-second-exceeded", detail="No.", outcome="denied")
+    assert results[0].value.over_rate
+    assert not Unresolved("resolver-busy", "…").over_rate
 
 
 def test_a_refusal_carries_reason_rule_and_whether_it_was_decided(started):

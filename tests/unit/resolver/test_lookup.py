@@ -2,9 +2,11 @@
 
 from ipaddress import IPv4Address
 
+import dns.rcode
 import pytest
 from twisted.internet.defer import Deferred
 
+from appliance.audit.record import Outcome
 from appliance.policy.tenant import Profile
 from appliance.resolver.lookup import FLIGHTS_PER_TENANT, TOTAL_TIME
 from appliance.resolver.outcome import Absent, Answered, Declined, Found, Unusable
@@ -245,3 +247,49 @@ def test_a_token_host_at_a_private_address_is_none(lookup, upstream, policies):
     )
     upstream.answers["login.crm.example"] = Found((PRIVATE,), (), 60)
     assert finished(lookup.resolve("acme", LOGIN, account="a")).reason == "private-address"
+
+
+BUSY = Declined(Outcome.DENIED, "queries-per-second-exceeded", None, "…", dns.rcode.REFUSED, None)
+
+
+def test_whoever_departs_is_told_before_and_only_where_upstream_is_asked_for_this_question(lookup, upstream):
+    departed = []
+
+    def departs():
+        assert len(upstream.asked) == len(departed)
+        departed.append(True)
+
+    upstream.hold()
+    for _ in range(3):
+        started(lookup.resolve("acme", OK, departs=departs))
+    upstream.release(Found((PUBLIC,), (), 60))
+    finished(lookup.resolve("acme", OK, departs=departs))
+    finished(lookup.resolve("acme", name("x.denied.example"), departs=departs))
+    assert departed == [True]
+
+
+def test_a_question_that_is_declined_when_it_departs_leaves_nothing_behind(lookup, upstream):
+    assert finished(lookup.resolve("acme", OK, departs=lambda: BUSY)) is BUSY
+    assert upstream.asked == []
+    assert (len(lookup.flights), len(lookup.cache), len(lookup.pins)) == (0, 0, 0)
+    assert finished(lookup.resolve("acme", OK)).fresh
+
+
+def test_whoever_finds_no_place_to_ask_is_not_charged(lookup, upstream):
+    upstream.hold()
+    for step in range(FLIGHTS_PER_TENANT):
+        started(lookup.resolve("acme", name(f"n{step}.example")))
+    departed = []
+    refused = finished(lookup.resolve("acme", OK, departs=lambda: departed.append(True)))
+    assert refused.reason == "resolver-busy"
+    assert departed == []
+
+
+@pytest.mark.parametrize(
+    "result", [Found((PRIVATE,), (), 60), Absent((), 60, exists=False), Unusable("upstream-failed", "…")]
+)
+def test_a_refusal_says_whether_upstream_was_asked_for_it(lookup, upstream, result):
+    upstream.answers["ok.example"] = result
+    assert finished(lookup.resolve("acme", OK)).fresh
+    assert not finished(lookup.resolve("acme", OK)).fresh
+    assert not finished(lookup.resolve("acme", name("x.denied.example"))).fresh

@@ -1,23 +1,45 @@
 """What the gateway asks over the control socket, and who may."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 
+import dns.rcode
 import pytest
+from twisted.internet.defer import Deferred
 
 from appliance.audit.record import Outcome
 from appliance.control import ControlError
+from appliance.endpoints import EndpointTable
+from appliance.policy.limits import DEFAULT_LIMITS
 from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.resolver.operations import Operations
-from appliance.resolver.outcome import Found
+from appliance.resolver.outcome import Absent, Found
+from appliance.telling import Bounds
 
-from .fakes import PRIVATE, PUBLIC, PUBLIC_TOO, finished
+from .fakes import PRIVATE, PUBLIC, PUBLIC_TOO, FakePolicy, finished, question
 
 GATEWAY = 64101
+PER_SECOND = 50
 
 
 @pytest.fixture
-def operations(lookup, audit, clock):
-    return Operations(lookup, audit, clock, lambda: {"ready": True})
+def endpoints(endpoint):
+    table = EndpointTable()
+    table.update([endpoint, replace(endpoint, id="e2", address=IPv4Address("127.0.0.3"), ifindex=2)], [])
+    return table
+
+
+@pytest.fixture
+def operations(lookup, audit, clock, *, telling, endpoints, answering):
+    return Operations(
+        lookup,
+        audit,
+        clock,
+        lambda: {"ready": True},
+        telling=telling,
+        endpoints=endpoints,
+        admit=answering.admit,
+    )
 
 
 def resolve(operations, **message):
@@ -86,7 +108,16 @@ def test_c1_what_is_no_host_name_is_denied(operations, upstream, text):
 
 @pytest.mark.parametrize(
     "message",
-    [{"tenant": ""}, {"tenant": 3}, {"name": None}, {"address": "1.2.3"}, {"address": 16909060}],
+    [
+        {"tenant": ""},
+        {"tenant": 3},
+        {"tenant": "Acme"},
+        {"tenant": "a" * 33},
+        {"name": None},
+        {"address": "1.2.3"},
+        {"address": 16909060},
+        {"endpoint": 1},
+    ],
 )
 def test_a_message_of_another_shape_is_an_error(operations, message):
     with pytest.raises(ControlError):
@@ -107,3 +138,114 @@ def test_b3_a_name_learnt_for_a_pin_is_on_record(operations, audit, upstream):
     assert upstream.asked == ["ok.example"]
     (record,) = audit.records
     assert (record.name, record.transport, record.outcome) == ("ok.example", "control", Outcome.ALLOWED)
+
+
+ASKS = {
+    "pinned": lambda operations, name, **more: pinned(operations, name=name, address=str(PUBLIC), **more),
+    "resolve": lambda operations, name, **more: resolve(operations, name=name, **more),
+}
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+def test_b3_what_is_asked_upstream_for_a_container_counts_as_its_question(
+    operations, answering, asker, *, upstream, audit, clock, ask
+):
+    """One rate for both: what a container asks itself, and what its ClientHellos have a worker ask."""
+    for number in range(20):
+        finished(answering.answer(question(f"own{number}.example"), asker))
+        clock.advance(0)  # few go on in one turn
+    answers = []
+    for number in range(100):
+        answers.append(ask(operations, f"n{number}.example", endpoint="e1"))
+        clock.advance(0)
+    assert len(upstream.asked) == PER_SECOND
+    *_, refused = answers
+    assert refused["ok"] is False
+    assert (refused["reason"], refused["outcome"]) == ("queries-per-second-exceeded", "denied")
+    assert [answer.get("ok", True) for answer in answers] == [True] * 30 + [False] * 70
+    over = [record for record in audit.records if record.reason == "queries-per-second-exceeded"]
+    assert over
+    assert over[0].transport == "control"
+    assert ask(operations, "other.example", endpoint="e2").get("ok", True)
+    assert finished(answering.answer(question("own.example"), asker))[3] & 0xF == dns.rcode.REFUSED
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+def test_b3_the_record_of_what_was_asked_for_a_container_names_it(operations, audit, ask):
+    ask(operations, "ok.example", endpoint="e1")
+    ask(operations, "x.denied.example", endpoint="e1")
+    for record in audit.records:
+        assert (record.tenant, record.endpoint, record.container, record.run) == ("acme", "e1", "c1", "r1")
+        assert (record.source, record.transport) == ("gateway", "control")
+    assert [record.outcome for record in audit.records] == [Outcome.ALLOWED, Outcome.DENIED]
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+def test_what_is_kept_counts_for_nobody(operations, answering, upstream, clock, ask):
+    for _ in range(10 * PER_SECOND):
+        assert ask(operations, "ok.example", endpoint="e1").get("ok", True)
+    assert upstream.asked == ["ok.example"]
+    assert answering.rate.used(clock.seconds()) == {"acme": (1, DEFAULT_LIMITS.queries_per_second)}
+
+
+def test_who_waits_for_what_another_asked_is_not_charged(operations, answering, upstream, clock):
+    upstream.hold()
+    message = {"op": "resolve", "tenant": "acme", "name": "ok.example"}
+    first, second = ([], [])
+    for endpoint, results in (("e1", first), ("e2", second)):
+        waiting = Deferred.fromCoroutine(operations.resolve({**message, "endpoint": endpoint}, None))
+        waiting.addBoth(results.append)
+    upstream.release(Found((PUBLIC,), (), 60))
+    clock.advance(0)
+    assert first == second == [{"addresses": [str(PUBLIC)], "ttl": 60}]
+    assert answering.rate.used(clock.seconds())["acme"][0] == 1
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+def test_b3_the_tenants_own_rate_bounds_them_as_well(operations, upstream, audit, monkeypatch, ask):
+    monkeypatch.setattr(FakePolicy, "limits", replace(DEFAULT_LIMITS, queries_per_second=3))
+    answers = [ask(operations, f"n{n}.example", endpoint=f"e{1 + n % 2}") for n in range(6)]
+    assert len(upstream.asked) == 3
+    assert [answer.get("rule") for answer in answers] == [None] * 3 + ["limits.queries_per_second"] * 3
+    assert audit.records[-1].rule == "limits.queries_per_second"
+
+
+@pytest.mark.parametrize("identity", ["e3", ""])
+def test_nothing_is_asked_for_a_container_that_is_not_known(operations, upstream, audit, identity):
+    answer = resolve(operations, name="ok.example", endpoint=identity)
+    assert (answer["reason"], answer["outcome"]) == ("resolver-unavailable", "failed")
+    assert upstream.asked == []
+    assert audit.records[0].endpoint is None
+
+
+def test_a_container_of_another_tenant_is_not_charged_nor_named(
+    operations, answering, upstream, audit, clock
+):
+    answer = resolve(operations, tenant="other", name="ok.example", endpoint="e1")
+    assert answer["reason"] == "resolver-unavailable"
+    assert upstream.asked == []
+    assert answering.rate.used(clock.seconds()) == {}
+    assert (audit.records[0].tenant, audit.records[0].endpoint) == ("other", None)
+
+
+def test_what_the_broker_asks_is_nobodys_question(operations, answering, clock):
+    resolve(operations, name="ok.example")
+    assert answering.rate.used(clock.seconds()) == {}
+
+
+def test_f7_a_flood_that_a_container_has_a_worker_ask_shares_its_records(
+    operations, upstream, audit, telling
+):
+    upstream.answers["gone.example"] = Absent((), 60, exists=False)
+    for _ in range(300):
+        resolve(operations, name="gone.example", endpoint="e1")
+        resolve(operations, name="x.denied.example")
+    telling.close()
+    assert upstream.asked == ["gone.example"]
+    assert len(audit.records) == 1 + 2 * (Bounds().per_second + 1)
+    assert sum(record.count for record in audit.records) == 600
+    assert {record.endpoint for record in audit.records if record.reason == "refused-in-a-flood"} == {
+        "e1",
+        None,
+    }
+    assert audit.open == 0

@@ -14,16 +14,18 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import DatagramProtocol, Factory
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from appliance import telling
 from appliance.ipc import JsonLines
 from appliance.links import link_mark
 from appliance.resolver import tcp
 from appliance.resolver.client import ResolverClient, Unresolved
 from appliance.resolver.service import Resolver
 from appliance.settings import NameServer, Settings, Uids
+from appliance.telling import Bounds
 
 from .fakes import PUBLIC, FakeAudit, Policies, addresses_of, name, question
 from .test_upstream import answer
@@ -93,11 +95,13 @@ class ServiceTests(TestCase):
         }
         self.udp, self.tcp = sockets["dns-udp"].getsockname(), sockets["dns-tcp"].getsockname()
         self.resolver.start(sockets)
+        self.stops = True
         while not self.resolver.status()["ready"]:
             await deferLater(reactor, 0.01)
 
     async def tearDown(self):
-        await self.resolver.stop()
+        if self.stops:
+            await self.resolver.stop()
         await self.netd_port.stopListening()
         await self.authority_port.stopListening()
         self.directory.cleanup()
@@ -147,6 +151,56 @@ class ServiceTests(TestCase):
         assert json.dumps(status)
         self.audit.ready = False
         assert not self.resolver.status()["ready"]
+
+    async def flood(self):
+        """Refusals of one second: those with a record of their own, and five more."""
+
+        def ask():
+            for _ in range(Bounds().per_second + 5):
+                self.over_udp(question("x.denied.example"))
+
+        await deferToThread(ask)
+        assert self.audit.open == 1
+        return len(self.audit.records)
+
+    async def test_f7_refusals_of_a_flood_are_recorded_together_after_a_while(self):
+        self.patch(telling, "COLLECT_SECONDS", 0.1)
+        told = await self.flood()
+        while self.audit.open:
+            await deferLater(reactor, 0.1)
+        summary = self.audit.records[told]
+        assert (summary.reason, summary.endpoint) == (telling.MANY, "e1")
+        assert summary.count + told == Bounds().per_second + 5
+
+    async def test_f7_nothing_of_a_flood_is_lost_when_the_container_leaves(self):
+        told = await self.flood()
+        self.netd.peer.send({"type": "update", "generation": 2, "added": [], "removed": ["e1"]})
+        while {"type": "ack", "generation": 2} not in self.netd.heard:
+            await deferLater(reactor, 0.01)
+        assert self.audit.open == 0
+        assert self.audit.records[-1].count + told == Bounds().per_second + 5
+
+    async def test_f7_nothing_of_a_flood_is_lost_when_the_process_ends(self):
+        told = await self.flood()
+        self.stops = False
+        await self.resolver.stop()
+        assert self.audit.open == 0
+        assert self.audit.records[-1].count + told == Bounds().per_second + 5
+
+    async def test_b3_what_a_worker_asks_for_a_container_is_its_question(self):
+        self.patch(self.resolver._answering, "_clock", Clock())  # nothing flows back into its rate
+        client = self.client()
+        rate = self.settings.resolver.queries_per_second
+        for number in range(rate):
+            asked = name(f"n{number}.example")
+            assert await client.pinned("acme", asked, IPv4Address("8.8.8.8"), endpoint="e1") is False
+        with pytest.raises(Unresolved) as caught:
+            await client.pinned("acme", name("x.example"), PUBLIC, endpoint="e1")
+        assert (caught.value.over_rate, caught.value.denied) == (True, True)
+        await client.stop()
+        assert (await deferToThread(self.over_udp, question("own.example"))).rcode() == dns.rcode.REFUSED
+        assert len(self.authority.asked) == rate
+        assert {record.endpoint for record in self.audit.records} == {"e1"}
 
     async def test_an_endpoint_that_went_away_is_answered_no_more(self):
         held = await deferToThread(self.connected)
