@@ -52,8 +52,8 @@ def judge_hello(
     """The verdict on a ClientHello before anything is minted, resolved or dialled.
 
     `authority` is that of the CONNECT, if any; `port` that of the connection. An encrypted inner name (ECH)
-    is never read: where TLS ends here, it ends under the outer name, and Host must be equal to that. Where TLS
-    is passed on, a server may follow the inner one, which nobody judged. GREASE cannot be told from it.
+    is never read: where TLS ends here, it ends under the outer name, and Host must be equal to that. Where
+    TLS is passed on, a server may follow the inner one, which nobody judged. GREASE cannot be told from it.
     """
     if hello.server_name is None:
         return refusals.NO_SERVER_NAME
@@ -159,14 +159,17 @@ class Opening:
 
     async def _check_destination(self, admitted: Admitted, policy: TenantPolicy) -> None:
         """Transparent use: the address connected to must be one of the name's own (attack D5)."""
-        destination = self._connection.caller.destination
+        caller, name = self._connection.caller, admitted.name
+        destination, asker = caller.destination, caller.endpoint.id
         standing = None
         try:
-            if not await self._worker.routes.is_pinned(policy, admitted.name, admitted.port, destination):
-                standing = refusals.not_pinned(admitted.name, destination)
+            if not await self._worker.routes.is_pinned(
+                policy, name, admitted.port, destination, endpoint=asker
+            ):
+                standing = refusals.not_pinned(name, destination)
         except NoRoute as answer:
             standing = answer.refusal.closing()
-        self._go_on(Admitted(admitted.name, admitted.port, standing, admitted.passthrough))
+        self._go_on(Admitted(name, admitted.port, standing, admitted.passthrough))
 
     def _stop_deciding(self) -> None:
         self._over = True

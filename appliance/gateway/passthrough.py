@@ -119,8 +119,9 @@ class Passthrough:
 
     async def _reach(self) -> Any:
         """A transport to the server, on which only we write. Raises `NoRoute`, `DialFailed`."""
-        worker, destination = self._worker, self._connection.caller.destination
-        addresses = await worker.routes.find(self._policy(), self._name, self._port)
+        worker, caller = self._worker, self._connection.caller
+        destination, asker = caller.destination, caller.endpoint.id
+        addresses = await worker.routes.find(self._policy(), self._name, self._port, endpoint=asker)
         if destination in addresses:
             addresses = (destination, *[other for other in addresses if other != destination])
         upstream, self._address = await worker.dialler.connect(addresses, self._port)

@@ -83,15 +83,15 @@ async def _addresses(
     worker: Worker, caller: Caller, origin: Origin, policy: TenantPolicy
 ) -> tuple[IPv4Address, ...]:
     """Judged addresses of the origin, the one that the container chose itself first. Raises `NoRoute`."""
-    routes, destination = worker.routes, caller.destination
+    routes, destination, asker = worker.routes, caller.destination, caller.endpoint.id
     addresses = routes.kept(policy, origin.host, origin.port)
     if not addresses:
-        addresses = await routes.find(policy, origin.host, origin.port)
+        addresses = await routes.find(policy, origin.host, origin.port, endpoint=asker)
     if destination in addresses:
         return destination, *[other for other in addresses if other != destination]
     if origin.pin and not (
         isinstance(origin.host, HostName)
-        and await routes.is_pinned(policy, origin.host, origin.port, destination)
+        and await routes.is_pinned(policy, origin.host, origin.port, destination, endpoint=asker)
     ):
         raise NoRoute(refusals.not_pinned(origin.host, destination))
     return addresses

@@ -129,7 +129,8 @@ RESPONSE_NOT_READ = Refusal(
 TOO_MANY_CONNECTIONS = Refusal(
     503, "too-many-connections",
     "All containers together have too many connections open, and this tenant has its share of them.",
-    "Close connections that are idle, or try again later.", outcome=Outcome.FAILED, retry_after=1, closes=True,
+    "Close connections that are idle, or try again later.",
+    outcome=Outcome.FAILED, retry_after=1, closes=True,
 )  # fmt: skip
 LIMITS_UNAVAILABLE = Refusal(
     503, "limits-unavailable", "What has been used cannot be counted, so nothing is allowed.",
@@ -206,7 +207,8 @@ TLS_INVALID = Refusal(
     closes=True, alert=50,
 )  # fmt: skip
 ENCRYPTED_NAME = Refusal(
-    403, "encrypted-server-name", "TLS that is passed on unread may hide no other server name (ECH, RFC 9849).",
+    403, "encrypted-server-name",
+    "TLS that is passed on unread may hide no other server name (ECH, RFC 9849).",
     "Turn Encrypted ClientHello off in the client, also as GREASE, or have the operator intercept this host.",
     closes=True,
 )  # fmt: skip

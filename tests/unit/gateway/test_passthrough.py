@@ -16,7 +16,7 @@ from appliance.policy.ranges import Ranges
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 
-from .support import PUBLIC, Names, Wire, web_policy, worker
+from .support import ENDPOINT, PUBLIC, Names, Wire, web_policy, worker
 
 EXCEPTED = {("site.net", 443): "operator.yaml:1"}
 
@@ -37,6 +37,7 @@ class Slow(Names):
         self.answer: Deferred[bool] = Deferred()
 
     async def pinned(self, tenant, name, address, *, endpoint=None) -> bool:
+        self.charged.append(endpoint)
         return await self.answer
 
 
@@ -79,6 +80,7 @@ def test_what_was_said_goes_on_as_it_stands() -> None:
     talk.names.answer.callback(True)
     assert talk.server().value().endswith(b"SECRET")
     assert talk.worker.audit.records == []
+    assert talk.names.charged == [ENDPOINT.id] * 2  # whether it is pinned, and where it is
 
 
 def test_what_was_refused_while_its_destination_is_asked_for_is_not_dialled() -> None:

@@ -16,7 +16,7 @@ from appliance.policy.ranges import Ranges
 from appliance.policy.set import PolicySet
 from appliance.refusal import Refusal
 
-from .support import OTHER_PUBLIC, PUBLIC, Names, Wire, limited, plain, request, web_policy, worker
+from .support import ENDPOINT, OTHER_PUBLIC, PUBLIC, Names, Wire, limited, plain, request, web_policy, worker
 
 
 def judged(made, channel=None) -> Exchange:
@@ -78,6 +78,7 @@ def test_the_address_that_the_container_chose_comes_first_d5() -> None:
     channel = plain(OTHER_PUBLIC)
     begin(made, judged(made, channel), channel)
     assert made.reactor.tcpClients[-1][0] == str(OTHER_PUBLIC)
+    assert made.routes._resolver.charged == [ENDPOINT.id]
 
 
 def test_an_address_that_is_not_the_names_is_refused_and_not_taken_from_the_pool_d5() -> None:
@@ -91,6 +92,7 @@ def test_an_address_that_is_not_the_names_is_refused_and_not_taken_from_the_pool
     assert at_hand(made, channel.caller, other) is None
     (refusal,) = begin(made, other, channel)
     assert refusal.reason == "destination-not-pinned"
+    assert set(made.routes._resolver.charged) == {ENDPOINT.id}
 
 
 @pytest.mark.parametrize(
