@@ -20,7 +20,7 @@ _REASONS = {page_name(denial): denial.value for denial in Denial} | SQUID_ERRORS
 _MALFORMED = frozenset(
     {"ERR_INVALID_REQ", "ERR_INVALID_URL", "ERR_CONFLICT_HOST", "ERR_TOO_BIG", "ERR_UNSUP_REQ"}
 )
-_KEY = re.compile(r"[?&;]([^=&;]*)")
+_KEY = re.compile(r"[?&]([^=&]*)")
 
 
 @dataclass(frozen=True, slots=True)

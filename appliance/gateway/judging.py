@@ -12,7 +12,7 @@ from appliance.gateway.origin import Origin, is_own, origin_of
 from appliance.handover import WITHOUT_ACCOUNT
 from appliance.http1.head import RequestHead
 from appliance.http1.refused import Refused
-from appliance.http1.target import DEFAULT_PORTS
+from appliance.http1.target import DEFAULT_PORTS, query_pieces
 from appliance.limits.budget import Exceeded
 from appliance.limits.signals import signals
 from appliance.names import BROKER_NAME, GATEWAY_NAME, INTEGRATIONS_NAME, OWN_NAMES
@@ -150,4 +150,5 @@ def facts_of(head: RequestHead, origin: Origin) -> RequestFacts:
         head.head_bytes,
         head.upgrade,
         () if head.upgrade is None else offered(head),
+        query_pieces(head.query),
     )

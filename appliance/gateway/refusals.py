@@ -128,7 +128,7 @@ RESPONSE_NOT_READ = Refusal(
 )  # fmt: skip
 TOO_MANY_CONNECTIONS = Refusal(
     503, "too-many-connections",
-    "All containers together have too many connections open, and this tenant has its share of them.",
+    "All containers together have too many connections open; none is left for this tenant, or for its share.",
     "Close connections that are idle, or try again later.",
     outcome=Outcome.FAILED, retry_after=1, closes=True,
 )  # fmt: skip

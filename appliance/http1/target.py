@@ -206,22 +206,28 @@ def canonical_query(raw: str) -> str:
 
 
 def query_pairs(canonical: str) -> Pairs:
-    """Keys and values of a canonical query, split at '&', then what is more to who splits at ';' as well.
+    """Keys and values of a canonical query, split at '&' alone (';' is part of a value: see `query_pieces`).
 
     Decoded as a form is ('+' and %20 are a space, printable ASCII plain), except that %25, controls and bytes
-    over 0x7f stay escaped, so that different keys stay different. HTML 4.01 (B.2.2) wished that servers took
-    ';' for '&', the URL standard's forms do not: what is judged by keys must hold for both readings.
+    over 0x7f stay escaped, so that different keys stay different.
     """
-    pairs = [_pair(part) for part in canonical.split("&") if part]
-    if ";" in canonical:
-        pieces = (_pair(piece) for part in canonical.split("&") for piece in part.split(";") if piece)
-        pairs += [pair for pair in pieces if pair not in pairs]
+    pairs = []
+    for part in canonical.split("&"):
+        if part:
+            key, _, value = part.partition("=")
+            pairs.append((_plain(key), _plain(value)))
     return tuple(pairs)
 
 
-def _pair(part: str) -> tuple[str, str]:
-    key, _, value = part.partition("=")
-    return _plain(key), _plain(value)
+def query_pieces(canonical: str | None) -> Pairs:
+    """The same for who splits at ';' as well; () where that is no other reading.
+
+    HTML 4.01 (B.2.2) wished that servers did, the URL standard's forms do not. What is judged by keys must
+    hold in both readings.
+    """
+    if canonical is None or ";" not in canonical:
+        return ()
+    return query_pairs(canonical.replace(";", "&"))
 
 
 def _plain(text: str) -> str:

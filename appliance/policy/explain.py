@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.http1.refused import Refused
-from appliance.http1.target import parse_absolute
+from appliance.http1.target import parse_absolute, query_pieces
 from appliance.names import HostName
 from appliance.policy.denials import WEBSOCKET
 from appliance.policy.rules import denied
@@ -100,6 +100,7 @@ def _facts(method: str, url: str, content_type: str | None, content_length: int 
         port=target.authority.port,
         path=target.path,
         query=target.pairs,
+        pieces=query_pieces(target.query),
         content_type=content_type,
         content_length=content_length,
         uri_bytes=len(target.path) + len(query),

@@ -100,15 +100,18 @@ class AllowRule:
             return Reason.PATH_NOT_ALLOWED
         if not self.encoded_slash and ENCODED_SLASH in facts.path:
             return Reason.PATH_NOT_ALLOWED
-        if facts.query and self.query is not None and not all(key in self.query for key, _ in facts.query):
-            return Reason.QUERY_NOT_ALLOWED
-        if facts.query and self.repeatable is not None and _repeats(facts.query, self.repeatable):
+        if facts.query and not (self._has_keys(facts.query) and self._has_keys(facts.pieces)):
             return Reason.QUERY_NOT_ALLOWED
         if facts.upgrade != self.upgrade:
             return Reason.UPGRADE_REQUIRED if facts.upgrade is None else Reason.UPGRADE_NOT_ALLOWED
         if facts.subprotocols and not self.subprotocols.issuperset(facts.subprotocols):
             return Reason.SUBPROTOCOL_NOT_ALLOWED
         return self._unmet_body(facts, cap) if facts.has_body else None
+
+    def _has_keys(self, query: tuple[tuple[str, str], ...]) -> bool:
+        if self.query is not None and not all(key in self.query for key, _ in query):
+            return False
+        return self.repeatable is None or not _repeats(query, self.repeatable)
 
     def _unmet_body(self, facts: RequestFacts, cap: int) -> Reason | None:
         if not self.content_types:
@@ -157,7 +160,7 @@ class DenyRule:
             and (self.ports is None or facts.port in self.ports)
             and (self.methods is None or facts.method in self.methods)
             and (self.paths is None or one_fits(self.paths, facts.path))
-            and (self.query is None or any(key in self.query for key, _ in facts.query))
+            and (self.query is None or any(key in self.query for key, _ in (*facts.query, *facts.pieces)))
             and (self.content_types is None or self._has_type(facts))
         )
 

@@ -185,7 +185,7 @@ class TenantPolicy:
             return no_policy(self.tenant)
         if (refused := unfit(facts, self.caps, self.tenant)) is not None:
             return refused
-        method, scheme, host, port, path, query, content_type, length, chunked, _, _, upgrade, _ = facts
+        method, scheme, host, port, path, query, content_type, length, chunked, _, _, upgrade, _, _ = facts
         name = _key(host)
         if (
             query or content_type or length or chunked or upgrade is not None

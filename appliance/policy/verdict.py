@@ -90,9 +90,10 @@ class Verdict:
 class RequestFacts(NamedTuple):
     """One request in canonical form: exactly what will go on the wire if it is allowed.
 
-    `path` has no query; `query` holds keys and values in order, as `http1.target.query_pairs` gives them;
-    `content_length` is None when no such header came; sizes are bytes of the request as it was received.
-    `upgrade` is the Upgrade field in lower case, `subprotocols` what a WebSocket's opening offers.
+    `path` has no query; `query` holds keys and values in order, as `http1.target.query_pairs` gives them,
+    `pieces` what `query_pieces` gives; `content_length` is None when no such header came; sizes are bytes of
+    the request as it was received. `upgrade` is the Upgrade field in lower case, `subprotocols` what a
+    WebSocket's opening offers.
     """
 
     method: str
@@ -108,6 +109,7 @@ class RequestFacts(NamedTuple):
     header_bytes: int = 0
     upgrade: str | None = None
     subprotocols: tuple[str, ...] = ()
+    pieces: tuple[tuple[str, str], ...] = ()
 
     @property
     def has_body(self) -> bool:

@@ -2,7 +2,8 @@
 
 `resolve` {tenant, name, account?, endpoint?} → {addresses: [text], ttl: seconds};
 `pinned` {tenant, name, address, endpoint?} → {pinned: bool};
-with an account, for the broker; what goes upstream counts as a question of the endpoint, one of the tenant's;
+with an account, for the broker; what goes upstream counts as a question of the endpoint, which must be
+the tenant's;
 either → {ok: false, reason, detail, rule, outcome: "denied" | "failed"} when there is no address;
 `status` → {ready, ...counters}.
 """

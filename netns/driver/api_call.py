@@ -90,7 +90,8 @@ def require_no_form(headers: Mapping[str, str]) -> None:
     """Raises `UnclearCall` for a body from which dockerd would take parameters before those of the query.
 
     Go's `Request.FormValue` does so with a form, by its media type as `mime.ParseMediaType` reads it; the
-    authorization plugin is not shown such a body. No Content-Type is no form.
+    authorization plugin is not shown such a body. No Content-Type is no form. Of several the plugin is shown
+    the last and Go takes the first: a form may hide so, and its containers are stopped when they appear.
     """
     for name, value in headers.items():
         if name.lower() != "content-type":

@@ -157,10 +157,18 @@ class Authorization:
             return admission.unclear(error, "container")
 
     async def ours(self) -> tuple[Running, ...]:
-        """Containers that run on a network of ours or were made for one. Raises `EngineUnavailable`."""
+        """Containers that run on a network of ours, were made for one, or share the network of another.
+
+        Whose network that is, the list does not say. Raises `EngineUnavailable`.
+        """
         running = await self._engine.running()
         facts = await self._networks()
-        return tuple(one for one in running if admission.asked_network(one.networks, facts) is not None)
+        return tuple(
+            one
+            for one in running
+            if any(name.startswith(JOIN) for name in one.networks)
+            or admission.asked_network(one.networks, facts) is not None
+        )
 
     async def _decide(self, call: ApiCall, message: AuthorizationRequest) -> Decision:
         body = message.RequestBody

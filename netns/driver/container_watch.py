@@ -27,7 +27,7 @@ class Judge(Protocol):
     """The admission plugin, asked about containers that are there; see `netns.driver.authz.Authorization`."""
 
     async def ours(self) -> tuple[Running, ...]:
-        """Containers that run on a network of ours or were made for one."""
+        """Containers that run on a network of ours, were made for one, or share the network of another."""
 
     async def decide_existing(self, reference: str) -> Decision:
         """Whether a container may be on its networks."""
@@ -103,6 +103,8 @@ class ContainerWatch:
             decision = await self._containers.patiently(self._judge.decide_existing, one.container)
         except CancelledError:
             raise
+        except OSError as error:
+            return Refused(("path",), f"egress: a path that it mounts is not as it was: {error}")
         except Exception:  # noqa: BLE001 - CancelledError is above
             _log.failure("judging container {id} failed", id=one.container)
             return Refused(("not-judged",), "egress-netd failed to judge it; see its log")

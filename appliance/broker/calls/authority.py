@@ -95,11 +95,18 @@ class Collision(Exception):
 
 
 def presented(
-    slot: Slot, reference_scheme: str | None, headers: Headers, withheld: Iterable[str], pairs: Pairs
+    slot: Slot,
+    reference_scheme: str | None,
+    headers: Headers,
+    withheld: Iterable[str],
+    pairs: Pairs,
+    *,
+    pieces: Pairs = (),
 ) -> Presented:
     """What stands in the slot, where nothing stands anywhere else. Raises `Collision`.
 
-    `withheld` are names of fields that the gateway does not pass on; `pairs` the decoded query.
+    `withheld` are names of fields that the gateway does not pass on; `pairs` the decoded query,
+    `pieces` its other reading (`http1.target.query_pieces`), which may show no authority that `pairs` do not.
     """
     found: list[Presented] = []
     own_key = slot.name if slot.style == "query" else None
@@ -124,6 +131,9 @@ def presented(
         if raw_key != own_key:
             raise Collision(f"query key {key}")
         found.append(_placeholder(value, reference_scheme, f"query key {key}"))
+    for raw_key, value in pieces:
+        if (key := _key(raw_key)) in keys and (raw_key, value) not in pairs:
+            raise Collision(f"query key {key}")
     if len(found) > 1:
         raise Collision("the slot, several times")
     return found[0] if found else NOTHING
@@ -140,7 +150,7 @@ def in_form(slot: Slot, body: bytes) -> None:
     RFC 6750 section 2.2 and some providers take a token there, and not all prefer the one in the field.
     """
     keys = _keys(FORM_KEYS, slot.authority_query)
-    for part in body.replace(b";", b"&").split(b"&"):  # both readings: see `http1.target.query_pairs`
+    for part in body.replace(b";", b"&").split(b"&"):  # both readings: see `http1.target.query_pieces`
         key = _key(unquote_plus(part.partition(b"=")[0].decode("latin-1")))
         if key in keys:
             raise Collision(f"form key {key}")

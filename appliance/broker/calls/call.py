@@ -29,6 +29,7 @@ from appliance.broker.scrub.faults import ScrubFault
 from appliance.handover import ANSWER_SECONDS
 from appliance.http1.fields import as_lines, travels_in_request
 from appliance.http1.refused import Refused
+from appliance.http1.target import query_pieces
 from appliance.http1.writer import framing_field, host_text
 from appliance.names import Authority, HostName
 from appliance.outgoing.deadlines import NEVER
@@ -250,6 +251,7 @@ class Call:
             found = presented(
                 allowed.group.slot, account.reference_scheme, head.headers,
                 attestation.withheld.split(), head.pairs,
+                pieces=query_pieces(head.query),
             )  # fmt: skip
             self._presented = found.kind.value
             if body is not None and self._body.is_form:

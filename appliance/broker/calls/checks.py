@@ -24,7 +24,7 @@ from appliance.broker.calls import refusals
 from appliance.broker.calls.for_caller import CallerAttestation, scope_refusal
 from appliance.handover import Attestation
 from appliance.http1.head import RequestHead
-from appliance.http1.target import TargetForm
+from appliance.http1.target import TargetForm, query_pieces
 from appliance.names import HostName
 from appliance.policy.bound import CompiledAccount, CompiledGroup
 from appliance.policy.denials import WEBSOCKET
@@ -199,7 +199,7 @@ def facts_of(attestation: Attestation, head: RequestHead) -> RequestFacts:
     return RequestFacts(
         head.method, "https", head.host, attestation.port, head.path, head.pairs, head.content_type,
         head.content_length, head.chunked, head.uri_bytes, head.head_bytes, head.upgrade,
-        () if head.upgrade is None else offered(head),
+        () if head.upgrade is None else offered(head), query_pieces(head.query),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from appliance.broker.credentials.outgoing import Fields, NoAnswer
 from appliance.http1.framing import BodyKind, Framing
 from appliance.http1.refused import ProtocolFault, Refused
 from appliance.http1.response import ResponseHead
-from appliance.http1.target import parse_absolute
+from appliance.http1.target import parse_absolute, query_pieces
 from appliance.http1.writer import framing_field, host_text
 from appliance.names import Authority, HostName
 from appliance.policy.token_hosts import judge_exchange
@@ -72,7 +72,7 @@ class OwnRequests:
         host, port = at
         facts = RequestFacts(
             request.method, "https", host, port, target.path, target.pairs, _content_type(request),
-            len(request.body),
+            len(request.body), pieces=query_pieces(target.query),
         )  # fmt: skip
         _verify(policy(), account, facts, ())
         try:

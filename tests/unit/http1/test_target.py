@@ -19,6 +19,7 @@ from appliance.http1.target import (
     parse_host_field,
     parse_target,
     query_pairs,
+    query_pieces,
 )
 from appliance.names import Authority, HostName
 
@@ -140,7 +141,7 @@ def test_no_query(raw: str) -> None:
         canonical_query(raw)
 
 
-def test_query_pairs_are_decoded_and_in_the_end_those_of_who_splits_at_semicolons() -> None:
+def test_query_pairs_are_split_at_ampersands_alone_and_decoded() -> None:
     query = canonical_query("a=1;b=2&%63=%26%3d&d+e=f%20g&&h&i=j=k&%E4%25%0a=%C3")
     assert query_pairs(query) == (
         ("a", "1;b=2"),
@@ -149,11 +150,13 @@ def test_query_pairs_are_decoded_and_in_the_end_those_of_who_splits_at_semicolon
         ("h", ""),
         ("i", "j=k"),
         ("%E4%25%0A", "%C3"),
-        ("a", "1"),
-        ("b", "2"),
     )
-    assert query_pairs("a;b") == (("a;b", ""), ("a", ""), ("b", ""))
-    assert query_pairs("a=1%3Bb=2") == (("a", "1;b=2"),)  # nobody splits at what is escaped
+
+
+def test_query_pieces_are_the_other_reading() -> None:
+    assert query_pieces("a=1;b=2&c;;d") == (("a", "1"), ("b", "2"), ("c", ""), ("d", ""))
+    assert query_pieces("a=1%3Bb=2&c=d") == ()  # nobody splits at what is escaped
+    assert query_pieces(None) == ()
 
 
 @given(st.text(alphabet="a%25+ b", max_size=6), st.text(alphabet="a%25+ b", max_size=6))

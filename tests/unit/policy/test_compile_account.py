@@ -59,6 +59,7 @@ def test_an_account_by_itself() -> None:
         ("https://api.crm.example/data/1?page=1&pag%65=2", "GET", {}, "query-not-allowed"),
         ("https://api.crm.example/data/1?page=1;other=1", "GET", {}, "query-not-allowed"),
         ("https://api.crm.example/data/1?page=1;page=2", "GET", {}, "query-not-allowed"),
+        ("https://api.crm.example/data/1?ids[]=1&ids[]=2;page=1&page=2", "GET", {}, "query-not-allowed"),
         ("https://api.crm.example/data/1?Page=1", "GET", {}, "query-not-allowed"),
         ("https://api.crm.example/data/1?page%20=1", "GET", {}, "query-not-allowed"),
         ("https://api.crm.example/mail?page=1", "POST", JSON, "query-not-allowed"),

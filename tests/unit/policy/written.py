@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import dedent
 from typing import Any
 
-from appliance.http1.target import parse_absolute
+from appliance.http1.target import parse_absolute, query_pieces
 from appliance.names import parse_host
 from appliance.policy.compile import OperatorLayer, compile_named, compile_operator, compile_tenant
 from appliance.policy.problems import Problem, errors
@@ -73,6 +73,7 @@ def request(url: str, method: str = "GET", **more: Any) -> RequestFacts:
         port=target.authority.port,
         path=target.path,
         query=target.pairs,
+        pieces=query_pieces(target.query),
         **more,
     )
 

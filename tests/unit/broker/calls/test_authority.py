@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from appliance.broker.calls.authority import NOTHING, Collision, Kind, Presented, field_of, in_form, presented
+from appliance.http1.target import query_pairs, query_pieces
 from appliance.policy.slot import Slot
 
 HANDLE = "hb_cred_" + "A" * 32
@@ -115,6 +116,14 @@ def test_004_16_authority_in_the_query_collides(key: str) -> None:
 def test_004_16_in_query_style_the_slot_is_one_key_once(pairs) -> None:
     with pytest.raises(Collision):
         seen(QUERY, pairs=pairs)
+
+
+def test_authority_in_the_other_reading_of_a_query_collides() -> None:
+    for query in ("a=1;private_token=x", "a=1;key=x"):
+        with pytest.raises(Collision):
+            presented(QUERY, "agentsecrets", (), (), query_pairs(query), pieces=query_pieces(query))
+    query = f"a=1;b&key={HANDLE}"
+    assert presented(QUERY, "agentsecrets", (), (), query_pairs(query), pieces=query_pieces(query)) != NOTHING
 
 
 def test_a_definition_names_further_places() -> None:

@@ -72,6 +72,7 @@ def test_000_32_no_decision_takes_an_annotation() -> None:
     assert inputs == {
         "self", "attestation", "head", "policy", "account", "host", "port", "addresses", "address", "scheme",
         "endpoint", "group", "method", "body", "facts", "slot", "reference_scheme", "headers", "withheld", "pairs",
+        "pieces",
     }  # fmt: skip
     assert RequestFacts._fields == (
         "method", "scheme", "host", "port", "path", "query", "content_type", "content_length", "chunked",

@@ -141,8 +141,14 @@ def test_a_judgement_waits_for_dockerd(world: World) -> None:
     assert world.engine.killed == ["c1"]
 
 
-def test_one_that_cannot_be_judged_is_stopped(world: World) -> None:
+def test_a_path_that_cannot_be_followed_is_the_reason(world: World) -> None:
     world.decision = OSError("too many symbolic links")
+    world.watch.changed()
+    assert world.stopped[0][2] == "path"
+
+
+def test_one_that_cannot_be_judged_is_stopped(world: World) -> None:
+    world.decision = ValueError("a mistake of ours")
     world.watch.changed()
     assert world.stopped[0][2] == "not-judged"
     assert (world.engine.killed, world.engine.ended) == (["c1"], []), "it may come back, and is judged then"
