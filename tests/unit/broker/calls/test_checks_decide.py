@@ -76,7 +76,7 @@ def test_000_32_no_decision_takes_an_annotation() -> None:
     }  # fmt: skip
     assert RequestFacts._fields == (
         "method", "scheme", "host", "port", "path", "query", "content_type", "content_length", "chunked",
-        "uri_bytes", "header_bytes", "upgrade", "subprotocols",
+        "uri_bytes", "header_bytes", "upgrade", "subprotocols", "pieces",
     )  # fmt: skip
     assert {field.name for field in fields(Attestation)} == {
         "request_id", "tenant", "endpoint", "container", "run", "source", "worker", "account", "generation",
