@@ -178,8 +178,6 @@ class Opening:
             deciding.cancel()
 
     def _go_on(self, admitted: Admitted) -> None:
-        if self._over:
-            return
         self._deciding = None
         connection = self._connection
         if admitted.name == BROKER_NAME and admitted.standing is None:
