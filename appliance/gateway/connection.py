@@ -271,7 +271,7 @@ class Connection(TwistedProtocol):
     def _turn_away(self, refusal: Refusal) -> None:
         """Refuse before a byte is read. Of a flood only the first of each second cost a record and a page."""
         worker = self.worker
-        untold = worker.budget.turned_away(self.caller.endpoint.id, worker.limits.told_per_second)
+        untold = worker.budget.turned_away(self.caller.endpoint.id, worker.limits.told.per_second)
         if untold is None:
             self.transport.abortConnection()
             return

@@ -100,32 +100,30 @@ class Exchange:
         self.to_client += count
         return None if self.flow is None else self.flow.received(count)
 
-    def still_allowed(self, policy: TenantPolicy) -> bool:
+    def adopt(self, policy: TenantPolicy) -> bool:
         """Whether `policy`, newer than the one that allowed it, would allow this too, by the same authority.
+
+        If so it binds the request from here on: limits, and caps if lower.
 
         An account decides whose secret goes along, so with another one, or with none, this would be another
         request. The upgrade needs no look: a verdict that allows has the one that was asked for.
         """
-        account = self.account
-        if account == WITHOUT_ACCOUNT:
-            return True  # no policy was asked
-        if self.facts is None:
-            return False
-        verdict = policy.judge(self.facts)
-        if not verdict.allowed or verdict.account != account:
-            return False
-        address = self.address
-        return address is None or policy.judge_address(self.facts.host, self.facts.port, address).allowed
-
-    def adopt(self, policy: TenantPolicy) -> None:
-        """`policy`, under which this is `still_allowed`, binds it from here on: limits, and caps if lower."""
+        account, facts, address = self.account, self.facts, self.address
+        if account != WITHOUT_ACCOUNT:  # for which no policy was asked
+            if facts is None:
+                return False
+            verdict = policy.judge(facts)
+            if not verdict.allowed or verdict.account != account:
+                return False
+            if address is not None and not policy.judge_address(facts.host, facts.port, address).allowed:
+                return False
+            self.verdict = verdict
         self.policy = policy
-        if self.facts is not None:
-            self.verdict = policy.judge(self.facts)
         if self.flow is not None:
             self.flow.replace_limits(policy.limits)
         if self.relay is not None and self.verdict is not None:
             self.relay.lower_caps(self.verdict.max_body, policy.caps.response_body_bytes)
+        return True
 
     def record(
         self, channel: Channel, duration_ms: float, refusal: Refusal | None, detail: str | None = None

@@ -1,16 +1,19 @@
 """Bounds of a worker itself: how many connections, how long for each step, how much held in memory.
 
 What a container or tenant may have is policy (caps and limits in `appliance.policy`), not here. `turned_away`
-is how many refused connections at a time are given the time to read why, `told_per_second` how many of one
-container are told so; the others of a flood are reset and counted. `told_per_second` and `told_per_hour` are
-also how many refusals of a container are recorded one by one, and `told_per_hour_of_tenant` how many of its
-tenant (see `telling`). `turn_seconds` is a tenant's share of one turn of the reactor (see `turns`). Zero is
+is how many refused connections at a time are given the time to read why, `told.per_second` how many of one
+container are told so; the others of a flood are reset and counted. `told` is also how many refusals are
+recorded one by one. `turn_seconds` is a tenant's share of one turn of the reactor (see `turns`). Zero is
 never "unlimited".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from appliance.telling import Bounds
+
+TOLD = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +22,7 @@ class Limits:
 
     connections: int = 8192
     turned_away: int = 256
-    told_per_second: int = 20
-    told_per_hour: int = 3600
-    told_per_hour_of_tenant: int = 7200
+    told: Bounds = TOLD
     turn_seconds: float = 0.01
     first_bytes_seconds: float = 10.0
     handshake_seconds: float = 10.0

@@ -64,7 +64,7 @@ async def reach(worker: Worker, caller: Caller, exchange: Exchange) -> Upstream 
         return answer.refusal
     # The policy may have changed meanwhile: what was judged then is worth nothing now, the address included.
     exchange.address = upstream.address
-    if not exchange.still_allowed(worker.policy(policy.tenant)):
+    if not exchange.adopt(worker.policy(policy.tenant)):
         upstream.abort()
         return refusals.POLICY_CHANGED
     return upstream

@@ -75,7 +75,7 @@ def unresolved(answer: Unresolved) -> Refusal:
     return failed(502, answer.reason, answer.detail, "Check the host name.", proxy_error="dns_error")
 
 
-_UNAVAILABLE = frozenset({"resolver-unavailable", "resolver-busy", "audit-unavailable"})
+_UNAVAILABLE = frozenset({"resolver-unavailable", "resolver-busy", "endpoint-unknown", "audit-unavailable"})
 
 IPV6 = Refusal(
     403,

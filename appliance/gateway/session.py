@@ -171,10 +171,8 @@ class Session(TwistedProtocol):
         exchange = self._exchange
         if exchange is not None and exchange.origin is not None:
             policy = self._worker.policy(self._channel.caller.endpoint.tenant)
-            if not exchange.still_allowed(policy):
+            if not exchange.adopt(policy):
                 self.fail(exchange, refusals.POLICY_CHANGED)
-            else:
-                exchange.adopt(policy)
 
     def end(self, refusal: Refusal) -> None:
         """Shut both sides now."""

@@ -139,10 +139,8 @@ class WebSocket(TwistedProtocol):
     def policy_changed(self) -> None:
         """The rule may be gone, or may leave less."""
         policy = self._worker.policy(self._channel.caller.endpoint.tenant)
-        if not self._ended and not self._exchange.still_allowed(policy):
+        if not self._ended and not self._exchange.adopt(policy):
             self._refuse(refusals.POLICY_CHANGED, POLICY)
-        elif not self._ended:
-            self._exchange.adopt(policy)
 
     def end(self, refusal: Refusal) -> None:
         """Shut both sides now."""

@@ -22,7 +22,6 @@ from appliance.gateway.handing_over import Broker, attestation
 from appliance.gateway.limits import DEFAULT_LIMITS, Limits
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.routes import NoRoute, Resolver, Routes
-from appliance.gateway.telling import Telling
 from appliance.gateway.turns import Turns
 from appliance.limits.budget import Budget, Payer
 from appliance.limits.ledger import Ledger
@@ -34,6 +33,7 @@ from appliance.outgoing.upstream import Upstream
 from appliance.policy.set import PolicySet
 from appliance.policy.tenant import TenantPolicy
 from appliance.refusal import Refusal
+from appliance.telling import Telling
 from appliance.tls.leaf import LeafCache
 from appliance.tls.stream import TLSStream
 
@@ -81,7 +81,7 @@ class Worker:
         self.budget = Budget(neighbours.ledger, neighbours.nanoseconds)
         self.turned_away = 0
         self.deadlines = Deadlines(neighbours.reactor)
-        self.telling = Telling(self.audit, self.deadlines, limits, neighbours.nanoseconds)
+        self.telling = Telling(self.audit, self.deadlines, neighbours.nanoseconds, limits.told)
         self.outbox = Outbox(self.audit, neighbours.reactor)
         self.turns = Turns(neighbours.reactor, limits.turn_seconds)
         self.pool = Pool(limits, self.deadlines)

@@ -29,6 +29,8 @@ TIMEOUT = 6.0
 MAX_WAITING = 4096
 RETRY_PAUSE = 0.02
 UNAVAILABLE = "resolver-unavailable"
+UNKNOWN_ENDPOINT = "endpoint-unknown"
+"""The resolver has not heard of the container on that link, or has heard that it left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,13 @@ class Unresolved(Exception):
         self.rule = rule
 
     @property
+    def is_of_who_asked(self) -> bool:
+        """Whether it tells of who asked and not of the name: somebody else might be answered."""
+        return self.over_rate or self.reason == UNKNOWN_ENDPOINT
+
+    @property
     def over_rate(self) -> bool:
-        """Whether the container, or its tenant, asked too often: somebody else might be answered."""
+        """Whether the container, or its tenant, asked too often."""
         return self.reason == OVER_RATE
 
 

@@ -19,7 +19,7 @@ import dns.edns
 from appliance.audit.log import AuditUnavailable
 from appliance.control import ControlError, Operation, Peer
 from appliance.names import HostName, InvalidName
-from appliance.resolver.client import UNAVAILABLE
+from appliance.resolver.client import UNKNOWN_ENDPOINT
 from appliance.resolver.judgement import AUDIT_DOWN, declined_invalid, failed
 from appliance.resolver.outcome import Declined, LookupResult
 from appliance.resolver.records import is_recorded, record_of, write_record
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from appliance.telling import Telling
 
 _UNKNOWN_ENDPOINT = failed(
-    UNAVAILABLE, "the resolver knows no such container of the tenant", dns.edns.EDECode.NOT_READY
+    UNKNOWN_ENDPOINT, "the resolver knows no such container of the tenant", dns.edns.EDECode.NOT_READY
 )
 
 

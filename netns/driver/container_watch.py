@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from netns.driver.admission import Decision, Refused
 from netns.driver.containers import Containers
 from netns.driver.facts import EngineUnavailable, Running
+from netns.driver.rounds import Rounds
 from netns.plumbing import Endpoints
 
 EVERY = 5.0
@@ -33,30 +33,22 @@ class Judge(Protocol):
         """Whether a container may be on its networks."""
 
 
-class ContainerWatch:
+class ContainerWatch(Rounds):
     """Stops containers that should not be there.
 
     Every `EVERY` seconds those are judged that are not on one network by a link of ours; after `changed` all.
+    However many calls change something while dockerd is being asked, it is asked once more.
     """
 
     def __init__(self, clock: Any, plumbing: Endpoints, judge: Judge, containers: Containers) -> None:
+        super().__init__(clock, EVERY, self._look)
         self._plumbing = plumbing
         self._judge = judge
         self._containers = containers
         self._all = False
+        self._looking = False
         self._due: dict[str, Running] = {}
         self._busy: set[str] = set()
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
-        self._loop.clock = clock
-
-    def start(self) -> None:
-        """Look from now on."""
-        self._loop.start(EVERY, now=False)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._loop.running:
-            self._loop.stop()
 
     def changed(self) -> None:
         """A call may have changed any container: judge all of ours, at once or as soon as dockerd answers."""
@@ -64,18 +56,25 @@ class ContainerWatch:
         Deferred.fromCoroutine(self._look())
 
     async def _look(self) -> None:
-        if not self._plumbing.networks():
+        if self._looking or not self._plumbing.networks():
             return
-        every_one, self._all = self._all, False
+        self._looking = True
         try:
-            running = await self._judge.ours()
-        except Exception as error:  # noqa: BLE001 - a mistake of ours does not end the looks
-            self._all = self._all or every_one
-            if isinstance(error, EngineUnavailable):
-                _log.warn("{error}; will ask again", error=str(error))
-            else:
-                _log.failure("looking at containers failed")
-            return
+            await self._look_once()
+            while self._all:
+                await self._look_once()
+        except EngineUnavailable as error:
+            self._all = True
+            _log.warn("{error}; will ask again", error=str(error))
+        except Exception:  # noqa: BLE001 - a mistake of ours does not end the looks
+            self._all = True
+            _log.failure("looking at containers failed")
+        finally:
+            self._looking = False
+
+    async def _look_once(self) -> None:
+        every_one, self._all = self._all, False
+        running = await self._judge.ours()
         links = {attachment.endpoint for attachment in self._plumbing.attachments()}
         for one in running:
             if every_one or len(one.endpoints) != 1 or one.endpoints[0] not in links:

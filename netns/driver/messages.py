@@ -108,10 +108,6 @@ class Join(EndpointReference):
     SandboxKey: str = ""
 
 
-class Nothing(Message):
-    """A call whose body tells nothing that we use."""
-
-
 class AuthorizationRequest(Message):
     """One call to the Docker API, before the engine acts on it (AuthZReq).
 

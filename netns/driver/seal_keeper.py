@@ -12,11 +12,11 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from netns.driver.generation import generation
+from netns.driver.rounds import Rounds
 from netns.driver.sealer import InThread, SealFailed, Sealing
 from netns.plumbing import Attachment
 
@@ -33,8 +33,8 @@ class _Kept:
     generation: int | None = None
 
 
-class SealKeeper:
-    """Keeps the seals that it is given.
+class SealKeeper(Rounds):
+    """Keeps the seals that it is given, from the first on; after `stop` what is sealed stays sealed.
 
     `resealed` hears of a repair, `lost` of a seal that cannot be made again, with the reason.
     """
@@ -49,31 +49,22 @@ class SealKeeper:
         lost: Callable[[Attachment, str], Awaitable[None]],
         generation_in: Callable[[Path], int] = generation,
     ) -> None:
+        super().__init__(clock, EVERY, self._look_at_all)
         self._sealer = sealer
         self._in_thread = in_thread
         self._resealed = resealed
         self._lost = lost
         self._generation_in = generation_in
         self._kept: dict[str, _Kept] = {}
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_all()))
-        self._loop.clock = clock
 
     def keep(self, attachment: Attachment, sandbox: Path, gateway: IPv4Address) -> None:
         """Look after a seal that has just been seen to hold."""
         self._kept[attachment.endpoint] = _Kept(attachment, sandbox, gateway)
-        if not self._loop.running:
-            self._loop.start(EVERY, now=False).addErrback(
-                lambda failure: _log.failure("looking after seals ended", failure=failure)
-            )
+        self.start()
 
     def forget(self, endpoint: str) -> None:
         """Its container is gone; an unknown endpoint is no error."""
         self._kept.pop(endpoint, None)
-
-    def stop(self) -> None:
-        """Look no more; what is sealed stays sealed."""
-        if self._loop.running:
-            self._loop.stop()
 
     async def _look_at_all(self) -> None:
         for kept in tuple(self._kept.values()):

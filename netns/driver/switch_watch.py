@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+
+from netns.driver.rounds import Rounds
 
 EVERY = 1.0
 """Seconds between two looks; each is one call of dockerd's API that costs it nothing."""
@@ -19,7 +19,7 @@ EVERY = 1.0
 _log = Logger()
 
 
-class SwitchWatch:
+class SwitchWatch(Rounds):
     """Looks while `wanted` says that there is something to admit to.
 
     `asks` says whether dockerd asks us, None when it does not answer; `told` hears of each change. One look
@@ -33,22 +33,12 @@ class SwitchWatch:
         wanted: Callable[[], bool],
         told: Callable[[bool], None],
     ) -> None:
+        super().__init__(clock, EVERY, self._look)
         self._asks = asks
         self._wanted = wanted
         self._told = told
         self._on = True
         self._doubted = False
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
-        self._loop.clock = clock
-
-    def start(self) -> None:
-        """Look from now on."""
-        self._loop.start(EVERY, now=False)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._loop.running:
-            self._loop.stop()
 
     async def _look(self) -> None:
         try:

@@ -44,6 +44,7 @@ from appliance.policy.set import PolicySet
 from appliance.policy.tenant import Profile, TenantPolicy
 from appliance.policy.verdict import Outcome, Reason, Verdict
 from appliance.resolver.client import Resolved, Unresolved
+from appliance.telling import Bounds
 from appliance.tls.authority import issue_intermediate, issue_root, new_key, signing_request
 from appliance.tls.intermediate import Intermediate
 from appliance.tls.leaf import LeafCache
@@ -51,7 +52,7 @@ from appliance.tls.upstream import UpstreamTrust
 from appliance.yamldoc import loads
 
 WIDE = ScopeLimits(10**9, 10**9, 10**9, 2**60, 2**60)
-SINGLY = {"told_per_second": 10**6, "told_per_hour": 10**6, "told_per_hour_of_tenant": 10**6}
+SINGLY = {"told": Bounds(10**6, 10**6, 10**6)}
 """Every refusal has a record of its own: the tests count them."""
 
 

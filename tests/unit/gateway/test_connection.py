@@ -9,6 +9,7 @@ from appliance.limits.store import LedgerUnavailable
 from appliance.limits.window import SECOND
 from appliance.links import link_mark
 from appliance.policy.set import PolicySet
+from appliance.telling import Bounds
 
 from .support import CONTAINER, ENDPOINT, Wire, limited, web_policy, worker
 
@@ -79,7 +80,7 @@ def test_a_flood_is_counted_and_neither_told_nor_recorded_one_by_one_f7() -> Non
     now = [5 * SECOND]
     shared = worker(
         policy=limited("container", connections=1),
-        limits=Limits(told_per_second=3),
+        limits=Limits(told=Bounds(per_second=3)),
         nanoseconds=lambda: now[0],
     )
     connected(shared)

@@ -50,19 +50,19 @@ def test_a_record_of_a_refusal_names_the_keys_of_the_query_and_no_value() -> Non
 def test_whether_a_newer_policy_would_allow_it_too_g5() -> None:
     found = exchange()
     policy = web_policy()
-    assert not found.still_allowed(policy)
+    assert not found.adopt(policy)
     found.origin = Origin("http", SITE, 80)
     found.facts = RequestFacts("GET", "http", SITE, 80)
-    assert found.still_allowed(policy)
+    assert found.adopt(policy)
     found.address = PUBLIC
-    assert found.still_allowed(policy)
+    assert found.adopt(policy)
     from ipaddress import IPv4Address
 
     found.address = IPv4Address("10.0.0.1")
-    assert not found.still_allowed(policy)
+    assert not found.adopt(policy)
     found.address = None
     found.facts = RequestFacts("POST", "http", SITE, 80)
-    assert not found.still_allowed(policy)
+    assert not found.adopt(policy)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_with_another_account_it_would_be_another_request_g5(before, now, still)
     policy = web_policy(bound=None if now is None else bound())
     verdict = policy.judge(found.facts)
     assert (verdict.allowed, verdict.account) == (True, now)
-    assert found.still_allowed(policy) is still
+    assert found.adopt(policy) is still
 
 
 def test_the_policy_that_still_allows_it_is_the_one_that_decided() -> None:

@@ -141,6 +141,7 @@ def test_whose_fault_a_malformed_message_was() -> None:
     ("answer", "status", "outcome", "rule"),
     [
         (Unresolved("resolver-unavailable", "…"), 503, Outcome.FAILED, "gateway"),
+        (Unresolved("endpoint-unknown", "…"), 503, Outcome.FAILED, "gateway"),
         (Unresolved("private-address", "…", denied=True, rule="table"), 403, Outcome.DENIED, "table"),
         (Unresolved("name-does-not-exist", "…"), 502, Outcome.FAILED, "gateway"),
         (Unresolved("upstream-timeout", "…"), 504, Outcome.FAILED, "gateway"),

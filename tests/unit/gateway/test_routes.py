@@ -189,11 +189,15 @@ def test_b3_whose_question_it_is_is_told_to_the_resolver() -> None:
     assert names.charged == ["e1", "e2", None]
 
 
-class Bounded:
-    """A resolver for which `over` are over their rate; it answers when it is told to."""
+OVER = Unresolved("queries-per-second-exceeded", "The container asks too fast.", denied=True)
+UNKNOWN = Unresolved("endpoint-unknown", "The resolver knows no such container.")
 
-    def __init__(self, *over: str) -> None:
-        self.over, self.charged, self.open = over, [], []
+
+class Bounded:
+    """A resolver that refuses some as `why` says, whatever the name; it answers when it is told to."""
+
+    def __init__(self, *refused: str, why: Unresolved = OVER) -> None:
+        self.refused, self.why, self.charged, self.open = refused, why, [], []
 
     def answer(self) -> None:
         self.open.pop(0).callback(None)
@@ -202,8 +206,8 @@ class Bounded:
         self.charged.append(endpoint)
         self.open.append(Deferred())
         await self.open[-1]
-        if endpoint in self.over:
-            raise Unresolved("queries-per-second-exceeded", "The container asks too fast.", denied=True)
+        if endpoint in self.refused:
+            raise self.why
         return True
 
 
@@ -217,9 +221,10 @@ def test_b3_over_the_rate_is_a_typed_429() -> None:
     assert bounded.charged == ["e1"]
 
 
-def test_of_those_who_wait_together_only_who_is_over_the_rate_is_refused() -> None:
+@pytest.mark.parametrize("why", [OVER, UNKNOWN], ids=lambda why: why.reason)
+def test_of_those_who_wait_together_only_who_may_not_ask_is_refused(why: Unresolved) -> None:
     """One question is for all of them; whoever joined another's, which was refused, asks in its own name."""
-    bounded, clock = Bounded("noisy"), Clock()
+    bounded, clock = Bounded("noisy", why=why), Clock()
     found, policy = Routes(bounded, clock), web_policy()
     askers = [*["noisy"] * 3, *["quiet"] * 2, "other"]
     results = [waiting(found.is_pinned(policy, SITE, 443, PUBLIC, endpoint=asker)) for asker in askers]

@@ -89,7 +89,9 @@ def test_a_rate_is_told_from_other_refusals(started):
     (asked,) = far.heard()
     far.say(id=asked["id"], ok=False, reason="queries-per-second-exceeded", detail="No.", outcome="denied")
     assert results[0].value.over_rate
-    assert not Unresolved("resolver-busy", "…").over_rate
+    assert results[0].value.is_of_who_asked
+    assert not Unresolved("resolver-busy", "…").is_of_who_asked
+    assert not Unresolved("endpoint-unknown", "…").over_rate
 
 
 def test_a_refusal_carries_reason_rule_and_whether_it_was_decided(started):

@@ -213,7 +213,7 @@ def test_b3_the_tenants_own_rate_bounds_them_as_well(operations, upstream, audit
 @pytest.mark.parametrize("identity", ["e3", ""])
 def test_nothing_is_asked_for_a_container_that_is_not_known(operations, upstream, audit, identity):
     answer = resolve(operations, name="ok.example", endpoint=identity)
-    assert (answer["reason"], answer["outcome"]) == ("resolver-unavailable", "failed")
+    assert (answer["reason"], answer["outcome"]) == ("endpoint-unknown", "failed")
     assert upstream.asked == []
     assert audit.records[0].endpoint is None
 
@@ -222,7 +222,7 @@ def test_a_container_of_another_tenant_is_not_charged_nor_named(
     operations, answering, upstream, audit, clock
 ):
     answer = resolve(operations, tenant="other", name="ok.example", endpoint="e1")
-    assert answer["reason"] == "resolver-unavailable"
+    assert answer["reason"] == "endpoint-unknown"
     assert upstream.asked == []
     assert answering.rate.used(clock.seconds()) == {}
     assert (audit.records[0].tenant, audit.records[0].endpoint) == ("other", None)

@@ -32,6 +32,14 @@ def given(client: Client, token: str, account: str = "crm"):
     return client.ask("POST /v1/handles", BEARER + token, body={"account": account})
 
 
+def waiting(broker: Broker) -> tuple[Client, str]:
+    """A client whose first handle is decrypted but not given yet (see `Slow`), and its session's token."""
+    client = broker.workload()
+    token = client.session()
+    assert given(client, token).octets == b""
+    return client, token
+
+
 def test_004_07_it_is_asked_for_decrypted_named_and_kept_in_this_order(broker: Broker) -> None:
     client = broker.workload()
     token = client.session()
@@ -190,9 +198,7 @@ def test_what_was_read_before_a_withdrawal_gets_no_handle_after_it(
     broker: Broker, operator: Operator, slow: Slow, change: str
 ) -> None:
     act, reason = MEANWHILE[change]
-    client = broker.workload()
-    token = client.session()
-    assert given(client, token).octets == b""
+    client, _ = waiting(broker)
     act(operator)
     slow.told.callback(None)
     answer = Answer(client.hear())
@@ -204,9 +210,7 @@ def test_what_was_read_before_a_withdrawal_gets_no_handle_after_it(
 def test_a_handle_that_is_asked_for_once_more_stands_for_what_holds_now(
     broker: Broker, operator: Operator, slow: Slow
 ) -> None:
-    client = broker.workload()
-    token = client.session()
-    given(client, token)
+    client, token = waiting(broker)
     operator.rotate()
     slow.told.callback(None)
     client.hear()
@@ -218,9 +222,7 @@ def test_a_handle_that_is_asked_for_once_more_stands_for_what_holds_now(
 def test_a_policy_that_was_read_again_and_says_the_same_withdraws_nothing(
     broker: Broker, operator: Operator, slow: Slow
 ) -> None:
-    client = broker.workload()
-    token = client.session()
-    given(client, token)
+    client, _ = waiting(broker)
     operator.accounts(replace(CRM, label="accounts[1]"))
     slow.told.callback(None)
     assert Answer(client.hear()).status == 201

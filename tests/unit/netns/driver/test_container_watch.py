@@ -35,6 +35,7 @@ class World:
         self.running: tuple[Running, ...] | Exception = (GOOD,)
         self.decision: Decision | Exception = NO
         self.asked = 0
+        self.silent: Deferred[None] | None = None
         self.judged: list[str] = []
         self.waiting: list[Deferred[None]] | None = None
         self.stopped: list[tuple[str, ...]] = []
@@ -50,6 +51,8 @@ class World:
 
     async def ours(self) -> tuple[Running, ...]:
         self.asked += 1
+        if self.silent is not None:
+            await self.silent
         if isinstance(self.running, Exception):
             raise self.running
         return self.running
@@ -167,6 +170,19 @@ def test_a_change_while_one_is_judged_is_judged_after_that(world: World) -> None
     world.waiting[1].callback(None)
     assert world.judged == ["c1"] * 2, "one that is stopped is judged no more"
     assert world.engine.killed == ["c1"]
+
+
+def test_however_many_changes_come_while_dockerd_is_asked_it_is_asked_once_more(world: World) -> None:
+    """What it answers may be older than the last of them."""
+    world.silent, world.decision = Deferred(), ADMITTED
+    for _ in range(50):
+        world.watch.changed()
+    assert world.asked == 1
+    silent, world.silent = world.silent, None
+    silent.callback(None)
+    assert (world.asked, world.judged) == (2, ["c1"] * 2)
+    world.watch.changed()
+    assert world.asked == 3
 
 
 def test_one_that_dockerd_does_not_describe_holds_up_no_other(world: World) -> None:

@@ -43,9 +43,7 @@ class Proc:
         flags = 0x400000 | (0 if executed else FORKED)
         stat = f"{pid} ({comm}) S 1 {pid} {pid} 0 -1 {flags} 0 0"
         (process / "stat").write_bytes(os.fsencode(stat))
-        (process / "comm").write_bytes(os.fsencode(f"{comm}\n"))
         (process / "exe").symlink_to(exe)
-        (process / "root").symlink_to(self.top)
         for name in ("uid_map", "gid_map"):
             (process / name).write_text("0 0 4294967295\n")
         zeros = "".join(f"Cap{name}:\t0000000000000000\n" for name in ("Inh", "Prm", "Eff", "Bnd", "Amb"))

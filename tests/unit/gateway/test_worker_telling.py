@@ -15,7 +15,7 @@ from appliance.gateway.limits import Limits
 from appliance.gateway.settling import settle
 from appliance.limits.window import SECOND
 from appliance.policy.limits import DEFAULT_LIMITS
-from appliance.telling import COLLECT_SECONDS, MANY
+from appliance.telling import COLLECT_SECONDS, MANY, Bounds
 
 from .support import CONTAINER, ENDPOINT, Wire, plain, request, web_policy, worker
 
@@ -24,7 +24,7 @@ MANY_REQUESTS = replace(
     container=replace(DEFAULT_LIMITS.container, requests_per_second=5000),
     tenant=replace(DEFAULT_LIMITS.tenant, requests_per_second=5000),
 )
-BOUND = Limits().told_per_second
+BOUND = Bounds().per_second
 
 
 class Time:
@@ -173,7 +173,7 @@ def test_a_device_that_fails_then_ends_nothing(made, monkeypatch) -> None:
 
 
 def test_a_long_flood_is_told_for_an_hour_at_most(time: Time) -> None:
-    limits = Limits(told_per_hour=50, told_per_hour_of_tenant=1000)
+    limits = Limits(told=Bounds(per_hour=50, per_hour_of_tenant=1000))
     made = worker(limits=limits, nanoseconds=time)
     for _ in range(60):
         for _ in range(BOUND):
@@ -186,7 +186,7 @@ def test_a_long_flood_is_told_for_an_hour_at_most(time: Time) -> None:
 
 
 def test_many_containers_of_a_tenant_share_a_bound(time: Time) -> None:
-    made = worker(limits=Limits(told_per_hour_of_tenant=30), nanoseconds=time)
+    made = worker(limits=Limits(told=Bounds(per_hour_of_tenant=30)), nanoseconds=time)
     for number in range(10):
         for tenant in ("acme", "beta"):
             for _ in range(10):
