@@ -27,8 +27,9 @@ OWN_BRIDGE = "egress-bench-bridge"
 NETWORKS = {"appliance": "lab-acme", "bridge": "bridge", "bridge of one's own": OWN_BRIDGE, "none": "none"}
 GOALS = {"bridge": 1.0, "bridge of one's own": 1.0}
 EMBEDDED_DNS = (
-    "supposed: in every network but its default bridge dockerd serves names, one child of its own and some ten of"
-    " iptables at each start; the row of a bridge of one's own, where it does as well, shows whether that is so"
+    "in every network but its default bridge dockerd serves names, and has a child of its own run iptables eleven"
+    " times at each start: 90 to 98 ms from its fork to its exit by the kernel's own events, of 584 for the whole;"
+    " on the default bridge there is no such child; the row of a bridge of one's own has it as well"
 )
 
 
