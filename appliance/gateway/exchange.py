@@ -101,15 +101,17 @@ class Exchange:
         return None if self.flow is None else self.flow.received(count)
 
     def adopt(self, policy: TenantPolicy) -> bool:
-        """Whether `policy`, newer than the one that allowed it, would allow this too, by the same authority.
+        """Whether `policy`, as it is now, would allow this too, by the same authority.
 
-        If so it binds the request from here on: limits, and caps if lower.
+        If so it binds the request from here on: its limits, and once the answer is under way those caps that
+        are lower. If not, nothing changes.
 
         An account decides whose secret goes along, so with another one, or with none, this would be another
         request. The upgrade needs no look: a verdict that allows has the one that was asked for.
         """
         account, facts, address = self.account, self.facts, self.address
-        if account != WITHOUT_ACCOUNT:  # for which no policy was asked
+        # With WITHOUT_ACCOUNT no policy was asked.
+        if account != WITHOUT_ACCOUNT:
             if facts is None:
                 return False
             verdict = policy.judge(facts)

@@ -2,9 +2,9 @@
 
 What a container or tenant may have is policy (caps and limits in `appliance.policy`), not here. `turned_away`
 is how many refused connections at a time are given the time to read why, `told.per_second` how many of one
-container are told so; the others of a flood are reset and counted. `told` is also how many refusals are
-recorded one by one. `turn_seconds` is a tenant's share of one turn of the reactor (see `turns`). Zero is
-never "unlimited".
+container are told so; the others of a flood are reset and counted. `told` is also how many refusals of a
+container and of its tenant are recorded one by one (`appliance.telling`). `turn_seconds` is a tenant's share
+of one turn of the reactor (see `turns`). Zero is never "unlimited".
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from appliance.telling import Bounds
 
 TOLD = Bounds()
+"""Those of `appliance.telling`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from appliance.http1.refused import ProtocolFault, UpstreamInvalid
 from appliance.limits.budget import Exceeded
 from appliance.policy.verdict import Reason, Verdict
 from appliance.refusal import Refusal
-from appliance.resolver.client import Unresolved
+from appliance.resolver.client import UNKNOWN_ENDPOINT, Unresolved
 from appliance.tls.upstream import UpstreamFault
 
 _ASK_OPERATOR = "Ask the operator of this appliance; nothing in the request can change it."
@@ -75,7 +75,7 @@ def unresolved(answer: Unresolved) -> Refusal:
     return failed(502, answer.reason, answer.detail, "Check the host name.", proxy_error="dns_error")
 
 
-_UNAVAILABLE = frozenset({"resolver-unavailable", "resolver-busy", "endpoint-unknown", "audit-unavailable"})
+_UNAVAILABLE = frozenset({"resolver-unavailable", "resolver-busy", UNKNOWN_ENDPOINT, "audit-unavailable"})
 
 IPV6 = Refusal(
     403,

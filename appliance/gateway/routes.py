@@ -165,14 +165,15 @@ class Routes:
     ) -> T:
         """The answer, for all who wait for it. Raises `Unresolved`.
 
-        It counts as a question of the first who asked. Where that one may not ask, the others ask anew.
+        It counts as a question of the first who asked. Where that one may not ask, the others ask
+        anew, each endpoint for itself and within what its tenant may have under way.
         """
         key = (tenant, subject)
         leads = key not in self._asked
         try:
             return await self._join(key, ask)
         except Unresolved as answer:
-            if leads or not answer.is_of_who_asked:
+            if leads or not answer.concerns_asker:
                 raise
         return await self._join((tenant, (subject, endpoint)), ask)
 

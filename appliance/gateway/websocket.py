@@ -139,7 +139,9 @@ class WebSocket(TwistedProtocol):
     def policy_changed(self) -> None:
         """The rule may be gone, or may leave less."""
         policy = self._worker.policy(self._channel.caller.endpoint.tenant)
-        if not self._ended and not self._exchange.adopt(policy):
+        if self._ended:
+            return
+        if not self._exchange.adopt(policy):
             self._refuse(refusals.POLICY_CHANGED, POLICY)
 
     def end(self, refusal: Refusal) -> None:

@@ -30,7 +30,7 @@ MAX_WAITING = 4096
 RETRY_PAUSE = 0.02
 UNAVAILABLE = "resolver-unavailable"
 UNKNOWN_ENDPOINT = "endpoint-unknown"
-"""The resolver has not heard of the container on that link, or has heard that it left."""
+"""The resolver has not heard of such a container of the tenant, or has heard that it left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Unresolved(Exception):
         self.rule = rule
 
     @property
-    def is_of_who_asked(self) -> bool:
+    def concerns_asker(self) -> bool:
         """Whether it tells of who asked and not of the name: somebody else might be answered."""
         return self.over_rate or self.reason == UNKNOWN_ENDPOINT
 

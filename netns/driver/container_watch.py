@@ -51,30 +51,33 @@ class ContainerWatch(Rounds):
         self._busy: set[str] = set()
 
     def changed(self) -> None:
-        """A call may have changed any container: judge all of ours, at once or as soon as dockerd answers."""
+        """A call may have changed any container: judge all of ours, at once or as soon as dockerd answers.
+
+        While it is being asked, after that; where that fails, at the next look.
+        """
         self._all = True
-        Deferred.fromCoroutine(self._look())
+        self.look_now()
 
     async def _look(self) -> None:
         if self._looking or not self._plumbing.networks():
             return
         self._looking = True
         try:
-            await self._look_once()
-            while self._all:
-                await self._look_once()
+            await self._ask()
+            while self._all and self._plumbing.networks():
+                await self._ask()
         except EngineUnavailable as error:
-            self._all = True
             _log.warn("{error}; will ask again", error=str(error))
-        except Exception:  # noqa: BLE001 - a mistake of ours does not end the looks
-            self._all = True
-            _log.failure("looking at containers failed")
         finally:
             self._looking = False
 
-    async def _look_once(self) -> None:
+    async def _ask(self) -> None:
         every_one, self._all = self._all, False
-        running = await self._judge.ours()
+        try:
+            running = await self._judge.ours()
+        except Exception:
+            self._all = self._all or every_one
+            raise
         links = {attachment.endpoint for attachment in self._plumbing.attachments()}
         for one in running:
             if every_one or len(one.endpoints) != 1 or one.endpoints[0] not in links:

@@ -34,7 +34,7 @@ class _Kept:
 
 
 class SealKeeper(Rounds):
-    """Keeps the seals that it is given, from the first on; after `stop` what is sealed stays sealed.
+    """Keeps the seals that it is given, from the first on. What is sealed stays so without it.
 
     `resealed` hears of a repair, `lost` of a seal that cannot be made again, with the reason.
     """

@@ -9,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from twisted.logger import Logger
-
 from netns.driver.rounds import Rounds
 
 EVERY = 1.0
 """Seconds between two looks; each is one call of dockerd's API that costs it nothing."""
-
-_log = Logger()
 
 
 class SwitchWatch(Rounds):
@@ -41,14 +37,11 @@ class SwitchWatch(Rounds):
         self._doubted = False
 
     async def _look(self) -> None:
-        try:
-            on = await self._asks() if self._wanted() else None
-            if on is None or on == self._on:
-                self._doubted = False
-            elif self._doubted:
-                self._doubted, self._on = False, on
-                self._told(on)
-            else:
-                self._doubted = True
-        except Exception:  # noqa: BLE001 - a mistake of ours does not end the looks
-            _log.failure("looking after the admission plugin failed")
+        on = await self._asks() if self._wanted() else None
+        if on is None or on == self._on:
+            self._doubted = False
+        elif self._doubted:
+            self._doubted, self._on = False, on
+            self._told(on)
+        else:
+            self._doubted = True

@@ -164,15 +164,17 @@ def test_a_second_up_is_refused_and_changes_nothing(appliance: Appliance, loopin
 def test_after_everything_died_at_once_the_next_up_brings_all_back(
     lab: Lab, appliance: Appliance, looping: str
 ) -> None:
-    """As after a boot: Docker refuses every call, for its admission plugin is down, and `up` mends that."""
+    """As after a boot: Docker answers no call, for its admission plugin is down, and `up` mends that.
+
+    dockerd asks a plugin for 30 s before it refuses (tests/system/docker/test_docker_lifecycle.py waits for that).
+    """
     before = forbidden_hits()
     for name in (SUPERVISOR, *NAMES):
         pid = listening_pid(control(name))
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-    refused = subprocess.run(["docker", "ps"], capture_output=True, text=True, timeout=60, check=False)
-    assert refused.returncode != 0
-    assert "plugin" in refused.stderr
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run(["docker", "ps"], capture_output=True, timeout=3, check=False)
     appliance.egress("up", seconds=120)
     wait_for_ok(looping, time.time())
     lab.settle()

@@ -66,6 +66,7 @@ def test_while_we_are_down_dockerd_refuses_everything(engine: OwnEngine) -> None
     engine.stop_plugin()
     done = engine.docker("run", "--rm", "--network", "acme", *HARDENED, IMAGE, "true", check=False)
     assert done.returncode != 0
+    assert "plugin" in done.stderr
     engine.start_plugin()
     assert engine.run(IMAGE, "true").returncode == 0
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address
+from unittest.mock import Mock
 
 import pytest
 
@@ -56,13 +58,28 @@ def test_whether_a_newer_policy_would_allow_it_too_g5() -> None:
     assert found.adopt(policy)
     found.address = PUBLIC
     assert found.adopt(policy)
-    from ipaddress import IPv4Address
-
     found.address = IPv4Address("10.0.0.1")
     assert not found.adopt(policy)
     found.address = None
     found.facts = RequestFacts("POST", "http", SITE, 80)
     assert not found.adopt(policy)
+
+
+@pytest.mark.parametrize("what", ["request", "address"])
+def test_a_policy_that_does_not_allow_it_binds_nothing(what: str) -> None:
+    found, policy = exchange(), web_policy()
+    found.facts = RequestFacts("GET", "http", SITE, 80)
+    assert found.adopt(policy)
+    found.flow = Mock()
+    verdict = found.verdict
+    if what == "address":
+        found.address = IPv4Address("10.0.0.1")
+    else:
+        found.facts = RequestFacts("POST", "http", SITE, 80)
+    assert not found.adopt(web_policy())
+    assert found.policy is policy
+    assert found.verdict is verdict
+    assert found.flow.mock_calls == []
 
 
 @pytest.mark.parametrize(

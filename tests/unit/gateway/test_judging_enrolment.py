@@ -41,7 +41,10 @@ def test_000_33_the_broker_hears_of_the_link_and_of_no_account() -> None:
     assert exchange.account is not None
     wire = serialise_request(exchange.head, exchange.origin.host_field)
     assert wire.startswith(f"POST {PATH} HTTP/1.1\r\nHost: broker.egress.internal\r\n".encode())
-    assert exchange.adopt(TenantPolicy("acme"))
+    verdict, newer = exchange.verdict, TenantPolicy("acme")
+    assert exchange.adopt(newer)
+    assert exchange.policy is newer
+    assert exchange.verdict is verdict
 
 
 def test_it_counts_and_is_recorded_like_any_request() -> None:

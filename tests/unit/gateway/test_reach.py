@@ -113,6 +113,17 @@ def test_why_there_is_none(options, reason) -> None:
     assert refusal.reason == reason
 
 
+def test_a_policy_that_changed_meanwhile_and_still_allows_it_binds_it() -> None:
+    made = worker()
+    exchange = judged(made)
+    newer = web_policy()
+    found = begin(made, exchange)
+    made.test_policies[0] = PolicySet({"acme": newer}, "two")
+    connect(made)
+    assert isinstance(found[0], Upstream)
+    assert exchange.policy is newer
+
+
 def test_a_policy_that_changed_meanwhile_wins_g5() -> None:
     made = worker()
     found = begin(made, judged(made))

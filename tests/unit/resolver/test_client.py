@@ -89,8 +89,8 @@ def test_a_rate_is_told_from_other_refusals(started):
     (asked,) = far.heard()
     far.say(id=asked["id"], ok=False, reason="queries-per-second-exceeded", detail="No.", outcome="denied")
     assert results[0].value.over_rate
-    assert results[0].value.is_of_who_asked
-    assert not Unresolved("resolver-busy", "…").is_of_who_asked
+    assert results[0].value.concerns_asker
+    assert not Unresolved("resolver-busy", "…").concerns_asker
     assert not Unresolved("endpoint-unknown", "…").over_rate
 
 

@@ -134,6 +134,24 @@ def test_a_change_is_not_forgotten_while_dockerd_does_not_answer(world: World, f
     assert world.engine.killed == ["c1"]
 
 
+def test_a_look_that_fails_does_not_make_the_next_one_judge_all(world: World) -> None:
+    world.running, world.decision = EngineUnavailable("silent"), ADMITTED
+    world.look()
+    world.running = (GOOD,)
+    world.look()
+    assert world.judged == []
+
+
+def test_dockerd_is_not_asked_again_when_the_last_network_went_meanwhile(world: World) -> None:
+    world.silent, world.decision = Deferred(), ADMITTED
+    world.watch.changed()
+    world.watch.changed()
+    world.plumbing.net.clear()
+    silent, world.silent = world.silent, None
+    silent.callback(None)
+    assert world.asked == 1
+
+
 def test_a_judgement_waits_for_dockerd(world: World) -> None:
     world.decision = EngineUnavailable("silent")
     world.watch.changed()

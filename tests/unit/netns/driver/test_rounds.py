@@ -1,11 +1,10 @@
-"""What is looked at again and again: at its pace, one look at a time, and told when it ends."""
+"""What is looked at again and again: at its pace, one look at a time, whatever becomes of one."""
 
 from __future__ import annotations
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent
 
 from netns.driver import rounds
 from netns.driver.rounds import Rounds
@@ -51,14 +50,19 @@ def test_a_look_that_takes_long_is_not_overtaken() -> None:
     slow[1].callback(None)
 
 
-def test_rounds_that_fail_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[LogEvent] = []
-    monkeypatch.setattr(rounds._log, "failure", lambda text, **_: told.append({"log_format": text}))
+def test_a_look_that_fails_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(rounds._log, "failure", told.append)
     clock = Clock()
 
     async def look() -> None:
         raise RuntimeError("a mistake of ours")
 
-    Rounds(clock, 1, look).start()
+    found = Rounds(clock, 1, look)
+    found.start()
     clock.pump([1] * 3)
-    assert len(told) == 1
+    assert len(told) == 3
+    ended: list[object] = []
+    found.look_now().addBoth(ended.append)
+    assert (ended, len(told)) == ([None], 4)
+    found.stop()
