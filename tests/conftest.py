@@ -17,7 +17,11 @@ set_hypothesis_home_dir(Path("~/.cache/egress-appliance/hypothesis").expanduser(
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SYSTEM = HERE / "system"
-APART = (SYSTEM / "docker", SYSTEM / "gateway", SYSTEM / "squid", SYSTEM / "test_under_systemd.py")
+APART = (
+    *(SYSTEM / name for name in ("docker", "gateway", "netns", "squid")),
+    SYSTEM / "test_full_disk.py",
+    SYSTEM / "test_under_systemd.py",
+)
 """Tests of real processes that touch nothing of the host's that another test looks at."""
 
 

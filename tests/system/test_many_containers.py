@@ -36,12 +36,17 @@ def namespaces() -> list[str]:
     return [entry["name"] for entry in json.loads(run("ip", "-j", "netns"))]
 
 
+def links() -> list[str]:
+    return [link["ifname"] for link in json.loads(run("ip", "-j", "link"))]
+
+
 def state() -> dict[str, object]:
     """All that a container could leave: links, addresses, rules and routes of both sides, namespaces."""
     gateway = [link["ifname"] for link in json.loads(run(*inside(INSTANCE, "ip", "-j", "link")))]
     return {
         "gateway links": sorted(gateway),
-        "host links": sorted(link["ifname"] for link in json.loads(run("ip", "-j", "link"))),
+        # Without the containers' ends of our links: one that is left has its other end in the gateway.
+        "host links": sorted(name for name in links() if name.startswith(("veth", INSTANCE, internet.PREFIX))),
         "gateway routes": sorted(run(*inside(INSTANCE, "ip", "route", "show", "table", "all")).splitlines()),
         "gateway neighbours": [
             n for n in json.loads(run(*inside(INSTANCE, "ip", "-j", "neigh"))) if n["dev"] != "uplink"

@@ -64,9 +64,12 @@ def test_our_own_restart_with_a_running_container(engine: OwnEngine) -> None:
 
 def test_while_we_are_down_dockerd_refuses_everything(engine: OwnEngine) -> None:
     engine.stop_plugin()
-    done = engine.docker("run", "--rm", "--network", "acme", *HARDENED, IMAGE, "true", check=False)
-    assert done.returncode != 0
-    assert "plugin" in done.stderr
+    commands = [("run", "--rm", "--network", "acme", *HARDENED, IMAGE, "true"), ("ps",)]
+    with ThreadPoolExecutor(2) as pool:  # dockerd asks a plugin for a long time before it refuses
+        run, listed = pool.map(lambda command: engine.docker(*command, check=False), commands)
+    assert run.returncode != 0
+    assert listed.returncode != 0
+    assert "plugin" in listed.stderr
     engine.start_plugin()
     assert engine.run(IMAGE, "true").returncode == 0
 
