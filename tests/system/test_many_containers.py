@@ -46,7 +46,9 @@ def state() -> dict[str, object]:
     return {
         "gateway links": sorted(gateway),
         # Without the containers' ends of our links: one that is left has its other end in the gateway.
-        "host links": sorted(name for name in links() if name.startswith(("veth", INSTANCE, internet.PREFIX))),
+        "host links": sorted(
+            name for name in links() if name.startswith(("veth", INSTANCE, internet.PREFIX))
+        ),
         "gateway routes": sorted(run(*inside(INSTANCE, "ip", "route", "show", "table", "all")).splitlines()),
         "gateway neighbours": [
             n for n in json.loads(run(*inside(INSTANCE, "ip", "-j", "neigh"))) if n["dev"] != "uplink"
