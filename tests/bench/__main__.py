@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from tests.bench import bulk, gets, idle, peers, picture, report, waits, workers
 from tests.bench.field import Field
+from tests.bench.figures import stolen_percent
 from tests.bench.peers import Kind
 from tests.bench.rows import Row
 
@@ -61,17 +63,29 @@ def main() -> int:
             parser.error(f"{name} is none of {', '.join(known)}")
     rows = _on_the_field([name for name in which if name in ON_THE_FIELD], chosen)
     if WORKERS in which:
-        rows += workers.measure(chosen.lock, chosen.rounds)
+        rows += _measured(partial(workers.measure, chosen.lock, chosen.rounds))
         report.write(rows)
     for name in which:
         if name in ALONE:
             print(name, flush=True)
-            rows += import_module(f"tests.bench.{ALONE[name]}").measure(chosen.rounds)
+            module = import_module(f"tests.bench.{ALONE[name]}")
+            rows += _measured(partial(module.measure, chosen.rounds))
             report.write(rows)
     print(report.table(rows))
     if chosen.picture:
         picture.draw()
     return 0
+
+
+def _measured(measure: Callable[[], list[Row]]) -> list[Row]:
+    """The rows, each with how much of the processors others had meanwhile."""
+    stat = Path("/proc/stat")
+    before = stat.read_text()
+    rows = measure()
+    share = round(stolen_percent(before, stat.read_text()), 1)
+    for row in rows:
+        row.raw["stolen_percent"] = share
+    return rows
 
 
 def _on_the_field(which: list[str], chosen: argparse.Namespace) -> list[Row]:
@@ -84,7 +98,7 @@ def _on_the_field(which: list[str], chosen: argparse.Namespace) -> list[Row]:
         return rows
     with Field(tuple(kinds.values()), chosen.lock) as field:
         for measure, _ in measures:
-            rows += measure(field, chosen.rounds)
+            rows += _measured(partial(measure, field, chosen.rounds))
             report.write(rows)
     return rows
 

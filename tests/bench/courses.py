@@ -96,6 +96,7 @@ def processor_time(raw: Mapping[str, Any]) -> str:
         ("cpu_s_a_gb", "s of a processor a GB"),
     ):
         ours, peer = raw.get(f"ours_{key}"), raw.get(f"peer_{key}")
-        if ours and peer:
-            return f"{ours} {unit} against {peer} (ARCHITECTURE.md, What a request costs)"
+        if ours:
+            against = f"against {peer}" if peer else "that the direct way has no use for"
+            return f"{ours} {unit} {against} (ARCHITECTURE.md, What a request costs)"
     return ""

@@ -34,6 +34,21 @@ def pin(pids: Iterable[int], processor: int) -> None:
             os.sched_setaffinity(int(thread.name), {processor})
 
 
+def wanted_and_stolen(stat: str) -> tuple[int, int]:
+    """Ticks in which a processor of this machine had work, and those of them that others on its host had.
+
+    `stat` is the text of /proc/stat (proc(5): user, nice, system, idle, iowait, irq, softirq, steal).
+    """
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.split()[1:9])
+    return user + nice + system + irq + softirq + steal, steal
+
+
+def stolen_percent(before: str, after: str) -> float:
+    """Of the time between two texts of /proc/stat in which a processor had work: how much others had it."""
+    wanted, stolen = (b - a for a, b in zip(wanted_and_stolen(before), wanted_and_stolen(after), strict=True))
+    return 100 * stolen / wanted if wanted else 0.0
+
+
 def percentile(values: Iterable[float], part: float) -> float:
     """The value that `part` of all do not exceed."""
     ordered = sorted(values)

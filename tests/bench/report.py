@@ -11,6 +11,7 @@ from tests.bench.rows import Row
 
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 _HEAD = ("comparison", "ours", "peer", "ratio", "goal", "reached")
+TOLD_PERCENT = 2
 _REACHED = {True: "yes", False: "NO", None: ""}
 
 
@@ -39,7 +40,19 @@ def table(rows: Sequence[Row]) -> str:
         text.append("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
         if row is not None and row.reason:
             text.append(f"    {row.reason}")
-    return "\n".join(text)
+    return "\n".join([*text, *stolen(rows)])
+
+
+def stolen(rows: Sequence[Row]) -> list[str]:
+    """A line about a machine that had not its processors to itself."""
+    shares = [row.raw["stolen_percent"] for row in rows if "stolen_percent" in row.raw]
+    if not shares or max(shares) < TOLD_PERCENT:
+        return []
+    share = f"{min(shares):.0f} to {max(shares):.0f} %"
+    told = (
+        f"Others on this machine's host had {share} of the processor time that it wanted, by row: where it is"
+    )
+    return [f"{told} much, times and ratios say little of the programs."]
 
 
 def write(rows: Sequence[Row], place: Path = RESULTS) -> None:

@@ -63,3 +63,6 @@ def test_a_missed_goal_is_told_with_the_processor_time_of_both() -> None:
     assert row.reason.startswith("2500.0 us of a processor a request against 1250.0")
     (row,) = compared("gets", courses, goals={"squid": 0.5}, missing={}, figure=rate, told=Course.by_request)
     assert row.reason == ""
+    courses = {"appliance": course([100], 0.5), "direct": course([200])}
+    (row,) = compared("gets", courses, goals={"direct": 0.9}, missing={}, figure=rate, told=Course.by_request)
+    assert row.reason.startswith("2500.0 us of a processor a request that the direct way has no use for")

@@ -52,3 +52,12 @@ def test_the_results_file_keeps_rows_that_were_not_measured_again(tmp_path: Path
     assert [(row["name"], row["ratio"]) for row in rows] == [
         ("memory / squid", 1.2), ("gets / squid", 1.6), ("gets / envoy", None),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"), [([], ""), ([0.1, 1.9], ""), ([0.4, 22.3], "had 0 to 22 % of the processor time")]
+)
+def test_a_machine_that_others_use_is_told_of(shares: list[float], said: str) -> None:
+    rows = [FASTER, *(Row(f"row {n}", 1.0, None, "up", {"stolen_percent": n}) for n in shares)]
+    last = report.table(rows).splitlines()[-1]
+    assert (said in last) if said else ("host" not in last)

@@ -60,7 +60,9 @@ def test_growth_is_told_by_round() -> None:
     growth, p50 = verdicts._rows(COLD, rounds)
     assert (growth.ratio, growth.raw["growth_by_round"], growth.reached) == (2.0, [1.0, 2.0, 3.0], False)
     assert growth.reason == verdicts.WHY
-    assert (p50.ratio, p50.reached) == (0.2, True)
+    assert (p50.ratio, p50.reached, p50.reason) == (0.2, True, "")
+    _, slow = verdicts._rows(COLD, [{count: [11.0] * 3 for count in verdicts.COUNTS}])
+    assert (slow.reached, slow.reason) == (False, verdicts.WHY)
 
 
 def test_rules_beyond_a_document_are_in_named_policies(monkeypatch: pytest.MonkeyPatch) -> None:
