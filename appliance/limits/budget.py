@@ -277,10 +277,11 @@ class Budget:
         found, now = self._tallies.get(endpoint), self._clock()
         if found is None:
             return 0
-        add(found.turned_away, 0, now, SECOND, 1)
-        if used([(found.turned_away, 0)], 0, now, SECOND) > told_per_second:
+        # Only who is told counts: else the first second of a flood would be all that is ever heard of it.
+        if used([(found.turned_away, 0)], 0, now, SECOND) >= told_per_second:
             found.untold += 1
             return None
+        add(found.turned_away, 0, now, SECOND, 1)
         untold, found.untold = found.untold, 0
         return untold
 

@@ -93,6 +93,22 @@ def test_a_flood_is_counted_and_neither_told_nor_recorded_one_by_one_f7() -> Non
     assert "47 more connections were reset without a record" in shared.audit.records[-1].detail
 
 
+def test_a_flood_that_goes_on_is_told_of_and_recorded_in_each_second_f7() -> None:
+    now = [5 * SECOND]
+    shared = worker(
+        policy=limited("container", connections=1),
+        limits=Limits(told=Bounds(per_second=3)),
+        nanoseconds=lambda: now[0],
+    )
+    connected(shared)
+    for _ in range(8):
+        before = len(shared.audit.reasons)
+        for _ in range(100):
+            connected(shared)
+            now[0] += SECOND // 100
+        assert 1 <= len(shared.audit.reasons) - before <= 3
+
+
 def test_the_worker_has_a_bound_of_its_own() -> None:
     shared = worker(limits=Limits(connections=1))
     connected(shared)
