@@ -22,7 +22,8 @@ from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from appliance.ipc import JsonLines, Message
+from appliance.ipc import Message
+from appliance.json_lines import JsonLines
 from appliance.peer import Credentials, peer_credentials
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ import docker.errors
 
 from appliance.admission_probe import announced
 from appliance.docker_root import engine_pid
+from appliance.explained import Explained
 from appliance.listeners import listening_pid
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 AUTHORIZATION = "authorization-plugins"
 
 
-class DockerUnavailable(RuntimeError):
+class DockerUnavailable(Explained):
     """The engine cannot be asked; the text says what to do."""
 
 

@@ -17,7 +17,8 @@ from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from appliance.ipc import JsonLines, Message
+from appliance.ipc import Message
+from appliance.json_lines import JsonLines
 from appliance.links import link_mark
 from appliance.workload import TENANT_NAME
 

@@ -1,7 +1,8 @@
 """Typed messages between our own processes: one JSON object a line over a Unix socket.
 
 Who may say what is decided by the peer's uid (`appliance.peer`), never by what it says of itself.
-A line over `MAX_LINE` bytes, or one that is no JSON object, ends the connection.
+A line over `MAX_LINE` bytes, or one that is no JSON object, ends the connection. The processes speak it in
+their reactor (`appliance.json_lines`); the command line asks here, without one.
 """
 
 from __future__ import annotations
@@ -10,48 +11,9 @@ import json
 import socket
 from typing import Any
 
-from twisted.protocols.basic import LineOnlyReceiver
-
 MAX_LINE = 8 * 1024 * 1024
 
 Message = dict[str, Any]
-
-
-class JsonLines(LineOnlyReceiver):
-    """Framing for both ends. Subclasses implement `message_received`."""
-
-    delimiter = b"\n"
-    MAX_LENGTH = MAX_LINE
-
-    def lineReceived(self, line: bytes) -> None:
-        """Parse one line; close on anything that is not a JSON object."""
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
-            self.close()
-            return
-        self.message_received(message)
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """Close: no message of ours is that long."""
-        del line
-        self.close()
-
-    def close(self) -> None:
-        """End the connection after what was sent."""
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def message_received(self, message: Message) -> None:
-        """Act on one message."""
-        raise NotImplementedError
-
-    def send(self, message: Message) -> None:
-        """Write one message."""
-        if self.transport is not None:
-            self.transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
 
 def ask(path: str, message: Message, timeout: float = 5.0) -> Message:

@@ -25,6 +25,7 @@ PROXY_PORT = 3128
 """Where a container asks for a proxy by name, at its network's gateway address (`images/entrypoint`)."""
 
 SQUID = "squid"
+SUPERVISOR = "supervisor"
 
 
 class SocketKind(Enum):

@@ -20,7 +20,7 @@ from twisted.runner.procmon import ProcessMonitor
 from appliance import ipc
 from appliance.control import ControlFactory, Operation, Peer
 from appliance.listeners import STOP_WITHIN, is_zombie, listening_pid, stop_process
-from appliance.processes import SQUID, Process, processes
+from appliance.processes import SQUID, SUPERVISOR, Process, processes
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore, IReactorProcess, IReactorTime
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-NAME = "supervisor"
 READY_WITHIN = 60.0  # seconds for a process to become ready before we say that it did not
 
 
@@ -156,7 +155,7 @@ def main() -> None:
         if key in os.environ
     }
     supervisor = Supervisor(reactor, settings, environment)
-    path = settings.control_socket(NAME)
+    path = settings.control_socket(SUPERVISOR)
     path.unlink(missing_ok=True)
 
     reactor.listenUNIX(str(path), ControlFactory(operations(supervisor)), mode=0o600)  # type: ignore[attr-defined]  # the module is its reactor

@@ -27,6 +27,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.nodes import ScalarNode
 
+from appliance.explained import Explained
 from appliance.stepwise import finish
 
 MAX_BYTES = 2 * 1024 * 1024
@@ -41,7 +42,7 @@ _COLLECTIONS = frozenset({None, "!", f"{_TAG}map", f"{_TAG}seq"})
 Path_ = tuple[str | int, ...]
 
 
-class YamlError(ValueError):
+class YamlError(Explained, ValueError):
     """Not a readable YAML document; `str()` begins with file:line:column."""
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, connectionDone
 
-from appliance.ipc import JsonLines, Message
+from appliance.ipc import Message
+from appliance.json_lines import JsonLines
 from appliance.peer import peer_credentials
 from netns.shares import Condition
 

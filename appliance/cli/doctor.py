@@ -14,7 +14,7 @@ from appliance.cli.output import Cli, counted, pass_cli
 from appliance.cli.run import DEFAULT_IMAGE
 from appliance.cli.status import NOT_RUNNING, ask_process, nothing_runs, state
 from appliance.preflight import Check
-from appliance.supervise import NAME as SUPERVISOR
+from appliance.processes import SUPERVISOR
 from appliance.units.render import service_name
 
 if TYPE_CHECKING:

@@ -6,16 +6,14 @@ import contextlib
 import errno
 import json
 import os
+import sys
 import traceback
 from typing import Any
 
 import click
-import docker.errors
 
-from appliance.docker_host import DockerUnavailable
-from appliance.policy.problems import PolicyError
+from appliance.explained import Explained
 from appliance.settings import SettingsError
-from appliance.yamldoc import YamlError
 
 SOFTWARE = 70  # EX_SOFTWARE of sysexits.h: our own fault
 DEBUG_VARIABLE = "EGRESS_TRACEBACK"
@@ -73,11 +71,10 @@ def told(error: Exception) -> Failure:
             return Failure(error.format_message(), error.exit_code)
         case SettingsError():
             return Failure(str(error), exit_code=2)
-        case docker.errors.APIError():
-            said = str(error.explanation or error)
-            return Failure(f"Docker refuses: {said}; mend that, then run it again")
-        case DockerUnavailable() | PolicyError() | YamlError():
+        case Explained():
             return Failure(str(error))
+        case _ if (said := _docker_says(error)) is not None:
+            return Failure(f"Docker refuses: {said}; mend that, then run it again")
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             mend = _MENDS.get(error.errno or 0, "mend that, then run it again")
@@ -86,6 +83,14 @@ def told(error: Exception) -> Failure:
             return Failure(f"not UTF-8 text: {error}; save the file, or write the argument, as UTF-8")
         case _:
             return _own_fault(error)
+
+
+def _docker_says(error: Exception) -> str | None:
+    """The words of Docker when `error` is its answer: who has met one has imported the SDK (0.2 s)."""
+    sdk = sys.modules.get("docker.errors")
+    if sdk is None or not isinstance(error, sdk.APIError):
+        return None
+    return str(error.explanation or error)
 
 
 def _own_fault(error: Exception) -> Failure:

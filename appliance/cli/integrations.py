@@ -14,7 +14,7 @@ from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure, require_root
 from appliance.cli.output import Cli, pass_cli, printable
 from appliance.cli.policies import loaded
-from appliance.cli.tenants import existing, write_document
+from appliance.cli.tenant_files import existing, write_document
 from appliance.names import Authority, InvalidName, format_host
 from appliance.policy.accounts_text import NotEditable, with_account, without_account
 from appliance.policy.explain import explain

@@ -19,8 +19,7 @@ from appliance.cli.output import Cli, counted, pass_cli
 from appliance.cli.status import ask_process, state
 from appliance.cli.systemd import keep_off
 from appliance.listeners import listening_pid, stop_process
-from appliance.processes import processes
-from appliance.supervise import NAME as SUPERVISOR
+from appliance.processes import SUPERVISOR, processes
 from appliance.supervise import stop_leftovers
 from appliance.units.render import target_name
 

@@ -16,7 +16,7 @@ from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure
 from appliance.cli.moments import as_moment
 from appliance.cli.output import Cli, pass_cli, printable
-from appliance.cli.tenants import existing
+from appliance.cli.tenant_files import existing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

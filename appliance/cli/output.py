@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,11 +50,12 @@ class Cli:
     @contextlib.contextmanager
     def progress(self, what: str) -> Iterator[None]:
         """Show that something which may take over a second is going on."""
-        console = Console(stderr=True)
-        if self.as_json or not console.is_terminal:
+        if self.as_json or not sys.stderr.isatty():
             yield
             return
-        with console.status(what):
+        from rich.console import Console  # noqa: PLC0415 - 30 ms that only who looks on has time for
+
+        with Console(stderr=True).status(what):
             yield
 
 

@@ -14,7 +14,7 @@ from appliance.cli.failures import Failure, require_root
 from appliance.cli.output import Cli, counted, pass_cli, printable
 from appliance.cli.replacing import problems_of, problems_there, problems_together
 from appliance.cli.status import DOWN, NOT_RUNNING, ask_process
-from appliance.cli.tenants import existing
+from appliance.cli.tenant_files import existing
 from appliance.policy.explain import explain as explain_request
 from appliance.policy.loader import check_accounts_text, check_tenant_file, load_catalog
 from appliance.policy.problems import Problem, Severity, errors

@@ -17,7 +17,7 @@ from appliance.audit.read import Selection, records
 from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure
 from appliance.cli.output import Cli, counted, pass_cli, printable
-from appliance.cli.tenants import existing, workspace
+from appliance.cli.tenant_files import existing, workspace
 from appliance.workload import RUN_LABEL, WORKLOAD_ID
 
 if TYPE_CHECKING:

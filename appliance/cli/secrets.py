@@ -20,7 +20,7 @@ from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure, require_root
 from appliance.cli.output import Cli, counted, pass_cli
 from appliance.cli.status import DOWN, NOT_RUNNING, ask_process
-from appliance.cli.tenants import existing
+from appliance.cli.tenant_files import existing
 
 BROKER = "broker"
 MAX_VALUE = 32 * 1024

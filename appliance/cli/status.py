@@ -9,9 +9,8 @@ import click
 from appliance import ipc
 from appliance.cli.output import Cli, harmless, pass_cli
 from appliance.cli.systemd import governs
-from appliance.processes import processes
+from appliance.processes import SUPERVISOR, processes
 from appliance.settings import Settings
-from appliance.supervise import NAME as SUPERVISOR
 from appliance.units.render import target_name
 
 NOT_RUNNING = "not-running"

@@ -15,6 +15,7 @@ from appliance import docker_host
 from appliance.cli.completing import tenant_names
 from appliance.cli.failures import Failure, require_root, told
 from appliance.cli.output import Cli, pass_cli
+from appliance.cli.tenant_files import existing, workspace, write_document
 from appliance.policy.loader import check_tenant_text
 from appliance.workload import TENANT_NAME, TENANT_NAME_MEND, WORKLOAD_ID
 from appliance.yamldoc import MAX_BYTES
@@ -31,22 +32,6 @@ profile: {profile}
 @click.group()
 def tenant() -> None:
     """Tenants: who may run containers, each with a network, a policy and a directory of its own."""
-
-
-def existing(settings: Settings, name: str) -> Path:
-    """The policy file of tenant `name`. Raises `Failure` when there is no such tenant."""
-    if not TENANT_NAME.fullmatch(name):
-        raise Failure(f"{name!r} is no tenant name; {TENANT_NAME_MEND}", exit_code=2)
-    file = settings.tenants_dir / f"{name}.yaml"
-    if not file.exists():
-        known = ", ".join(sorted(f.stem for f in settings.tenants_dir.glob("*.yaml"))) or "none yet"
-        raise Failure(f"no tenant {name!r} (known: {known}); add it with: egress tenant add {name}")
-    return file
-
-
-def workspace(settings: Settings, name: str) -> Path:
-    """The one host directory that containers of tenant `name` may have mounted."""
-    return settings.state_dir / "tenants" / name / "workspace"
 
 
 @tenant.command()
@@ -128,19 +113,6 @@ def _make_directory(folder: Path, undo: contextlib.ExitStack) -> None:
     if absent:
         undo.callback(shutil.rmtree, absent[-1], ignore_errors=True)
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-
-
-def write_document(file: Path, raw: bytes) -> None:
-    """The whole document or none of it, also on a full disk. Raises `OSError` naming the file."""
-    draft = file.with_name(f".{file.name}.new")
-    try:
-        draft.write_bytes(raw)
-        draft.chmod(0o644)  # the gateway's and the resolver's uids read it
-        draft.replace(file)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(file)) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _network(settings: Settings, name: str) -> str | None:

@@ -17,7 +17,7 @@ from appliance.cli.failures import Failure
 from appliance.cli.filling import Filled, filled
 from appliance.cli.output import Cli, pass_cli, printable
 from appliance.cli.status import DOWN, NOT_RUNNING, ask_process
-from appliance.cli.tenants import existing
+from appliance.cli.tenant_files import existing
 from appliance.processes import processes
 from appliance.settings import Settings
 

@@ -15,7 +15,7 @@ from appliance.addresses import classify
 from appliance.cli.failures import Failure
 from appliance.cli.run import DEFAULT_IMAGE, hardened, log_flags, network_of, require_image
 from appliance.cli.status import nothing_runs, state
-from appliance.cli.tenants import existing
+from appliance.cli.tenant_files import existing
 from appliance.policy.loader import load_operator_exceptions
 from appliance.verify.live import selection
 from appliance.verify.live.containers import Engine

@@ -19,7 +19,8 @@ from twisted.logger import Logger
 from appliance.gateway import refusals
 from appliance.gateway.dial import DialFailed
 from appliance.gateway.routes import NoRoute
-from appliance.ipc import JsonLines, Message
+from appliance.ipc import Message
+from appliance.json_lines import JsonLines
 from appliance.names import HostName, InvalidName
 from appliance.policy.token_hosts import judge_token_host
 from appliance.refusal import Refusal

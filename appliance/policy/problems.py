@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from appliance.explained import Explained
 from appliance.yamldoc import Position
 
 
@@ -30,7 +31,7 @@ class Problem:
         return f"{self.position}: {kind}{self.message}" + (f"; {self.mend}" if self.mend else "")
 
 
-class PolicyError(ValueError):
+class PolicyError(Explained, ValueError):
     """Documents that cannot be enforced; `problems` says why, `str()` is one line each."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

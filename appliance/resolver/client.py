@@ -16,7 +16,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
-from appliance.ipc import JsonLines, Message
+from appliance.ipc import Message
+from appliance.json_lines import JsonLines
 from appliance.resolver.rate import OVER_RATE
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from appliance import ipc
 from appliance.listeners import listening_pid
-from appliance.processes import processes
+from appliance.processes import SUPERVISOR, processes
 from appliance.settings import SETTINGS_VARIABLE
-from appliance.supervise import NAME as SUPERVISOR
 from appliance.verify.case import Seat
 from appliance.verify.world import UplinkProxy
 from tests.lab import appliance, children, company, internet

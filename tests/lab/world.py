@@ -16,9 +16,8 @@ from pathlib import Path
 from appliance import ipc
 from appliance import settings as settings_module
 from appliance.listeners import listening_pid
-from appliance.processes import processes
+from appliance.processes import SUPERVISOR, processes
 from appliance.settings import Settings
-from appliance.supervise import NAME as SUPERVISOR
 from appliance.verify import world
 from appliance.verify.case import Evidence, Image, Layer, Output, Seat
 from appliance.verify.world import Account, Accounts, Packages, Server, Targets

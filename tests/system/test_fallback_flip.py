@@ -20,8 +20,7 @@ import pytest
 from appliance import ipc
 from appliance import settings as settings_module
 from appliance.listeners import listening_pid
-from appliance.processes import SQUID, worker_names
-from appliance.supervise import NAME as SUPERVISOR
+from appliance.processes import SQUID, SUPERVISOR, worker_names
 from appliance.verify.case import Origin
 from tests.lab import internet
 from tests.lab.appliance import DIRECTORIES, SETTINGS_FILE, Appliance

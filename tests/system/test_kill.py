@@ -18,8 +18,7 @@ import pytest
 
 from appliance import settings as settings_module
 from appliance.listeners import listening_pid
-from appliance.processes import processes
-from appliance.supervise import NAME as SUPERVISOR
+from appliance.processes import SUPERVISOR, processes
 from appliance.verify.case import Image
 from tests.lab import internet
 from tests.lab.appliance import SETTINGS_FILE, Appliance

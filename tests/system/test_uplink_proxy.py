@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from appliance.listeners import listening_pid
-from appliance.supervise import NAME as SUPERVISOR
+from appliance.processes import SUPERVISOR
 from appliance.verify.case import Image
 from tests.lab import children, internet
 from tests.lab.appliance import DIRECTORIES, SETTINGS_FILE, UP_SECONDS, UPLINK, Appliance, egress

@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("appliance", "netns", "squid")
 
-LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.stepwise", "appliance.faults",
+LEAVES = ("appliance.names", "appliance.addresses", "appliance.settings", "appliance.yamldoc", "appliance.stepwise", "appliance.explained", "appliance.faults",
           "appliance.processes", "appliance.folders",
-          "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.peer", "appliance.workload", "appliance.control", "appliance.acceptor", "appliance.reactor", "appliance.readiness",
+          "appliance.privilege", "appliance.inherited", "appliance.ipc", "appliance.json_lines", "appliance.peer", "appliance.workload", "appliance.control", "appliance.acceptor", "appliance.reactor", "appliance.readiness",
           "appliance.links", "appliance.admission_probe", "appliance.docker_root", "appliance.platform_url")  # fmt: skip
 
 # package or module prefix -> prefixes of our own modules that it may import (itself is implied)
@@ -21,8 +21,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.names": (),
     "appliance.addresses": (),
     "appliance.stepwise": (),
-    "appliance.yamldoc": ("appliance.stepwise",),
+    "appliance.explained": (),
+    "appliance.yamldoc": ("appliance.stepwise", "appliance.explained"),
     "appliance.ipc": (),
+    "appliance.json_lines": ("appliance.ipc",),
     "appliance.peer": (),
     "appliance.links": (),
     "appliance.admission_probe": (),
@@ -40,7 +42,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.platform_url": ("appliance.names", "appliance.http1"),
     "appliance.processes": ("appliance.settings",),
     "appliance.folders": ("appliance.settings", "appliance.processes"),
-    "appliance.control": ("appliance.ipc", "appliance.peer"),
+    "appliance.control": ("appliance.ipc", "appliance.json_lines", "appliance.peer"),
     "appliance.acceptor": (),
     "appliance.reactor": (),
     "appliance.readiness": (),
@@ -201,7 +203,7 @@ def test_the_broker_is_not_imported_by_the_gateway_nor_the_other_way_round() -> 
 
 # Types alone: nothing in them can be wrong that mypy does not see.
 DATA = (
-    "appliance.broker.calls.means", "appliance.verify.world", "netns.driver.facts", "netns.driver.refusal",
+    "appliance.explained", "appliance.broker.calls.means", "appliance.verify.world", "netns.driver.facts", "netns.driver.refusal",
 )  # fmt: skip
 
 # Wiring: a process's main is tested as a process (tests/system), a package's marker file holds nothing.

@@ -33,7 +33,8 @@ from appliance.audit.record import Outcome
 from appliance.broker.calls import refusals
 from appliance.broker.calls.found import Found
 from appliance.broker.calls.peers import PeerLimits, Peers
-from appliance.ipc import JsonLines, Message
+from appliance.ipc import Message
+from appliance.json_lines import JsonLines
 from appliance.peer import peer_credentials
 from appliance.refusal import Refusal
 

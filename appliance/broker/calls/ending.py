@@ -16,7 +16,8 @@ from twisted.logger import Logger
 
 from appliance.audit.log import AuditLog, AuditUnavailable
 from appliance.audit.record import LifecycleRecord, Outcome
-from appliance.ipc import JsonLines, Message
+from appliance.ipc import Message
+from appliance.json_lines import JsonLines
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IDelayedCall

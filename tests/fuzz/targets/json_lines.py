@@ -9,7 +9,8 @@ from twisted.internet.testing import StringTransport
 
 from appliance.control import ControlError, ControlFactory, Operation, Peer
 from appliance.endpoints import EndpointFeed, FeedError
-from appliance.ipc import JsonLines, Message
+from appliance.ipc import Message
+from appliance.json_lines import JsonLines
 from appliance.links import link_mark
 from appliance.peer import Credentials
 

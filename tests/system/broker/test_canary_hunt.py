@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.listeners import listening_pid
-from appliance.processes import processes
-from appliance.supervise import NAME as SUPERVISOR
+from appliance.processes import SUPERVISOR, processes
 from tests.lab import appliance, children, hunt, internet, providers
 from tests.lab.bound import BOUND, BoundWorld
 from tests.lab.containers import logs_of, start_hardened

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +30,30 @@ COMMANDS = [
 ]  # fmt: skip
 
 
+def below(group: click.Command, word: str) -> click.Command:
+    """Command `word` of `group`."""
+    assert isinstance(group, click.Group)
+    found = group.get_command(click.Context(group), word)
+    assert found is not None, word
+    return found
+
+
+def test_all_commands_are_listed_and_each_is_where_the_table_says(egress: Egress) -> None:
+    listed = re.findall(r"^  ([a-z]+)  ", egress("--help").output.partition("Commands:")[2], re.MULTILINE)
+    assert listed == sorted({*main.MODULES, "completion"})
+    assert {below(main.cli, word).name for word in main.MODULES} == set(main.MODULES)
+    assert main.cli.get_command(click.Context(main.cli), "nothing") is None
+
+
+@pytest.mark.parametrize("module", ["main", "status", "policies", "logs", "top", "secrets", "fallback"])
+def test_what_only_asks_or_reads_starts_without_a_reactor_and_without_the_sdk_of_docker(module: str) -> None:
+    program = (
+        f"import sys, appliance.cli.{module}; print({{'twisted', 'docker', 'OpenSSL'}} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_explains_itself_and_each_of_its_options(
     egress: Egress, command: tuple[str, ...]
@@ -36,8 +62,7 @@ def test_every_command_explains_itself_and_each_of_its_options(
     assert result.exit_code == 0
     found: click.Command = main.cli
     for word in command:
-        assert isinstance(found, click.Group)
-        found = found.commands[word]
+        found = below(found, word)
     assert found.help
     for parameter in found.params:
         if isinstance(parameter, click.Option):
@@ -60,7 +85,7 @@ def test_every_command_that_a_message_names_is_one(named: str) -> None:
         word = words.pop(0)
         if word in options:
             continue
-        several = [found.commands[name] for name in word.split("|")]
+        several = [below(found, name) for name in word.split("|")]
         found = several[0]
     options = [option for parameter in found.params for option in parameter.opts]
     assert all(word in options for word in words if word.startswith("-")), named

@@ -14,7 +14,7 @@ import docker.errors
 import pytest
 
 from appliance import docker_host
-from appliance.cli import tenants
+from appliance.cli.tenant_files import workspace
 from appliance.docker_host import ApplianceNetwork
 from appliance.settings import Settings
 from tests.unit.cli.typed import Egress, refused
@@ -70,8 +70,8 @@ def test_add_makes_document_workspace_and_network(egress: Egress, settings: Sett
     assert result.exit_code == 0, result.output
     assert "profile: read-only-web" in (settings.tenants_dir / "acme.yaml").read_text()
     assert (settings.tenants_dir / "acme.yaml").stat().st_mode & 0o777 == 0o644
-    assert tenants.workspace(settings, "acme").is_dir()
-    assert tenants.workspace(settings, "acme").parent.stat().st_mode & 0o777 == 0o700
+    assert workspace(settings, "acme").is_dir()
+    assert workspace(settings, "acme").parent.stat().st_mode & 0o777 == 0o700
     assert engine.made == [("acme", "egressunit", {"tenant": "acme"})]
     refused(egress("tenant", "add", "acme"), "tenant 'acme' exists", "egress tenant rm acme")
 
@@ -97,7 +97,7 @@ def test_docker_refusing_leaves_nothing(egress: Egress, settings: Settings, engi
 
 
 def test_what_was_there_before_stays(egress: Egress, settings: Settings, engine: Engine) -> None:
-    kept = tenants.workspace(settings, "acme") / "result"
+    kept = workspace(settings, "acme") / "result"
     kept.parent.mkdir(parents=True)
     kept.write_text("work")
     engine.refusal = docker.errors.APIError("500", explanation="no")
@@ -199,7 +199,7 @@ def test_rm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = tenant("acme")
-    home = tenants.workspace(settings, "acme")
+    home = workspace(settings, "acme")
     home.mkdir(parents=True)
     networks(monkeypatch, ApplianceNetwork("acme", "id", "acme", "172.18.0.0/16", ("job",)))
     refused(egress("tenant", "rm", "acme"), "running containers: job; stop them first")
@@ -228,7 +228,7 @@ def test_purge_takes_the_workspace_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tenant("acme")
-    home = tenants.workspace(settings, "acme")
+    home = workspace(settings, "acme")
     home.mkdir(parents=True)
     networks(monkeypatch)
     assert egress("tenant", "rm", "acme", "--purge").exit_code == 0
@@ -248,7 +248,7 @@ def test_what_is_missing_of_a_tenant_is_made_and_its_policy_stays(
     answer = json.loads(made.stdout)
     assert (answer["changed"], answer["network"]) == (True, "acme")
     assert engine.made == [("acme", "egressunit", {"tenant": "acme"})]
-    assert tenants.workspace(settings, "acme").is_dir()
+    assert workspace(settings, "acme").is_dir()
     networks(monkeypatch, ApplianceNetwork("acme-net", "1", "acme", "", ()))
     again = egress("--json", "tenant", "add", "acme", "--if-missing")
     answer = json.loads(again.stdout)

@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from appliance import telling
-from appliance.ipc import JsonLines
+from appliance.json_lines import JsonLines
 from appliance.links import link_mark
 from appliance.resolver import tcp
 from appliance.resolver.client import ResolverClient, Unresolved

@@ -19,7 +19,7 @@ from appliance.broker.calls.ending import Ending
 from appliance.broker.handles import Bound, Handles
 from appliance.broker.vault.kinds import StaticSecret
 from appliance.endpoints import EndpointTable
-from appliance.ipc import JsonLines
+from appliance.json_lines import JsonLines
 from tests.unit.broker.calls.support import ATTESTED, SECRET, STORED
 from tests.unit.gateway.support import ENDPOINT, Log
 
