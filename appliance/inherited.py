@@ -9,6 +9,8 @@ import os
 import socket
 
 FIRST_DESCRIPTOR = 3
+NOTIFY_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+"""Where the service manager says whom to tell, and how often (sd_notify(3), sd_watchdog_enabled(3))."""
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 

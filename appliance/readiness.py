@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from appliance.inherited import NOTIFY_VARIABLES
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
@@ -20,9 +22,6 @@ LOOK_EVERY = 0.1
 """Seconds between two looks at a process that is not ready yet."""
 OF_WATCHDOG = 3
 """Signs of life in the time that the service manager waits for one: a late one is no missing one."""
-
-VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-"""Where the service manager says whom to tell, and how often (sd_notify(3), sd_watchdog_enabled(3))."""
 
 _log = Logger()
 
@@ -58,7 +57,7 @@ def report_readiness(
     clock: IReactorTime, ready: Callable[[], bool], environment: MutableMapping[str, str] = os.environ
 ) -> None:
     """Report to whom $NOTIFY_SOCKET names, if anybody; no child of ours inherits the variables."""
-    path, microseconds, pid = (environment.pop(name, "") for name in VARIABLES)
+    path, microseconds, pid = (environment.pop(name, "") for name in NOTIFY_VARIABLES)
     if path:
         Readiness(clock, ready, _teller(path), _watchdog(microseconds, pid)).start()
 

@@ -18,15 +18,14 @@ from typing import TypeVar
 
 from appliance import privilege
 from appliance.folders import Folder, folders
-from appliance.inherited import FIRST_DESCRIPTOR
+from appliance.inherited import FIRST_DESCRIPTOR, NOTIFY_VARIABLES
 from appliance.privilege import DESCRIPTORS, Identity, PrivilegeError
 from appliance.processes import Process, processes
-from appliance.readiness import VARIABLES
 from appliance.settings import SETTINGS_VARIABLE, Settings, SettingsError, load
 from netns import namespaces
 from netns.listening import open_listener
 
-KEPT_VARIABLES = ("PATH", "LANG", SETTINGS_VARIABLE, *VARIABLES)
+KEPT_VARIABLES = ("PATH", "LANG", SETTINGS_VARIABLE, *NOTIFY_VARIABLES)
 IN_PLACE = "--in-place"
 FOLDERS = "--folders"
 _PARKED = 512  # listeners wait here until their final places are free

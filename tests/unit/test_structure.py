@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "appliance.control": ("appliance.ipc", "appliance.json_lines", "appliance.peer"),
     "appliance.acceptor": (),
     "appliance.reactor": (),
-    "appliance.readiness": (),
+    "appliance.readiness": ("appliance.inherited",),
     "appliance.policy": LEAVES,
     "appliance.policy.explain": (*LEAVES, "appliance.http1"),
     "appliance.limits": ("appliance.policy.limits",),
