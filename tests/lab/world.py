@@ -15,6 +15,7 @@ from pathlib import Path
 
 from appliance import ipc
 from appliance import settings as settings_module
+from appliance.cli.status import state
 from appliance.listeners import listening_pid
 from appliance.processes import SUPERVISOR, processes
 from appliance.settings import Settings
@@ -281,9 +282,7 @@ class LabWorld:
         """
         until(self._serves, "the appliance did not come back")
         until(
-            lambda: (
-                self.egress("status").status == 0 and run("docker", "ps", "-q", check=False, timeout=5) != ""
-            ),
+            lambda: state(self.settings)["ready"] and run("docker", "ps", "-q", check=False, timeout=5) != "",
             "the appliance did not come back",
         )
 

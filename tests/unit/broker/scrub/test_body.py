@@ -87,7 +87,7 @@ def test_a_coded_body_is_never_decoded_as_a_whole(name: str) -> None:
 
 def test_a_body_that_is_left_in_the_middle_of_its_pieces_is_over() -> None:
     body = Scrubber([SECRET]).body([(b"Content-Encoding", b"gzip")])
-    pieces = body.pieces(gzip.compress(TEXT * 10_000))
+    pieces = body.pieces(gzip.compress(TEXT * 20))
     assert TEXT.startswith(next(pieces)[:20])
     with pytest.raises(ScrubFault):
         body.feed(b"def")
