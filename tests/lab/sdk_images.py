@@ -24,8 +24,9 @@ INSTALL_SECONDS = 400.0
 
 
 def _python(tree: Path) -> None:
+    # Compiled here, once: a container can keep nothing there, and 7 s of each `import anthropic` were that.
     run(
-        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--no-compile",
+        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--compile",
         "--target", str(tree), "--requirement", str(PINS / "requirements.txt"), timeout=INSTALL_SECONDS,
     )  # fmt: skip
 
@@ -52,7 +53,8 @@ class SdkImage:
         """Of all that decides its content."""
         base = run("docker", "image", "inspect", "-f", "{{.Id}}", self.base).strip()
         parts = [base, self.environment, *((PINS / name).read_text() for name in self.pins)]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        made_by = Path(__file__).read_bytes()
+        return hashlib.sha256("\0".join(parts).encode() + made_by).hexdigest()
 
     def build(self) -> None:
         """Unless it is there. Raises `LabError`."""
