@@ -18,6 +18,7 @@ set_hypothesis_home_dir(Path("~/.cache/egress-appliance/hypothesis").expanduser(
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SYSTEM = HERE / "system"
+PREPARED = HERE / "test_prepared.py"
 APART = (
     *(SYSTEM / name for name in ("docker", "gateway", "netns", "squid")),
     SYSTEM / "test_full_disk.py",
@@ -43,6 +44,11 @@ class HostInOrder(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> HostInOrder:
     """`make test` runs two workers."""
     return HostInOrder(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what others will need: it is made by one worker while the other begins with the lab."""
+    items.sort(key=lambda item: item.path != PREPARED)
 
 
 def pytest_collection_finish() -> None:

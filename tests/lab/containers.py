@@ -14,6 +14,7 @@ from pathlib import Path
 from appliance.verify.case import Image, Output
 from tests.lab import internet
 from tests.lab.namespaces import LabError, run
+from tests.lab.turn import turn
 
 SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +133,10 @@ def replaced_images() -> list[str]:
 def build_images(say: Callable[[str], None]) -> None:
     """Bring the runner images up to date, passing on what the builder says. Raises `LabError`."""
     command = (sys.executable, str(ROOT / "images" / "build.py"))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as builder:
+    with (
+        turn("runner-images"),
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as builder,
+    ):
         assert builder.stdout is not None
         said = []
         for line in builder.stdout:

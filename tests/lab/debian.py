@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.lab.turn import turn
+
 CACHE = Path("/var/cache/egress-lab")
 # The archive's snapshot of a moving suite may be older than its index allows; signatures still count.
 _OPTIONS = (
@@ -42,8 +44,11 @@ def system(name: str, suite: str, packages: str) -> Path:
     It is finished under a name of its own first, so that what is there is whole.
     """
     path = CACHE / name
-    if path.exists():
-        return path
+    with turn(name):
+        return path if path.exists() else _make(path, name, suite, packages)
+
+
+def _make(path: Path, name: str, suite: str, packages: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"new-{os.getpid()}-{path.name}")
     command = ["mmdebstrap", *_OPTIONS, f"--include={packages}", suite, str(draft), mirror()]

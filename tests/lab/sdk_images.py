@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.namespaces import LabError, run
+from tests.lab.turn import turn
 
 PINS = Path(__file__).with_name("sdk")
 PLACE = "/opt/sdk"
@@ -94,6 +95,6 @@ NODE = SdkImage(
 
 def build_sdk_images() -> None:
     """Both, at the same time. Raises `LabError`."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with turn("sdk-images"), ThreadPoolExecutor(max_workers=2) as pool:
         for built in [pool.submit(image.build) for image in (PYTHON, NODE)]:
             built.result()
