@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 AUTHORIZATION = "authorization-plugins"
 
 
-class DockerUnavailable(Explained):
+class DockerUnavailable(Explained, RuntimeError):
     """The engine cannot be asked; the text says what to do."""
 
 
