@@ -18,6 +18,7 @@ set_hypothesis_home_dir(Path("~/.cache/egress-appliance/hypothesis").expanduser(
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SYSTEM = HERE / "system"
+LAB = "lab"
 PREPARED = HERE / "test_prepared.py"
 APART = (
     *(SYSTEM / name for name in ("docker", "gateway", "netns", "squid")),
@@ -28,27 +29,28 @@ APART = (
 
 
 class HostInOrder(LoadScopeScheduling):  # type: ignore[misc]
-    """One worker has all that uses the lab or the host's namespaces, in order.
+    """One worker has all that uses the lab or the host's namespaces, in order, and from the beginning.
 
-    Everything else goes file by file to whichever is free.
+    Everything else goes file by file to whichever is free, first what the lab will need later.
     """
+
+    def _assign_work_unit(self, node: object) -> None:
+        for first in (LAB, str(PREPARED)):
+            if first in self.workqueue:
+                self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         file = ROOT / nodeid.partition("::")[0]
         shared = file.is_relative_to(HERE / "escape") or file.is_relative_to(SYSTEM)
         apart = any(file.is_relative_to(directory) for directory in APART)
-        return "host" if shared and not apart else str(file)
+        return LAB if shared and not apart else str(file)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> HostInOrder:
     """`make test` runs two workers."""
     return HostInOrder(config, log)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First what others will need: it is made by one worker while the other begins with the lab."""
-    items.sort(key=lambda item: item.path != PREPARED)
 
 
 def pytest_collection_finish() -> None:
