@@ -5,7 +5,6 @@ After a run as root, a run as anybody else could not write into the checkout.
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import pytest
@@ -51,12 +50,6 @@ class HostInOrder(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> HostInOrder:
     """`make test` runs two workers."""
     return HostInOrder(config, log)
-
-
-def pytest_collection_finish() -> None:
-    """15,000 tests stay to the end: without them every collection is short, those that tests ask for as well."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -40,6 +40,17 @@ class Spoken(click.Group):
             self.add_command(getattr(import_module(f"appliance.cli.{MODULES[name]}"), name))
         return super().get_command(context, name)
 
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; who mistyped a command hears of every one that is like it."""
+        try:
+            return super().resolve_command(context, words)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(
+                error.command_name, possibilities=self.list_commands(context), ctx=context
+            ) from None
+
     def invoke(self, context: click.Context) -> Any:
         """Run the command; click prints what is raised from here."""
         try:

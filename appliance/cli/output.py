@@ -50,7 +50,7 @@ class Cli:
     @contextlib.contextmanager
     def progress(self, what: str) -> Iterator[None]:
         """Show that something which may take over a second is going on."""
-        if self.as_json or not sys.stderr.isatty():
+        if self.as_json or sys.stderr is None or not sys.stderr.isatty():
             yield
             return
         from rich.console import Console  # noqa: PLC0415 - 30 ms that only who looks on has time for

@@ -11,6 +11,7 @@ the ways in which the rest of the worker ends a connection.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
     from appliance.gateway.websocket import WebSocket
     from appliance.tls.stream import TLSStream
+
+SHARE_OF_TURNED_AWAY = 8
+"""One container's part of the places of those who are given the time to read why: an eighth."""
 
 _log = Logger()
 
@@ -130,6 +134,8 @@ class Connection(TwistedProtocol):
                 self.worker.budget.disconnect(endpoint.id, endpoint.tenant)
             else:
                 self.worker.turned_away -= 1
+                self.worker.turned_away_of.subtract([endpoint.id])
+                self.worker.turned_away_of += Counter()  # who has none is forgotten
 
     def readConnectionLost(self) -> None:
         """The container has said all that it will say; perhaps it still listens (`printf … | nc`)."""
@@ -279,10 +285,14 @@ class Connection(TwistedProtocol):
             detail = f"{refusal.detail} Before it {untold} more connections were reset without a record."
             refusal = replace(refusal, detail=detail)
         self.record(refusal, status=refusal.status, count=untold + 1)
-        if self.worker.turned_away >= self.worker.limits.turned_away:
+        endpoint, places = self.caller.endpoint, worker.limits.turned_away
+        share = max(1, places // SHARE_OF_TURNED_AWAY)
+        if worker.turned_away >= places or worker.turned_away_of[endpoint.id] >= share:
             self.transport.abortConnection()
             return
-        self.worker.turned_away += 1
+        worker.turned_away += 1
+        worker.turned_away_of[endpoint.id] += 1
+        worker.turns.pace(self.transport, endpoint.tenant)
         self.worker.joined(self)
         self.transport.write(refusal.page(self.worker.next_id()))
         self.close()

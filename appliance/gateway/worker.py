@@ -80,6 +80,7 @@ class Worker:
         self.limits = limits
         self.budget = Budget(neighbours.ledger, neighbours.nanoseconds)
         self.turned_away = 0
+        self.turned_away_of: Counter[str] = Counter()
         self.deadlines = Deadlines(neighbours.reactor)
         self.telling = Telling(self.audit, self.deadlines, neighbours.nanoseconds, limits.told)
         self.outbox = Outbox(self.audit, neighbours.reactor)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,9 +41,6 @@ ROOT = Path(product.__file__).resolve().parents[1]
 PACKAGES = ("appliance", "netns", "squid")
 SAMPLE = 6  # how many of the cases are tried again at the end
 REACHED = "REACHED"
-
-Tried = tuple[str, Layer]
-"""A case, by its id, and where it was tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,17 +319,13 @@ def command(path: Path) -> Iterator[None]:
         appliance.COMMAND = before
 
 
-def run(
-    stand: Bench, mutations: Sequence[Mutation], say: Callable[[str], None], held: Collection[Tried] = ()
-) -> list[str]:
+def run(stand: Bench, mutations: Sequence[Mutation], say: Callable[[str], None]) -> list[str]:
     """Cases hold, each mutation is noticed, some cases hold again: what is wrong of it.
 
-    One whose canary must be reached is not tried first: only a leak would pass for that. Nor is one of
-    `held`, which was tried on this program before.
+    One whose canary must be reached is not tried first: only a leak would pass for that.
     """
     wanted = list(dict.fromkeys((mutation.case, stand.layer(mutation)) for mutation in mutations))
-    first = [tried for tried in dict.fromkeys((m.case, stand.layer(m)) for m in mutations if not m.reached)
-             if tried not in held]  # fmt: skip
+    first = list(dict.fromkeys((m.case, stand.layer(m)) for m in mutations if not m.reached))
     problems: list[str] = []
     started = time.monotonic()
     for identifier, layer in first:

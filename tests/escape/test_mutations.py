@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from appliance.verify import battery
-from tests.escape.mutate import ROOT, Bench, Tried, bench, run
+from tests.escape.mutate import ROOT, Bench, bench, run
 from tests.escape.mutation import Edit, Kernel
 from tests.escape.mutations import MUTATIONS
 from tests.lab.world import plan
@@ -53,10 +53,8 @@ def stand() -> Iterator[Bench]:
 
 @pytest.mark.system
 @pytest.mark.timeout(600)
-def test_mutations_are_noticed(
-    stand: Bench, held: set[Tried], record_property: Callable[[str, object], None]
-) -> None:
+def test_mutations_are_noticed(stand: Bench, record_property: Callable[[str, object], None]) -> None:
     lines: list[str] = []
-    problems = run(stand, CHOSEN, lines.append, held)
+    problems = run(stand, CHOSEN, lines.append)
     record_property("said", "\n".join(lines))
     assert problems == []

@@ -54,6 +54,10 @@ def test_what_only_asks_or_reads_starts_without_a_reactor_and_without_the_sdk_of
     assert done.stdout == "set()\n"
 
 
+def test_who_mistypes_a_command_is_told_of_the_like(egress: Egress) -> None:
+    assert "Did you mean 'status'" in egress("statsu").output
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_explains_itself_and_each_of_its_options(
     egress: Egress, command: tuple[str, ...]

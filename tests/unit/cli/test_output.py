@@ -32,6 +32,12 @@ def test_columns_are_aligned_whatever_their_colour(capsys: pytest.CaptureFixture
     assert lines == ["NAME    STATE  F", "a       up     x", "longer  down   y"]
 
 
+def test_without_standard_error_work_goes_on_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)  # as Python leaves it where the descriptor is closed
+    with Cli(Settings(), None, as_json=False).progress("working"):
+        pass
+
+
 def test_one_and_many() -> None:
     assert [counted(n, "error") for n in (0, 1, 2)] == ["0 errors", "1 error", "2 errors"]
 

@@ -76,11 +76,24 @@ def test_few_of_those_turned_away_are_waited_for() -> None:
     assert shared.connections == 2
 
 
+def test_one_container_has_a_share_of_those_who_are_waited_for() -> None:
+    shared = worker(policy=limited("container", connections=1), limits=Limits(turned_away=32))
+    connected(shared)
+    flood = [connected(shared) for _ in range(10)]
+    assert [connection.transport.aborted for connection in flood] == [False] * 4 + [True] * 6
+    assert shared.audit.reasons == ["connections-exceeded"] * 10
+    for connection in flood[:4]:
+        connection.connectionLost()
+    assert shared.turned_away == 0
+    assert not shared.turned_away_of
+    assert connected(shared).transport.half_closed
+
+
 def test_a_flood_is_counted_and_neither_told_nor_recorded_one_by_one_f7() -> None:
     now = [5 * SECOND]
     shared = worker(
         policy=limited("container", connections=1),
-        limits=Limits(told=Bounds(per_second=3)),
+        limits=Limits(told=Bounds(per_second=3), turned_away=2048),
         nanoseconds=lambda: now[0],
     )
     connected(shared)
@@ -97,7 +110,7 @@ def test_a_flood_that_goes_on_is_told_of_and_recorded_in_each_second_f7() -> Non
     now = [5 * SECOND]
     shared = worker(
         policy=limited("container", connections=1),
-        limits=Limits(told=Bounds(per_second=3)),
+        limits=Limits(told=Bounds(per_second=3), turned_away=2048),
         nanoseconds=lambda: now[0],
     )
     connected(shared)
