@@ -5,6 +5,7 @@ from ipaddress import IPv4Address
 
 from appliance.gateway.connection import Connection, Connections
 from appliance.gateway.limits import Limits
+from appliance.gateway.worker import Worker
 from appliance.limits.store import LedgerUnavailable
 from appliance.limits.window import SECOND
 from appliance.links import link_mark
@@ -89,7 +90,8 @@ def test_one_container_has_a_share_of_those_who_are_waited_for() -> None:
     assert connected(shared).transport.half_closed
 
 
-def test_a_flood_is_counted_and_neither_told_nor_recorded_one_by_one_f7() -> None:
+def full() -> tuple[Worker, list[int]]:
+    """A worker whose container has its one connection and is told three times a second why; and its clock."""
     now = [5 * SECOND]
     shared = worker(
         policy=limited("container", connections=1),
@@ -97,6 +99,19 @@ def test_a_flood_is_counted_and_neither_told_nor_recorded_one_by_one_f7() -> Non
         nanoseconds=lambda: now[0],
     )
     connected(shared)
+    return shared, now
+
+
+def test_what_is_turned_away_is_read_at_its_tenants_pace() -> None:
+    shared, _ = full()
+    paced = []
+    shared.turns.pace = lambda transport, tenant: paced.append((transport, tenant))
+    refused = connected(shared)
+    assert paced == [(refused.transport, "acme")]
+
+
+def test_a_flood_is_counted_and_neither_told_nor_recorded_one_by_one_f7() -> None:
+    shared, now = full()
     flood = [connected(shared) for _ in range(50)]
     assert [connection.transport.aborted for connection in flood] == [False] * 3 + [True] * 47
     assert shared.audit.reasons == ["connections-exceeded"] * 3
@@ -107,13 +122,7 @@ def test_a_flood_is_counted_and_neither_told_nor_recorded_one_by_one_f7() -> Non
 
 
 def test_a_flood_that_goes_on_is_told_of_and_recorded_in_each_second_f7() -> None:
-    now = [5 * SECOND]
-    shared = worker(
-        policy=limited("container", connections=1),
-        limits=Limits(told=Bounds(per_second=3), turned_away=2048),
-        nanoseconds=lambda: now[0],
-    )
-    connected(shared)
+    shared, now = full()
     for _ in range(8):
         before = len(shared.audit.reasons)
         for _ in range(100):
