@@ -11,7 +11,6 @@ the ways in which the rest of the worker ends a connection.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -133,9 +132,10 @@ class Connection(TwistedProtocol):
             if self._admitted:
                 self.worker.budget.disconnect(endpoint.id, endpoint.tenant)
             else:
-                self.worker.turned_away -= 1
-                self.worker.turned_away_of.subtract([endpoint.id])
-                self.worker.turned_away_of += Counter()  # who has none is forgotten
+                waited_for = self.worker.turned_away
+                waited_for[endpoint.id] -= 1
+                if not waited_for[endpoint.id]:
+                    del waited_for[endpoint.id]
 
     def readConnectionLost(self) -> None:
         """The container has said all that it will say; perhaps it still listens (`printf … | nc`)."""
@@ -287,11 +287,10 @@ class Connection(TwistedProtocol):
         self.record(refusal, status=refusal.status, count=untold + 1)
         endpoint, places = self.caller.endpoint, worker.limits.turned_away
         share = max(1, places // SHARE_OF_TURNED_AWAY)
-        if worker.turned_away >= places or worker.turned_away_of[endpoint.id] >= share:
+        if worker.turned_away.total() >= places or worker.turned_away[endpoint.id] >= share:
             self.transport.abortConnection()
             return
-        worker.turned_away += 1
-        worker.turned_away_of[endpoint.id] += 1
+        worker.turned_away[endpoint.id] += 1
         worker.turns.pace(self.transport, endpoint.tenant)
         self.worker.joined(self)
         self.transport.write(refusal.page(self.worker.next_id()))

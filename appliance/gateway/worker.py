@@ -79,8 +79,7 @@ class Worker:
         self.audit = neighbours.audit
         self.limits = limits
         self.budget = Budget(neighbours.ledger, neighbours.nanoseconds)
-        self.turned_away = 0
-        self.turned_away_of: Counter[str] = Counter()
+        self.turned_away: Counter[str] = Counter()
         self.deadlines = Deadlines(neighbours.reactor)
         self.telling = Telling(self.audit, self.deadlines, neighbours.nanoseconds, limits.told)
         self.outbox = Outbox(self.audit, neighbours.reactor)

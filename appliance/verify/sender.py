@@ -121,7 +121,7 @@ def open_tunnel(sock: socket.socket, authority: str) -> str:
 
 @lru_cache
 def context_of(trust: str, named: bool, alpn: tuple[str, ...]) -> ssl.SSLContext:  # noqa: FBT001 - part of a key
-    """How TLS begins for a client that trusts so much. All authorities are read once: that takes 60 ms."""
+    """How TLS begins for a client that trusts so much. Kept, for to read all authorities takes 60 ms."""
     if trust == "container":
         context = ssl.create_default_context()
         context.check_hostname = named
