@@ -23,7 +23,7 @@ from appliance.policy.methods import READING
 from appliance.policy.paths import ANY_PATH, PathPattern
 from appliance.policy.rules import AllowRule, DenyRule, Service
 from appliance.policy.set import PolicySet
-from appliance.policy.tenant import DOH_PATH, Profile, TenantPolicy
+from appliance.policy.tenant import DOH_AT_END, Profile, TenantPolicy
 
 HEAD_BYTES = 8 * 2**10
 """Request line and fields together. Squid has one limit for everybody: who is granted less gets nothing."""
@@ -45,7 +45,7 @@ ODD_NAMES = (
 _PLAIN = "A-Za-z0-9._!$&()+,;=:@-"
 PATH = f"/[/{_PLAIN}]*"
 QUERY = f"([/?*~'{_PLAIN}]|%[0-9A-Fa-f]{{2}})*"
-ODD_PATHS = (r"//", r"/\.{1,2}(/|$)", r"/\.{0,2};", rf"{DOH_PATH}$", r"/squid-internal-")
+ODD_PATHS = (r"//", r"/\.{1,2}(/|$)", r"/\.{0,2};", DOH_AT_END, r"/squid-internal-")
 ODD_QUERIES = (r"%00",)
 
 _NAME, _PATH, _QUERY = (re.compile(text) for text in (HOST_NAME, PATH, QUERY))

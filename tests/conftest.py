@@ -34,9 +34,10 @@ class HostInOrder(LoadScopeScheduling):  # type: ignore[misc]
     """
 
     def _assign_work_unit(self, node: object) -> None:
-        for first in (LAB, str(PREPARED)):
-            if first in self.workqueue:
-                self.workqueue.move_to_end(first, last=False)
+        """The first to ask gets `PREPARED`, the second the lab; see `test_prepared`."""
+        waiting = (unit for unit in (str(PREPARED), LAB) if unit in self.workqueue)
+        if (first := next(waiting, None)) is not None:
+            self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:

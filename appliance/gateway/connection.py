@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from appliance.gateway.websocket import WebSocket
     from appliance.tls.stream import TLSStream
 
-SHARE_OF_TURNED_AWAY = 8
-"""One container's part of the places of those who are given the time to read why: an eighth."""
 
 _log = Logger()
 
@@ -81,7 +79,7 @@ class Connection(TwistedProtocol):
         self.deadline = NEVER
         self.started = worker.seconds()
         self._stage: Stage | None = None
-        self._admitted = False
+        self._admitted = self._joined = self._has_place = False  # what `_leave` gives back
 
     def connectionMade(self) -> None:
         """Learn who and whereto from the kernel, and begin."""
@@ -98,6 +96,10 @@ class Connection(TwistedProtocol):
             self._turn_away_stranger(f"{source}:{source_port}", f"{destination}:{port}")
             return
         self.caller = Caller(endpoint, source_port, IPv4Address(destination), port)
+        self._safely(self._begin)
+
+    def _begin(self) -> None:
+        endpoint = self.caller.endpoint
         refusal = self.worker.admit(endpoint)
         if refusal is not None:
             self._turn_away(refusal)
@@ -107,7 +109,7 @@ class Connection(TwistedProtocol):
         self.worker.turns.pace(self.transport, endpoint.tenant)
         self._stage = Opening(self, None)
         self.deadline = self.started + self.worker.limits.first_bytes_seconds
-        self.worker.joined(self)
+        self._join()
 
     def dataReceived(self, data: bytes) -> None:
         """Hand over to the stage. A bug of ours closes both sides (habit 2: fail closed)."""
@@ -122,20 +124,27 @@ class Connection(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let the stage settle, then leave the worker."""
         stage, self._stage = self._stage, None
-        if stage is None:
-            return
         try:
-            stage.connectionLost(reason)
+            if stage is not None:
+                stage.connectionLost(reason)
         finally:
+            self._leave()
+
+    def _join(self) -> None:
+        self._joined = True
+        self.worker.joined(self)
+
+    def _leave(self) -> None:
+        """Give back what was counted, each once, however far the connection came."""
+        joined, admitted, has_place = self._joined, self._admitted, self._has_place
+        self._joined = self._admitted = self._has_place = False
+        if joined:
             self.worker.left(self)
+        if admitted:
             endpoint = self.caller.endpoint
-            if self._admitted:
-                self.worker.budget.disconnect(endpoint.id, endpoint.tenant)
-            else:
-                waited_for = self.worker.turned_away
-                waited_for[endpoint.id] -= 1
-                if not waited_for[endpoint.id]:
-                    del waited_for[endpoint.id]
+            self.worker.budget.disconnect(endpoint.id, endpoint.tenant)
+        if has_place:
+            self.worker.places.give_back(self.caller.endpoint)
 
     def readConnectionLost(self) -> None:
         """The container has said all that it will say; perhaps it still listens (`printf … | nc`)."""
@@ -275,9 +284,12 @@ class Connection(TwistedProtocol):
             self.failed()
 
     def _turn_away(self, refusal: Refusal) -> None:
-        """Refuse before a byte is read. Of a flood only the first of each second cost a record and a page."""
-        worker = self.worker
-        untold = worker.budget.turned_away(self.caller.endpoint.id, worker.limits.told.per_second)
+        """Refuse before a byte is read.
+
+        Of a flood, `told.per_second` are recorded, and told why where there is a place; the others are reset.
+        """
+        worker, endpoint = self.worker, self.caller.endpoint
+        untold = worker.budget.refused(endpoint.id, endpoint.tenant, worker.limits.told.per_second)
         if untold is None:
             self.transport.abortConnection()
             return
@@ -285,15 +297,13 @@ class Connection(TwistedProtocol):
             detail = f"{refusal.detail} Before it {untold} more connections were reset without a record."
             refusal = replace(refusal, detail=detail)
         self.record(refusal, status=refusal.status, count=untold + 1)
-        endpoint, places = self.caller.endpoint, worker.limits.turned_away
-        share = max(1, places // SHARE_OF_TURNED_AWAY)
-        if worker.turned_away.total() >= places or worker.turned_away[endpoint.id] >= share:
+        self._has_place = worker.places.take(endpoint)
+        if not self._has_place:
             self.transport.abortConnection()
             return
-        worker.turned_away[endpoint.id] += 1
         worker.turns.pace(self.transport, endpoint.tenant)
-        self.worker.joined(self)
-        self.transport.write(refusal.page(self.worker.next_id()))
+        self._join()
+        self.transport.write(refusal.page(worker.next_id()))
         self.close()
 
     def _turn_away_stranger(self, source: str, destination: str) -> None:

@@ -1,9 +1,9 @@
 """Bounds of a worker itself: how many connections, how long for each step, how much held in memory.
 
 What a container or tenant may have is policy (caps and limits in `appliance.policy`), not here. `turned_away`
-is how many refused connections at a time are given the time to read why (an eighth of them of one container,
-see `connection`), `told.per_second` how many of one container are told so; the others of a flood are reset
-and counted. `told` is also how many refusals of a container and of its tenant are recorded one by one
+is how many refused connections at a time are given the time to read why (see `places`). Of a flood of one
+container `told.per_second` are recorded and, where there is a place, told so; the others are reset and
+counted. `told` is also how many refusals of a container and of its tenant are recorded one by one
 (`appliance.telling`). `turn_seconds` is a tenant's share of one turn of the reactor (see `turns`). Zero is
 never "unlimited".
 """

@@ -21,6 +21,7 @@ from appliance.gateway.dial import Dialler, Direct, UpstreamTLS, Way, install
 from appliance.gateway.handing_over import Broker, attestation
 from appliance.gateway.limits import DEFAULT_LIMITS, Limits
 from appliance.gateway.outbox import Outbox
+from appliance.gateway.places import Places
 from appliance.gateway.routes import NoRoute, Resolver, Routes
 from appliance.gateway.turns import Turns
 from appliance.limits.budget import Budget, Payer
@@ -79,7 +80,7 @@ class Worker:
         self.audit = neighbours.audit
         self.limits = limits
         self.budget = Budget(neighbours.ledger, neighbours.nanoseconds)
-        self.turned_away: Counter[str] = Counter()
+        self.places = Places(limits.turned_away)
         self.deadlines = Deadlines(neighbours.reactor)
         self.telling = Telling(self.audit, self.deadlines, neighbours.nanoseconds, limits.told)
         self.outbox = Outbox(self.audit, neighbours.reactor)

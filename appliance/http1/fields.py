@@ -20,8 +20,8 @@ RESPONSE_SINGLETONS = frozenset({
     b"content-length", b"transfer-encoding", b"content-type", b"content-range", b"location", b"upgrade",
 })  # fmt: skip
 
-# The framing's names as a server that folds '_' into '-' would read them.
-DISGUISED = frozenset({b"content_length", b"transfer_encoding"})
+# The names of framing, and of what is judged, as a server that folds '_' into '-' would read them.
+DISGUISED = frozenset({b"content_length", b"transfer_encoding", b"content_type", b"content_encoding"})
 
 # RFC 9110 section 7.6.1: what Connection names is removed, so it may not name what was judged or what the
 # server needs to tell one caller from another.
@@ -45,14 +45,17 @@ REWRITTEN = frozenset({b"host", b"content-length", b"expect"})
 
 # A server behind a front end believes these about who asks and for what; here the caller would be speaking.
 _SPOOFED = frozenset({
-    b"forwarded", b"via", b"early-data", b"x-original-url", b"x-original-uri", b"x-original-host",
-    b"x-rewrite-url", b"x-host", b"x-http-host-override", b"x-real-ip", b"x-client-ip",
+    b"via", b"early-data", b"x-rewrite-url", b"x-override-url", b"x-host", b"x-http-host-override",
+    b"x-real-ip", b"x-client-ip",
     b"x-cluster-client-ip", b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip",
     b"x-remote-ip", b"x-remote-addr",
     b"x-originating-ip", b"client-ip", b"x-upstream-https-proxy", b"x-upstream-http-proxy",
     b"x-http-method", b"x-http-method-override", b"x-method-override", b"x-arr-ssl", b"front-end-https",
+    b"x-custom-ip-authorization", b"x-middleware-subrequest",
 })  # fmt: skip
-_SPOOFED_PREFIXES = (b"proxy-", b"x-forwarded-", b"x-envoy-", b"x-proxy")
+_SPOOFED_PREFIXES = (
+    b"proxy-", b"forwarded", b"x-forward", b"x-original-", b"x-envoy-", b"x-proxy", b"x-azure-",
+)  # fmt: skip
 
 # Invitations to leave the judged connection for another (RFC 7838), and the proxy's own answers.
 _RESPONSE_ONLY_HERE = frozenset(

@@ -59,7 +59,9 @@ def judge_fields(octets: bytes, lines: list[tuple[bytes, bytes]], *, http_11: bo
     if len(fields) != len(lines):
         _combine_repeated(fields, lines)
     if not DISGUISED.isdisjoint(fields):
-        raise Refused(400, "framing-disguised", "a framing field spelled with '_'")
+        raise Refused(
+            400, "framing-disguised", "a field of the framing, or of the body's type, spelled with '_'"
+        )
     named = fields.get(b"host")
     host, port = (None, None) if named is None else parse_host_field(named.decode("ascii"))
     framing = _framing(octets, fields, http_11=http_11)

@@ -101,12 +101,12 @@ class Tally:
 
     __slots__ = (
         "account", "bytes_in", "bytes_out", "denied", "frames", "requests", "signals", "tenant", "throttled",
-        "turned_away", "untold",
+        "told", "untold",
     )  # fmt: skip
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
-        self.turned_away, self.frames = [0] * CELLS, [0] * CELLS
+        self.told, self.frames = [0] * CELLS, [0] * CELLS
         self.account = Account(Row([0] * ROW, 0))
         self.requests = self.denied = self.throttled = self.bytes_out = self.bytes_in = self.signals = 0
         self.untold = 0
@@ -269,19 +269,17 @@ class Budget:
         if found is not None:
             found.denied += 1
 
-    def turned_away(self, endpoint: str, told_per_second: int) -> int | None:
-        """One more connection of the endpoint is turned away.
+    def refused(self, endpoint: str, tenant: str, told_per_second: int) -> int | None:
+        """One more connection of the endpoint is refused, whether or not it was asked about here.
 
         None when it is one of a flood, and is not told why; else how many were not told before it.
         """
-        found, now = self._tallies.get(endpoint), self._clock()
-        if found is None:
-            return 0
+        found, now = self.tally(endpoint, tenant), self._clock()
         # Only who is told counts: else the first second of a flood would be all that is ever heard of it.
-        if used([(found.turned_away, 0)], 0, now, SECOND) >= told_per_second:
+        if used([(found.told, 0)], 0, now, SECOND) >= told_per_second:
             found.untold += 1
             return None
-        add(found.turned_away, 0, now, SECOND, 1)
+        add(found.told, 0, now, SECOND, 1)
         untold, found.untold = found.untold, 0
         return untold
 

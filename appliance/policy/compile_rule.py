@@ -16,7 +16,7 @@ from appliance.policy.caps import MAX_SIZE, Caps, format_size
 from appliance.policy.documents import OperatorRule, Rule
 from appliance.policy.hosts import HostPattern, anybodys, is_anybodys
 from appliance.policy.methods import READING, STATE_CHANGING
-from appliance.policy.paths import ANY_PATH, PathPattern
+from appliance.policy.paths import ANY_PATH, PathPattern, as_read
 from appliance.policy.problems import Problem, Severity
 from appliance.policy.redundancy import Placed
 from appliance.policy.rules import AllowRule, DenyRule, Service, allowed, denied
@@ -160,7 +160,7 @@ def _deny(rule: Written, label: str, origin: Origin, shared: _Shared) -> DenyRul
         schemes=shared.set(rule.schemes) if rule.schemes else None,
         ports=shared.set(rule.ports) if rule.ports else None,
         methods=shared.set(rule.methods) if rule.methods else None,
-        paths=shared.paths(rule.paths) if rule.paths else None,
+        paths=shared.paths(tuple(map(as_read, rule.paths))) if rule.paths else None,
         query=shared.set(rule.query) if isinstance(rule.query, tuple) else None,
         content_types=shared.set(rule.content_types) if rule.content_types else None,
         verdict=denied(reason, label, "A rule denies it, and deny wins.", mend),

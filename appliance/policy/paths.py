@@ -2,6 +2,8 @@
 
 `/simple/**` is everything below `/simple/` (that path included, `/simple` without the slash not);
 in the middle `**` may also stand for nothing: `/a/**/z` is `/a/z`, `/a/b/z`, `/a/b/c/z`. Case counts.
+
+An allow rule takes a path as it is sent. A deny rule takes it as any server may read it (`readings`).
 """
 
 from __future__ import annotations
@@ -9,9 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 _LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()+,;=:@]|%[0-9A-F]{2})*")
 _UNRESERVED_ESCAPE = re.compile(r"%(?:2D|2E|5F|7E|3[0-9]|[46][1-9A-F]|[57][0-9A])")
+_DELIMITER_ESCAPE = re.compile(r"%(?:2[146-9BC]|3[ABD]|40)")  # of ! $ & ' ( ) + , : ; = @, not of *
+_PARAMETERS = re.compile(r";[^/]*")
+_READ_IN_TWO_WAYS = re.compile(r"[;%*]").search
 _ANY, _MANY = "*", "**"
 ANY_PATH = "/**"
 
@@ -65,6 +71,29 @@ def one_fits(patterns: Iterable[PathPattern], path: str) -> bool:
         if pattern.matches(path):
             return True
     return False
+
+
+@lru_cache(maxsize=1)  # the deny rules of a host ask in turn about the same path
+def readings(path: str) -> tuple[str, ...]:
+    """A canonical path in every form in which some server is known to read it, each once.
+
+    RFC 3986 section 2.2 keeps an escaped delimiter apart from a plain one, and most servers decode it all the
+    same. Some cut a segment at its `;` (section 3.3; servlet containers), some read `%2F` as `/`.
+    """
+    if not _READ_IN_TWO_WAYS(path):
+        return (path,)
+    plain = _plain_delimiters(path).replace("*", "%2A")  # no pattern can be meant by what is sent
+    split, cut = plain.replace("%2F", "/"), _PARAMETERS.sub("", plain)
+    return tuple(dict.fromkeys((plain, split, cut, _PARAMETERS.sub("", split), cut.replace("%2F", "/"))))
+
+
+def as_read(pattern: str) -> str:
+    """The text of a deny rule's pattern in the form in which one of `readings` has it."""
+    return _plain_delimiters(pattern).replace("%2F", "/")
+
+
+def _plain_delimiters(text: str) -> str:
+    return _DELIMITER_ESCAPE.sub(lambda found: chr(int(found[0][1:], 16)), text)
 
 
 def _check_segment(segment: str, text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from appliance.policy.hosts import HostPattern
-from appliance.policy.paths import PathPattern, one_fits
+from appliance.policy.paths import PathPattern, one_fits, readings
 from appliance.policy.verdict import Outcome, Reason, RequestFacts, Verdict
 from appliance.stepwise import finish
 
@@ -126,7 +126,10 @@ class AllowRule:
 
 @dataclass(frozen=True, slots=True)
 class DenyRule:
-    """A request that is all of this is denied; None: whatever it is. Of `query` keys one is enough."""
+    """A request that is all of this is denied; None: whatever it is. Of `query` keys one is enough.
+
+    The path is denied if one way to read it is (`paths.readings`).
+    """
 
     label: str
     schemes: frozenset[str] | None
@@ -159,7 +162,7 @@ class DenyRule:
             (self.schemes is None or facts.scheme in self.schemes)
             and (self.ports is None or facts.port in self.ports)
             and (self.methods is None or facts.method in self.methods)
-            and (self.paths is None or one_fits(self.paths, facts.path))
+            and (self.paths is None or any(one_fits(self.paths, path) for path in readings(facts.path)))
             and (self.query is None or any(key in self.query for key, _ in (*facts.query, *facts.pieces)))
             and (self.content_types is None or self._has_type(facts))
         )

@@ -7,6 +7,7 @@ ALLOW of `judge` implies an ALLOW of `judge_host` and `judge_name`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -33,14 +34,18 @@ from appliance.policy.denials import (
 from appliance.policy.hosts import is_public_resolver, is_special_use
 from appliance.policy.limits import DEFAULT_LIMITS, TenantLimits
 from appliance.policy.methods import READING
+from appliance.policy.paths import readings
 from appliance.policy.ranges import Ranges
 from appliance.policy.rules import ENCODED_SLASH, ORDER, AllowRule, Bucket, DenyRule, RuleIndex, allowed
 from appliance.policy.verdict import Reason, RequestFacts, Verdict
 
 DOH_PATH = "/dns-query"  # RFC 8484 §4.1.1: the path of nearly every DNS-over-HTTPS service
+DOH_AT_END = rf"{DOH_PATH}(;[^/? ]*)?/?$"
+"""It ends the path, for a server that cuts at `;` too. POSIX extended: Squid judges by the same text."""
 _ANY = ""  # stands for every plain path where no rule speaks of the host
 MAX_REMEMBERED = 256  # verdicts of one policy, each below a kilobyte: what a hostile tenant can fill is small
 MAX_REMEMBERED_PATH = 128  # characters
+_asks_dns = re.compile(DOH_AT_END).search
 _NO_ACCOUNTS = Bound()
 _Asked = tuple[str, str, str, int, str]  # method, scheme, host, port, path
 
@@ -365,7 +370,9 @@ class TenantPolicy:
 
 
 def _plain(path: str) -> bool:
-    return not path.endswith(DOH_PATH) and ENCODED_SLASH not in path
+    if ENCODED_SLASH in path:
+        return False
+    return DOH_PATH not in path or not any(map(_asks_dns, readings(path)))
 
 
 def _key(host: Host) -> str:

@@ -157,6 +157,13 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("first line folded", "E1", _request(b"GET / HTTP/1.1", b" Host: ok.example"), 400, "obs-fold"),
     Refusal("length with underscore", "E1", _post(b"Content_Length: 5"), 400, "framing-disguised"),
     Refusal("coding with underscore", "E1", _post(b"Transfer_Encoding: chunked"), 400, "framing-disguised"),
+    Refusal(
+        "media type with underscore",
+        "E1",
+        _post(b"Content_Type: text/x", b"Content-Length: 0"),
+        400,
+        "framing-disguised",
+    ),
     Refusal("chunked in HTTP/1.0", "E1", _post(_CHUNKED, version=b"1.0"), 400, "coding-in-http-10"),
     # Octets
     Refusal("bare LF", "E3", b"GET / HTTP/1.1\nHost: ok.example\n\n", 400, "bare-line-end"),

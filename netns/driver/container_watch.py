@@ -75,7 +75,7 @@ class ContainerWatch(Rounds):
         every_one, self._all = self._all, False
         try:
             running = await self._judge.ours()
-        except Exception:  # raised on; that all were to be looked at is not lost with it
+        except Exception:  # remembered that all were to be looked at, and raised again
             self._all = self._all or every_one
             raise
         links = {attachment.endpoint for attachment in self._plumbing.attachments()}

@@ -28,8 +28,8 @@ def chosen(layer: Layer) -> list[Case]:
 ROWS = [(layer, case) for layer in Layer for case in chosen(layer)]
 
 
-ALONE = ("B4", "B11", "B16", "F")
-"""Cases in whose containers it counts what was asked or had before: questions and limits are a container's own."""
+ALONE = frozenset({"B4", "B7", "B11", "B16"}) | {f"F{number}" for number in range(1, 20)}
+"""Attacks in whose containers it counts what was had before: names that were asked (B), and limits (F)."""
 
 
 class Standing:
@@ -54,7 +54,7 @@ class Standing:
         """Run a case. Raises `AssertionError` when it did not hold."""
         case = self.cases[identifier]
         self.at(layer if case.takes_away(layer) else None)
-        self.world.stays = not case.id.startswith(ALONE)
+        self.world.stays = case.attack not in ALONE
         result = battery.run_case(case, layer, self.world)
         said = result.output.text if result.output else ""
         assert result.held, f"{result.not_run or '; '.join(result.problems)}\n{said}"

@@ -1,20 +1,21 @@
 """Images of workloads that use providers' official SDKs: a runner image and what `sdk/` pins, nothing else.
 
-The packages are installed on the host, into a directory that becomes `/opt/sdk` of the image; an image made from the same
-pins on the same base is kept.
+The packages are installed on the host, once, into a tree that is kept and becomes `/opt/sdk` of the image; an
+image made from the same pins on the same base is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.debian import CACHE
 from tests.lab.namespaces import LabError, run
 from tests.lab.turn import turn
 
@@ -50,25 +51,36 @@ class SdkImage:
     environment: str
     install: Callable[[Path], None]
 
-    def digest(self) -> str:
-        """Of all that decides its content."""
-        base = run("docker", "image", "inspect", "-f", "{{.Id}}", self.base).strip()
-        parts = [base, self.environment, *((PINS / name).read_text() for name in self.pins)]
+    def tree(self) -> Path:
+        """Its packages, installed where they are not yet; Docker is not asked. Raises `LabError`."""
+        parts = [sys.version, *((PINS / name).read_text() for name in self.pins)]
         made_by = Path(__file__).read_bytes()
-        return hashlib.sha256("\0".join(parts).encode() + made_by).hexdigest()
+        digest = hashlib.sha256("\0".join(parts).encode() + made_by).hexdigest()
+        kept = CACHE / self.tag / digest[:16]
+        with turn(self.tag):
+            if not kept.exists():
+                shutil.rmtree(kept.parent, ignore_errors=True)
+                draft = kept.with_name(f"new-{os.getpid()}")
+                draft.mkdir(parents=True)
+                draft.chmod(0o755)
+                self.install(draft)
+                draft.rename(kept)
+        return kept
+
+    def digest(self, tree: Path) -> str:
+        """Of all that decides its content, and of who makes it, this file."""
+        base = run("docker", "image", "inspect", "-f", "{{.Id}}", self.base).strip()
+        return hashlib.sha256(f"{base}\0{self.environment}\0{tree.name}".encode()).hexdigest()
 
     def build(self) -> None:
         """Unless it is there. Raises `LabError`."""
-        digest = self.digest()
+        tree = self.tree()
+        digest = self.digest(tree)
         form = f'{{{{index .Config.Labels "{LABEL}"}}}}'
         previous = run("docker", "image", "ls", "-q", "--no-trunc", self.tag).strip()
         if previous and run("docker", "image", "inspect", "-f", form, previous).strip() == digest:
             return
-        with tempfile.TemporaryDirectory(prefix="egress-sdk-") as scratch:
-            tree = Path(scratch)
-            tree.chmod(0o755)
-            self.install(tree)
-            self._commit(tree, digest)
+        self._commit(tree, digest)
         if previous:
             run("docker", "image", "rm", previous, check=False)
 

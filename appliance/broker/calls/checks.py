@@ -49,6 +49,7 @@ OTHER_RESOURCE = (
 """Beginnings of fields that name a second resource: by the account's secret it would be read, or written.
 
 S3 copies from any bucket that the key may read, whatever buckets the account has; `Destination` is WebDAV's.
+Where a path names a second one, as in Cloud Storage's, the definition writes its paths out.
 """
 
 _OTHER_RESOURCE = tuple(name.encode("ascii") for name in OTHER_RESOURCE)

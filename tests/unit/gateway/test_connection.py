@@ -85,7 +85,7 @@ def test_one_container_has_a_share_of_those_who_are_waited_for() -> None:
     assert shared.audit.reasons == ["connections-exceeded"] * 10
     for connection in flood[:4]:
         connection.connectionLost()
-    assert not shared.turned_away
+    assert not shared.places.taken
     assert connected(shared).transport.half_closed
 
 
@@ -99,6 +99,43 @@ def full() -> tuple[Worker, list[int]]:
     )
     connected(shared)
     return shared, now
+
+
+def test_a_full_worker_tells_few_of_a_flood_too_f7() -> None:
+    """It turns away whoever comes before it counts anything of the container."""
+    limits = Limits(connections=0, told=Bounds(per_second=3), turned_away=2048)
+    shared = worker(limits=limits, nanoseconds=lambda: 5 * SECOND)
+    flood = [connected(shared) for _ in range(50)]
+    assert [connection.transport.aborted for connection in flood] == [False] * 3 + [True] * 47
+    assert len(shared.audit.records) == 3
+    assert shared.budget.tallies["e1"].untold == 47
+
+
+def test_a_mistake_of_ours_while_it_is_turned_away_keeps_nothing() -> None:
+    shared, _ = full()
+    connection = Connections(shared).buildProtocol(None)
+    wire = Wire((str(CONTAINER), 40000))
+
+    def broken(data: bytes) -> None:
+        raise RuntimeError("ours")
+
+    wire.write = broken
+    connection.makeConnection(wire)
+    assert wire.aborted
+    connection.connectionLost()
+    connection.connectionLost()
+    assert (shared.connections, shared.places.taken) == (1, 0)
+
+
+def test_a_mistake_of_ours_while_it_is_admitted_gives_its_connection_back() -> None:
+    shared = worker(policy=limited("container", connections=1))
+    pace = shared.turns.pace
+    shared.turns.pace = lambda transport, tenant: 1 / 0
+    broken = connected(shared)
+    assert broken.transport.aborted
+    broken.connectionLost()
+    shared.turns.pace = pace
+    assert connected(shared).transport.value() == b""
 
 
 def test_what_is_turned_away_is_read_at_its_tenants_pace() -> None:

@@ -23,6 +23,8 @@ NONE: frozenset[bytes] = frozenset()
         b"forwarded", b"x-upstream-https-proxy", b"proxy-authorization", b"proxy-connection", b"proxy_x",
         b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
         b"host", b"content-length", b"expect", b"x-http-method-override", b"x_original_url", b"via",
+        b"x-override-url", b"x-forwarded", b"forwarded-for", b"x-forward-for", b"x-forwarder-for", b"x-azure-clientip",
+        b"x-original-forwarded-for", b"x-custom-ip-authorization", b"x-middleware-subrequest",
     ],
 )  # fmt: skip
 def test_stays_here(name: bytes) -> None:

@@ -28,3 +28,15 @@ def test_the_second_waits_for_the_first(tmp_path: Path, monkeypatch: pytest.Monk
         raise ValueError("broke off")
     waiting.join(10)
     assert order == ["first", "second"]
+
+
+def test_who_waits_too_long_is_told_which_file_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCKS", tmp_path / "locks")
+    with (
+        turn("x"),
+        pytest.raises(RuntimeError, match=r"mend: end who holds .*/locks/x\.lock"),
+        turn("x", within=0.3),
+    ):
+        pass

@@ -69,6 +69,18 @@ CALLS = [
     "github POST /repos/a/b/hooks application/json -",
     "github POST /user/keys application/json -",
     "github GET /user?access_token=x - -",
+    "gitlab GET /api/v4/projects/7 - read",
+    "gitlab GET /api/v4/projects/g%2Ft/repository/files/a%2Fb.py/raw?ref=main - read",
+    "gitlab GET /api/v4/projects/7/pipelines/1/jobs - read",
+    "gitlab GET /api/v4/projects/7/jobs/1/trace - read",
+    "gitlab GET /api/v4/groups/7/projects?per_page=5 - read",
+    "gitlab GET /api/v4/projects/7/variables - ci-secrets",
+    "gitlab GET /api/v4/groups/7/variables/KEY - ci-secrets",
+    "gitlab GET /api/v4/projects/7/pipelines/1/variables - ci-secrets",
+    "gitlab GET /api/v4/projects/7/pipeline_schedules/1 - ci-secrets",
+    "gitlab GET /api/v4/projects/7/secure_files/1/download - ci-secrets",
+    "gitlab GET /api/v4/projects/7/access_tokens - -",
+    "gitlab GET /api/v4/projects/7/hooks - -",
     "",
 ]
 HOSTS = {
@@ -91,6 +103,36 @@ def test_a_call_of_an_official_client_fits_its_group(policy: TenantPolicy, call:
     expected = (None, None) if group == "-" else (name, group)
     assert (verdict.account, verdict.group) == expected, verdict
     assert verdict.allowed is (group != "-")
+
+
+@pytest.mark.parametrize(
+    ("call", "group"),
+    [
+        ("GET /storage/v1/b/ours/o/a%2Fb?alt=media", "storage-read"),
+        ("POST /upload/storage/v1/b/ours/o?uploadType=media&name=a", "storage-write"),
+        ("PUT /upload/storage/v1/b/ours/o?uploadType=resumable&upload_id=x", "storage-write"),
+        ("POST /storage/v1/b/ours/o/a%2Fb/compose", "storage-write"),
+        ("POST /storage/v1/b/ours/o/a/moveTo/o/b", "storage-write"),
+        ("PATCH /storage/v1/b/ours/o/a%2Fb", "storage-update"),
+        ("DELETE /storage/v1/b/ours/o/a%2Fb", "storage-delete"),
+        ("GET /storage/v1/b/theirs/o/a", None),
+        ("POST /upload/storage/v1/b/theirs/o?uploadType=media&name=a", None),
+        ("POST /storage/v1/b/ours/o/a/rewriteTo/b/theirs/o/b", None),
+        ("POST /storage/v1/b/ours/o/a/copyTo/b/theirs/o/b", None),
+        ("PUT /storage/v1/b/ours/o/a/rewriteTo/b/theirs/o/b", None),
+        ("POST /storage/v1/b/ours/o/watch", None),
+        ("POST /storage/v1/b/ours/o/a/acl", None),
+        ("PATCH /storage/v1/b/ours", None),
+    ],
+)
+def test_of_cloud_storage_an_account_reaches_its_buckets_alone(call: str, group: str | None) -> None:
+    policy = bound_policy(
+        "accounts: [{name: gcs, integration: gcp, tenants: [acme], parameters: {bucket: ours}}]"
+    )
+    method, _, path = call.partition(" ")
+    body = {} if method in ("GET", "DELETE") else {"content_type": JSON, "content_length": 10}
+    facts = request(f"https://storage.googleapis.com{path}", method, **body)
+    assert policy.judge(facts).group == group
 
 
 @pytest.mark.parametrize(

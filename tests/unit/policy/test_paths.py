@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.policy.paths import PathPattern, one_fits
+from appliance.policy.paths import PathPattern, as_read, one_fits, readings
 
 
 def matches(pattern: str, path: str) -> bool:
@@ -113,3 +113,27 @@ def test_one_of_several_patterns_is_enough() -> None:
     assert one_fits(patterns, "/b/c/d")
     assert not one_fits(patterns, "/a/c/d")
     assert not one_fits([], "/")
+
+
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [
+        ("/a/b", {"/a/b"}),
+        ("/a%20b", {"/a%20b"}),
+        ("/%40a", {"/@a"}),
+        ("/a*", {"/a%2A"}),
+        ("/a;x=1/b", {"/a;x=1/b", "/a/b"}),
+        ("/a%3Bx/b;y", {"/a;x/b;y", "/a/b"}),
+        ("/a%2Fb", {"/a%2Fb", "/a/b"}),
+        ("/a;b%2Fc", {"/a;b%2Fc", "/a;b/c", "/a", "/a/c"}),
+        ("/a%2Fb;c%2Fd", {"/a%2Fb;c%2Fd", "/a/b;c/d", "/a%2Fb", "/a/b/d", "/a/b"}),
+    ],
+)
+def test_a_path_in_every_way_to_read_it(path: str, read: set[str]) -> None:
+    assert set(readings(path)) == read
+    assert len(readings(path)) == len(read)
+
+
+def test_a_pattern_is_written_as_one_reading_has_it() -> None:
+    for pattern, path in (("/%40a/*", "/@a/b"), ("/@a%2Fb", "/%40a/b"), ("/@a/b", "/@a%2Fb"), ("/%2A", "/*")):
+        assert any(matches(as_read(pattern), one) for one in readings(path)), (pattern, path)

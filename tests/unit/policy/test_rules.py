@@ -67,6 +67,23 @@ def test_a_deny_rule_by_query_key_needs_only_one() -> None:
     assert policy.judge(request("https://a.example.com/?keys=2")).allowed
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/admin/x", "/admin;a=b/x", "/admin;/x", "/admin%3Ba/x", "/%40evil/pkg", "/@evil%2Fpkg", "/%40evil%2fpkg/-/a.tgz",
+     "/@evil;x%2Fy/pkg"],
+)  # fmt: skip
+def test_a_deny_rule_by_path_holds_however_a_server_reads_it(path: str) -> None:
+    policy = compiled("""
+        rules:
+          - {name: all, hosts: [a.example.com], paths: [/**], encoded_slash: true}
+          - {name: no, effect: deny, hosts: [a.example.com], paths: [/admin/**, /@evil/**]}
+        """)
+    facts = request(f"https://a.example.com{path}")
+    assert policy.judge(facts).reason == "request-denied-by-rule"
+    for other in ("/admin", "/administration;/x", "/x;/admin/x", "/@good%2Fpkg", "/%40evil2/pkg"):
+        assert policy.judge(request(f"https://a.example.com{other}")).allowed, other
+
+
 def test_parents_of_a_name() -> None:
     assert list(parents("a.b.c")) == ["b.c", "c"]
     assert list(parents("c")) == []

@@ -123,7 +123,15 @@ def test_dns_over_https_services_b8(name: str) -> None:
 
 
 def test_dns_over_https_on_any_host_b8() -> None:
-    assert reason(READ_ONLY, "https://ok.example.com/dns-query?dns=AAAB") is Reason.PATH_NOT_ALLOWED
+    for path in (
+        "/dns-query?dns=AAAB",
+        "/dns-query/?dns=AAAB",
+        "/x/dns-query;a?dns=AAAB",
+        "/dns-query%3Ba=b",
+    ):
+        assert reason(READ_ONLY, f"https://ok.example.com{path}") is Reason.PATH_NOT_ALLOWED
+    for path in ("/dns-queries", "/dns-query/how-it-works"):
+        assert reason(READ_ONLY, f"https://ok.example.com{path}") is Reason.ALLOWED_BY_PROFILE
 
 
 def test_an_encoded_slash_needs_a_rule_e10() -> None:

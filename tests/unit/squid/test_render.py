@@ -169,7 +169,8 @@ TARGETS = (
     "/", "/a", "/a/b.html", "/a?b=1", "/a?b=%2f&c=~'", "/a?", "/.well-known/x", "/a/.hidden", "/a;b", "/..a/b",
     "", "a", "*", "//", "/a//b", "/a/./b", "/a/../b", "/..", "/.", "/a/..?x", "/a/.;x/b", "/;x", "/a/..;", "/%41",
     "/a%2fb", "/a%5Cb", "/a'b", "/~a", "/a*b", "/a\\b", "/a#b", "/a?b#c", "/a?%00", "/a?%0", "/a?%zz", "/a?x//y",
-    "/dns-query", "/x/dns-query?dns=AA", "/dns-query/x", "/a?x/dns-query", "/a?/../b", "/a b", "/a?b c", "/ä",
+    "/dns-query", "/x/dns-query?dns=AA", "/dns-query/x", "/dns-query/", "/dns-query;a=b?x",
+    "/dns-query;a/?dns=AA", "/dns-query;a/b", "/dns-queries", "/a?x/dns-query", "/a?/../b", "/a b", "/a?b c", "/ä",
 )  # fmt: skip
 
 
@@ -284,7 +285,8 @@ def test_forms_are_judged_before_anything_is_allowed_and_every_field_that_the_ga
     access = lines(text)
     first = next(index for index, line in enumerate(access) if line.startswith("http_access allow"))
     for denied in (
-        "has_body", "upgrades", "upgrades_h2", "userinfo", "disguised_length", "disguised_coding", "nominates",
+        "has_body", "upgrades", "upgrades_h2", "userinfo", "disguised_length", "disguised_coding", "disguised_type",
+        "disguised_content_coding", "nominates",
         "expects !expects_continue", "!plain_form",
     ):  # fmt: skip
         assert access.index(f"http_access deny {denied}") < first
