@@ -222,7 +222,11 @@ class Match(_Document):
     ports: Ports | None = Field(None, description="allow: 443 (80 for http); deny: all")
     schemes: Schemes | None = Field(None, description="allow: https, http only on port 80; deny: all")
     methods: Methods | None = Field(None, description="allow: GET, HEAD; deny: all")
-    paths: Paths | None = Field(None, description="`*` is one segment, `**` any number; left out: all paths")
+    paths: Paths | None = Field(
+        None,
+        description="`*` is one segment, `**` any number; left out: all paths; allow: as sent; deny: as any"
+        " server may read it (`;`, `%2F`, `%40`)",
+    )
     query: Literal["any"] | QueryKeys | None = Field(
         None,
         description="allow: keys that may occur, left out: none may; deny: keys that may not occur",
