@@ -83,6 +83,9 @@ class Connection(TwistedProtocol):
 
     def connectionMade(self) -> None:
         """Learn who and whereto from the kernel, and begin."""
+        self._safely(self._identify)
+
+    def _identify(self) -> None:
         handle = self.transport.getHandle()
         try:
             source, source_port = handle.getpeername()[:2]
@@ -96,7 +99,12 @@ class Connection(TwistedProtocol):
             self._turn_away_stranger(f"{source}:{source_port}", f"{destination}:{port}")
             return
         self.caller = Caller(endpoint, source_port, IPv4Address(destination), port)
-        self._safely(self._begin)
+        try:
+            self._begin()
+        except Exception:
+            if self._stage is None:  # a stage would record it, see `failed`
+                self.record(refusals.INTERNAL)
+            raise
 
     def _begin(self) -> None:
         endpoint = self.caller.endpoint
@@ -237,7 +245,7 @@ class Connection(TwistedProtocol):
         self.transport.loseWriteConnection()
 
     def failed(self, failure: Failure | None = None) -> None:
-        """A bug of ours (`failure`, or the exception at hand): both sides are shut, and it is recorded."""
+        """A bug of ours (`failure`, or the exception at hand): both sides are shut, the stage records it."""
         _log.failure("connection closed after an internal failure", failure=failure)
         stage = self._stage
         if stage is not None:

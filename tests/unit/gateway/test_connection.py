@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from appliance.endpoints import Endpoint
 from appliance.gateway.connection import Connection, Connections
 from appliance.gateway.limits import Limits
 from appliance.gateway.worker import Worker
@@ -10,20 +11,34 @@ from appliance.limits.store import LedgerUnavailable
 from appliance.limits.window import SECOND
 from appliance.links import link_mark
 from appliance.policy.set import PolicySet
+from appliance.policy.tenant import TenantPolicy
 from appliance.telling import Bounds
 
 from .support import CONTAINER, ENDPOINT, Wire, limited, web_policy, worker
 
+OTHER = replace(ENDPOINT, id="e2", tenant="globex", address=IPv4Address("172.18.0.3"))
 
-def connected(shared, peer=(str(CONTAINER), 40000)) -> Connection:
+
+def connected(shared: Worker, endpoint: Endpoint = ENDPOINT) -> Connection:
+    """Accepted from the endpoint's address, by its own link."""
     connection = Connections(shared).buildProtocol(None)
-    connection.makeConnection(Wire(peer))
+    wire = Wire((str(endpoint.address), 40000))
+    wire.handle.mark = link_mark(endpoint.id)
+    connection.makeConnection(wire)
     return connection
+
+
+def for_two_tenants(limits: Limits, policy: TenantPolicy) -> Worker:
+    """A worker that serves `OTHER` too."""
+    shared = worker(limits=limits)
+    shared.endpoints.replace([ENDPOINT, OTHER])
+    shared.test_policies[0] = PolicySet({"acme": policy, "globex": policy}, "one")
+    return shared
 
 
 def test_an_unknown_source_hears_nothing() -> None:
     shared = worker()
-    connection = connected(shared, ("172.18.0.99", 1))
+    connection = connected(shared, replace(ENDPOINT, address=IPv4Address("172.18.0.99")))
     connection.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
     connection.connectionLost()
     assert connection.transport.aborted
@@ -68,13 +83,16 @@ def test_too_many_connections_are_told_so_and_do_not_count() -> None:
     assert connected(shared).transport.value() == b""
 
 
-def test_few_of_those_turned_away_are_waited_for() -> None:
-    shared = worker(policy=limited("container", connections=1), limits=Limits(turned_away=1))
-    connected(shared)
-    assert connected(shared).transport.half_closed
-    flood = connected(shared)
-    assert flood.transport.aborted
-    assert shared.connections == 2
+def test_few_of_those_turned_away_are_waited_for_whosoever_they_are() -> None:
+    shared = for_two_tenants(Limits(turned_away=1), limited("container", connections=1))
+    for endpoint in (ENDPOINT, OTHER):
+        assert not connected(shared, endpoint).transport.aborted
+    waited_for = connected(shared)
+    assert waited_for.transport.half_closed
+    assert connected(shared, OTHER).transport.aborted
+    assert shared.connections == 3
+    waited_for.connectionLost()
+    assert connected(shared, OTHER).transport.half_closed
 
 
 def test_one_container_has_a_share_of_those_who_are_waited_for() -> None:
@@ -109,6 +127,8 @@ def test_a_full_worker_tells_few_of_a_flood_too_f7() -> None:
     assert [connection.transport.aborted for connection in flood] == [False] * 3 + [True] * 47
     assert len(shared.audit.records) == 3
     assert shared.budget.tallies["e1"].untold == 47
+    shared.endpoint_removed(ENDPOINT)
+    assert not shared.budget.tallies
 
 
 def test_a_mistake_of_ours_while_it_is_turned_away_keeps_nothing() -> None:
@@ -125,6 +145,7 @@ def test_a_mistake_of_ours_while_it_is_turned_away_keeps_nothing() -> None:
     connection.connectionLost()
     connection.connectionLost()
     assert (shared.connections, shared.places.taken) == (1, 0)
+    assert shared.audit.reasons == ["connections-exceeded", "internal-error"]
 
 
 def test_a_mistake_of_ours_while_it_is_admitted_gives_its_connection_back() -> None:
@@ -136,6 +157,14 @@ def test_a_mistake_of_ours_while_it_is_admitted_gives_its_connection_back() -> N
     broken.connectionLost()
     shared.turns.pace = pace
     assert connected(shared).transport.value() == b""
+    assert shared.audit.reasons == ["internal-error"]
+
+
+def test_a_mistake_of_ours_before_it_is_known_who_it_is_shuts_it() -> None:
+    shared = worker()
+    shared.endpoints.on_link = lambda address, mark: 1 / 0
+    assert connected(shared).transport.aborted
+    assert shared.connections == 0
 
 
 def test_what_is_turned_away_is_read_at_its_tenants_pace() -> None:
@@ -175,14 +204,11 @@ def test_the_worker_has_a_bound_of_its_own() -> None:
 
 
 def test_a_tenant_leaves_room_for_another() -> None:
-    other = replace(ENDPOINT, id="e2", tenant="globex", address=IPv4Address("172.18.0.3"))
-    shared = worker(limits=Limits(connections=16))
-    shared.endpoints.replace([ENDPOINT, other])
-    shared.test_policies[0] = PolicySet({"acme": web_policy(), "globex": web_policy()}, "one")
+    shared = for_two_tenants(Limits(connections=16), web_policy())
     greedy = [connected(shared) for _ in range(13)]
     assert [c.transport.value()[:13] for c in greedy] == [b""] * 12 + [b"HTTP/1.1 503 "]
-    late = [connected(shared, (str(other.address), 40000)) for _ in range(3)]
-    assert [c.transport.value() for c in late] == [b""] * 3
+    late = [connected(shared, OTHER) for _ in range(3)]
+    assert [(c.transport.value(), c.transport.aborted) for c in late] == [(b"", False)] * 3
     for connection in greedy[:8]:
         connection.connectionLost()
     assert connected(shared).transport.value() == b""
