@@ -78,6 +78,7 @@ def command(recipe: Recipe, release: str, sources: Path) -> list[str]:
         "--variant=minbase",
         "--format=tar",
         *excludes,
+        "--dpkgopt=force-unsafe-io",  # a tree that is not finished is thrown away: a fifth of the time
         '--aptopt=Apt::Install-Recommends "false"',
         f"--include={','.join(recipe.packages)}",
         f"--customize-hook={hook()}",

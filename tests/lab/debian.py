@@ -17,6 +17,7 @@ _OPTIONS = (
     "--quiet", "--variant=minbase", '--aptopt=Acquire::Retries "3"',
     '--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=APT::Install-Recommends "false"',
     "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=force-unsafe-io",  # what is not finished is thrown away: 29 s instead of 36
 )  # fmt: skip
 
 
