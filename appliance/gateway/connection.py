@@ -146,13 +146,13 @@ class Connection(TwistedProtocol):
         """Give back what was counted, each once, however far the connection came."""
         joined, admitted, has_place = self._joined, self._admitted, self._has_place
         self._joined = self._admitted = self._has_place = False
-        if joined:
-            self.worker.left(self)
         if admitted:
             endpoint = self.caller.endpoint
             self.worker.budget.disconnect(endpoint.id, endpoint.tenant)
         if has_place:
             self.worker.places.give_back(self.caller.endpoint)
+        if joined:  # last: it may tell others that nobody is left
+            self.worker.left(self)
 
     def readConnectionLost(self) -> None:
         """The container has said all that it will say; perhaps it still listens (`printf … | nc`)."""

@@ -16,7 +16,7 @@ from appliance.policy.caps import MAX_SIZE, Caps, format_size
 from appliance.policy.documents import OperatorRule, Rule
 from appliance.policy.hosts import HostPattern, anybodys, is_anybodys
 from appliance.policy.methods import READING, STATE_CHANGING
-from appliance.policy.paths import ANY_PATH, PathPattern, as_read
+from appliance.policy.paths import ANY_PATH, DenyPaths, PathPattern, deny_paths
 from appliance.policy.problems import Problem, Severity
 from appliance.policy.redundancy import Placed
 from appliance.policy.rules import AllowRule, DenyRule, Service, allowed, denied
@@ -51,6 +51,7 @@ class _Shared:
         self._sets: dict[frozenset[Any], frozenset[Any]] = {}
         self._paths: dict[tuple[str, ...], tuple[PathPattern, ...]] = {}
         self._patterns: dict[str, PathPattern] = {}
+        self._denied: dict[tuple[PathPattern, ...], DenyPaths] = {}
 
     def set(self, items: Iterable[_Item]) -> frozenset[_Item]:
         made = frozenset(items)
@@ -60,6 +61,12 @@ class _Shared:
         found = self._paths.get(texts)
         if found is None:
             found = self._paths[texts] = tuple(map(self._pattern, texts))
+        return found
+
+    def deny_paths(self, patterns: tuple[PathPattern, ...]) -> DenyPaths:
+        found = self._denied.get(patterns)
+        if found is None:
+            found = self._denied[patterns] = deny_paths(patterns)
         return found
 
     def _pattern(self, text: str) -> PathPattern:
@@ -155,15 +162,17 @@ def _deny(rule: Written, label: str, origin: Origin, shared: _Shared) -> DenyRul
     else:
         reason = Reason.HOST_DENIED_BY_RULE if whole else Reason.REQUEST_DENIED_BY_RULE
         mend = "Change or remove the deny rule, if the request is meant to be allowed."
+    paths = shared.paths(rule.paths) if rule.paths else None
     return DenyRule(
         label=label,
         schemes=shared.set(rule.schemes) if rule.schemes else None,
         ports=shared.set(rule.ports) if rule.ports else None,
         methods=shared.set(rule.methods) if rule.methods else None,
-        paths=shared.paths(tuple(map(as_read, rule.paths))) if rule.paths else None,
+        paths=paths,
         query=shared.set(rule.query) if isinstance(rule.query, tuple) else None,
         content_types=shared.set(rule.content_types) if rule.content_types else None,
         verdict=denied(reason, label, "A rule denies it, and deny wins.", mend),
+        read_paths=shared.deny_paths(paths) if paths else None,
     )
 
 

@@ -225,7 +225,7 @@ class Match(_Document):
     paths: Paths | None = Field(
         None,
         description="`*` is one segment, `**` any number; left out: all paths; allow: as sent; deny: as any"
-        " server may read it (`;`, `%2F`, `%40`)",
+        " server is known to read it (`;`, `%2F`, `%40`, case)",
     )
     query: Literal["any"] | QueryKeys | None = Field(
         None,

@@ -3,7 +3,8 @@
 `/simple/**` is everything below `/simple/` (that path included, `/simple` without the slash not);
 in the middle `**` may also stand for nothing: `/a/**/z` is `/a/z`, `/a/b/z`, `/a/b/c/z`. Case counts.
 
-An allow rule takes a path as it is sent. A deny rule takes it as any server may read it (`readings`).
+An allow rule takes a path as it is sent. A deny rule takes it in each of its `readings`, without regard to
+case.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from functools import lru_cache
 
 _LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()+,;=:@]|%[0-9A-F]{2})*")
 _UNRESERVED_ESCAPE = re.compile(r"%(?:2D|2E|5F|7E|3[0-9]|[46][1-9A-F]|[57][0-9A])")
-_DELIMITER_ESCAPE = re.compile(r"%(?:2[146-9BC]|3[ABD]|40)")  # of ! $ & ' ( ) + , : ; = @, not of *
+_ESCAPED = re.compile(r"%([0-9a-f]{2})")
+_TWICE = re.compile(r"%(?:25)+(?=[0-9a-f]{2})")
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()+,;=:@")  # of RFC 3986's pchar all but *
 _PARAMETERS = re.compile(r";[^/]*")
-_READ_IN_TWO_WAYS = re.compile(r"[;%*]").search
+_AT_QUERY = re.compile(r"%3f|%23")
+_READ_IN_TWO_WAYS = re.compile(r"[;%]").search
+_READ_IN_ONE_WAY = re.compile(r"(?:/[a-z0-9\-._~!$&'()+,=:@]+)+").fullmatch
 _ANY, _MANY = "*", "**"
 ANY_PATH = "/**"
 
@@ -36,9 +41,14 @@ class PathPattern:
         """Read one item of `paths`. Raises `ValueError` in the form "what is wrong; what to write"."""
         if not text.startswith("/"):
             raise ValueError(f"{text!r} does not begin with a slash; write '/{text}'")
-        segments = tuple(text[1:].split("/"))
-        for segment in segments:
+        for segment in text[1:].split("/"):
             _check_segment(segment, text)
+        return cls.unchecked(text)
+
+    @classmethod
+    def unchecked(cls, text: str) -> PathPattern:
+        """A pattern whose segments may be such as no canonical path has: it fits none, then."""
+        segments = tuple(text[1:].split("/"))
         wild = [index for index, segment in enumerate(segments) if segment in (_ANY, _MANY)]
         only_at_end = wild == [len(segments) - 1] and segments[-1] == _MANY
         return cls(text, segments, text[:-2] if only_at_end else None, exact=not wild)
@@ -73,27 +83,82 @@ def one_fits(patterns: Iterable[PathPattern], path: str) -> bool:
     return False
 
 
-@lru_cache(maxsize=1)  # the deny rules of a host ask in turn about the same path
-def readings(path: str) -> tuple[str, ...]:
-    """A canonical path in every form in which some server is known to read it, each once.
+@dataclass(frozen=True, slots=True)
+class DenyPaths:
+    """The paths of a deny rule: `whole` fits any reading, `split` those in which `%2F` is a slash.
 
-    RFC 3986 section 2.2 keeps an escaped delimiter apart from a plain one, and most servers decode it all the
-    same. Some cut a segment at its `;` (section 3.3; servlet containers), some read `%2F` as `/`.
+    There `*` is one segment or more, since nobody can tell what it stood for. Made by `deny_paths`.
     """
-    if not _READ_IN_TWO_WAYS(path):
-        return (path,)
-    plain = _plain_delimiters(path).replace("*", "%2A")  # no pattern can be meant by what is sent
-    split, cut = plain.replace("%2F", "/"), _PARAMETERS.sub("", plain)
-    return tuple(dict.fromkeys((plain, split, cut, _PARAMETERS.sub("", split), cut.replace("%2F", "/"))))
+
+    whole: tuple[PathPattern, ...]
+    split: tuple[PathPattern, ...]
+
+    def match(self, path: str) -> bool:
+        """Whether one way to read a canonical path fits one of the patterns."""
+        whole, split = readings(path)
+        if any(one_fits(self.whole, one) for one in whole):
+            return True
+        return any(one_fits(self.split, one) for one in split)
 
 
-def as_read(pattern: str) -> str:
-    """The text of a deny rule's pattern in the form in which one of `readings` has it."""
-    return _plain_delimiters(pattern).replace("%2F", "/")
+def deny_paths(patterns: Iterable[PathPattern]) -> DenyPaths:
+    """What a deny rule with these patterns denies: all that fits as it is written, and more."""
+    whole: dict[str, None] = {}
+    split: dict[str, None] = {}
+    for pattern in patterns:
+        written = _plain(pattern.text)
+        slashed = written.replace("%2f", "/")
+        whole |= dict.fromkeys((pattern.text.lower(), written, slashed))
+        several = "/".join("*/**" if segment == _ANY else segment for segment in slashed.split("/"))
+        split |= dict.fromkeys((slashed, several, several.removesuffix("/**")))
+    return DenyPaths(tuple(map(PathPattern.unchecked, whole)), tuple(map(PathPattern.unchecked, split)))
 
 
-def _plain_delimiters(text: str) -> str:
-    return _DELIMITER_ESCAPE.sub(lambda found: chr(int(found[0][1:], 16)), text)
+@lru_cache(maxsize=1)  # the deny rules of a host ask in turn about the same path
+def readings(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A canonical path in small letters in the forms in which servers are known to read it, each once.
+
+    Second are those in which a `%2F` became a slash. RFC 3986 section 2.2 keeps an escaped delimiter apart
+    from a plain one; most servers decode it all the same, some twice. Some cut each segment, or all, at the
+    first `;` (section 3.3; servlet containers), or at an escaped `?` or `#`; many take no notice of a last
+    slash, or of case. What a server does beyond that is not known here.
+    """
+    if _READ_IN_ONE_WAY(path):
+        return (path,), ()
+    sent = path.lower().replace("*", "%2a")  # no pattern can be meant by what is sent
+    whole = dict.fromkeys((sent, _plain(sent)))
+    if _READ_IN_TWO_WAYS(sent):
+        whole |= dict.fromkeys([_AT_QUERY.split(one, maxsplit=1)[0] for one in whole])
+        whole |= _cut(whole)
+    split = _cut([one.replace("%2f", "/") for one in whole if "%2f" in one])
+    return tuple(_without_last_slash(whole)), tuple(_without_last_slash(split))
+
+
+def _cut(forms: Iterable[str]) -> dict[str, None]:
+    """The forms, and what is left of each where `;` ends a segment, or the path."""
+    found = dict.fromkeys(forms)
+    for one in tuple(found):
+        if ";" in one:
+            found |= dict.fromkeys((_PARAMETERS.sub("", one), one.partition(";")[0]))
+    return found
+
+
+def _without_last_slash(forms: Iterable[str]) -> dict[str, None]:
+    found = dict.fromkeys(forms)
+    return found | dict.fromkeys([one[:-1] for one in found if len(one) > 1 and one.endswith("/")])
+
+
+def _plain(text: str) -> str:
+    """In small letters, without escapes that a decoder, or two, makes plain characters; + is a space."""
+    text = text.lower()
+    if "%" not in text:
+        return text
+    return _ESCAPED.sub(_decoded, _TWICE.sub("%", text)).replace("%20", "+")
+
+
+def _decoded(escape: re.Match[str]) -> str:
+    character = chr(int(escape[1], 16)).lower()
+    return character if character in _PLAIN else escape[0]
 
 
 def _check_segment(segment: str, text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from appliance.policy.hosts import HostPattern
-from appliance.policy.paths import PathPattern, one_fits, readings
+from appliance.policy.paths import DenyPaths, PathPattern, one_fits
 from appliance.policy.verdict import Outcome, Reason, RequestFacts, Verdict
 from appliance.stepwise import finish
 
@@ -128,7 +128,7 @@ class AllowRule:
 class DenyRule:
     """A request that is all of this is denied; None: whatever it is. Of `query` keys one is enough.
 
-    The path is denied if one way to read it is (`paths.readings`).
+    `paths` are as written, `read_paths` what is denied by them: a path is if one way to read it is.
     """
 
     label: str
@@ -136,6 +136,7 @@ class DenyRule:
     ports: frozenset[int] | None
     methods: frozenset[str] | None
     paths: tuple[PathPattern, ...] | None
+    read_paths: DenyPaths | None
     query: frozenset[str] | None
     content_types: frozenset[str] | None
     verdict: Verdict
@@ -162,7 +163,7 @@ class DenyRule:
             (self.schemes is None or facts.scheme in self.schemes)
             and (self.ports is None or facts.port in self.ports)
             and (self.methods is None or facts.method in self.methods)
-            and (self.paths is None or any(one_fits(self.paths, path) for path in readings(facts.path)))
+            and (self.read_paths is None or self.read_paths.match(facts.path))
             and (self.query is None or any(key in self.query for key, _ in (*facts.query, *facts.pieces)))
             and (self.content_types is None or self._has_type(facts))
         )

@@ -34,13 +34,12 @@ from appliance.policy.denials import (
 from appliance.policy.hosts import is_public_resolver, is_special_use
 from appliance.policy.limits import DEFAULT_LIMITS, TenantLimits
 from appliance.policy.methods import READING
-from appliance.policy.paths import readings
 from appliance.policy.ranges import Ranges
 from appliance.policy.rules import ENCODED_SLASH, ORDER, AllowRule, Bucket, DenyRule, RuleIndex, allowed
 from appliance.policy.verdict import Reason, RequestFacts, Verdict
 
 DOH_PATH = "/dns-query"  # RFC 8484 §4.1.1: the path of nearly every DNS-over-HTTPS service
-DOH_AT_END = rf"{DOH_PATH}(;[^/? ]*)?/?$"
+DOH_AT_END = rf"{DOH_PATH}(;[^? ]*)?/?$"
 """It ends the path, for a server that cuts at `;` too. POSIX extended: Squid judges by the same text."""
 _ANY = ""  # stands for every plain path where no rule speaks of the host
 MAX_REMEMBERED = 256  # verdicts of one policy, each below a kilobyte: what a hostile tenant can fill is small
@@ -372,7 +371,7 @@ class TenantPolicy:
 def _plain(path: str) -> bool:
     if ENCODED_SLASH in path:
         return False
-    return DOH_PATH not in path or not any(map(_asks_dns, readings(path)))
+    return DOH_PATH not in path or _asks_dns(path.replace("%3B", ";")) is None
 
 
 def _key(host: Host) -> str:

@@ -59,7 +59,8 @@ class SdkImage:
         kept = CACHE / self.tag / digest[:16]
         with turn(self.tag):
             if not kept.exists():
-                shutil.rmtree(kept.parent, ignore_errors=True)
+                for draft in kept.parent.glob("new-*"):  # of whoever was ended; other trees may be in use
+                    shutil.rmtree(draft, ignore_errors=True)
                 draft = kept.with_name(f"new-{os.getpid()}")
                 draft.mkdir(parents=True)
                 draft.chmod(0o755)

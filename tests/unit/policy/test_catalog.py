@@ -115,6 +115,8 @@ def test_a_call_of_an_official_client_fits_its_group(policy: TenantPolicy, call:
         ("POST /storage/v1/b/ours/o/a/moveTo/o/b", "storage-write"),
         ("PATCH /storage/v1/b/ours/o/a%2Fb", "storage-update"),
         ("DELETE /storage/v1/b/ours/o/a%2Fb", "storage-delete"),
+        ("DELETE /storage/v1/b/ours/o/a/acl/allUsers", None),
+        ("POST /upload/storage/v1/b/ours/o?uploadType=media&name=a&predefinedAcl=publicRead", None),
         ("GET /storage/v1/b/theirs/o/a", None),
         ("POST /upload/storage/v1/b/theirs/o?uploadType=media&name=a", None),
         ("POST /storage/v1/b/ours/o/a/rewriteTo/b/theirs/o/b", None),
@@ -221,3 +223,10 @@ def test_the_name_of_one_that_comes_along_is_taken(tmp_path: Path) -> None:
     assert found is not None
     assert found.document.title == "GitHub"
     assert not catalog.is_own("github")
+
+
+def test_gitlab_of_ones_own_has_the_groups_of_gitlab() -> None:
+    here, there = Catalog()["gitlab"], Catalog()["gitlab-self-managed"]
+    assert here is not None
+    assert there is not None
+    assert here.document.groups == there.document.groups

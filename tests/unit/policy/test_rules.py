@@ -80,7 +80,7 @@ def test_a_deny_rule_by_path_holds_however_a_server_reads_it(path: str) -> None:
         """)
     facts = request(f"https://a.example.com{path}")
     assert policy.judge(facts).reason == "request-denied-by-rule"
-    for other in ("/admin", "/administration;/x", "/x;/admin/x", "/@good%2Fpkg", "/%40evil2/pkg"):
+    for other in ("/admin", "/administration;/x", "/@good%2Fpkg", "/%40evil2/pkg"):
         assert policy.judge(request(f"https://a.example.com{other}")).allowed, other
 
 
