@@ -101,8 +101,8 @@ class Connection(TwistedProtocol):
         self.caller = Caller(endpoint, source_port, IPv4Address(destination), port)
         try:
             self._begin()
-        except Exception:
-            if self._stage is None:  # a stage would record it, see `failed`
+        except Exception:  # raised again: `failed` shuts the connection; whatever it was, it is on record
+            if self._stage is None:  # a stage would write that record itself
                 self.record(refusals.INTERNAL)
             raise
 
